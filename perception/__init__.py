@@ -1,0 +1,83 @@
+"""Say it, get masks: a picture and a sentence in, labelled masks out.
+
+::
+
+    import perception as pc
+
+    model = pc.load("nano")
+    result = model("picture.png", "red star. cat")
+    result.overlay().save("overlay.png")
+
+Names are loaded when they are first used, so that ``import perception`` takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perception.errors import (
+        ImageError,
+        MissingExtraError,
+        OutputError,
+        PerceptionError,
+        PromptError,
+        WeightsError,
+    )
+    from perception.images import read_image
+    from perception.instances import Instances
+    from perception.loading import load
+    from perception.model import Model
+    from perception.types import Detections, Embedding, MaskCandidates, Prompt, Rle
+
+from perception.version import __version__
+
+__all__ = [
+    "Detections",
+    "Embedding",
+    "ImageError",
+    "Instances",
+    "MaskCandidates",
+    "MissingExtraError",
+    "Model",
+    "OutputError",
+    "PerceptionError",
+    "Prompt",
+    "PromptError",
+    "Rle",
+    "WeightsError",
+    "__version__",
+    "load",
+    "read_image",
+]
+
+_HOME = {
+    "Detections": "types",
+    "Embedding": "types",
+    "ImageError": "errors",
+    "Instances": "instances",
+    "MaskCandidates": "types",
+    "MissingExtraError": "errors",
+    "Model": "model",
+    "OutputError": "errors",
+    "PerceptionError": "errors",
+    "Prompt": "types",
+    "PromptError": "errors",
+    "Rle": "types",
+    "WeightsError": "errors",
+    "load": "loading",
+    "read_image": "images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'perception' has no attribute {name!r}")
+    value = getattr(import_module(f"perception.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,105 @@
+"""A segmenter's answers to prompts on one picture, as compact masks.
+
+However many prompts there are, only a few are decoded at once, and one full-size mask exists at a
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from perception.masks import logits_to_rles, rle_area, rle_to_box, stability_score
+from perception.segmenter.protocol import Segmenter
+from perception.stopwatch import Stopwatch
+from perception.types import (
+    Embedding,
+    FloatArray,
+    ImageArray,
+    IntArray,
+    MaskCandidates,
+    Prompt,
+    Rle,
+)
+
+_PROMPTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """N masks: rles; boxes: N x 4, tight; quality, stability: N; prompt_ids: N, which prompt.
+
+    A prompt whose mask is empty has no answer here.
+    """
+
+    rles: tuple[Rle, ...]
+    boxes: FloatArray
+    quality: FloatArray
+    stability: FloatArray
+    prompt_ids: IntArray
+
+
+def answer(
+    segmenter: Segmenter,
+    image: ImageArray,
+    prompt: Prompt,
+    *,
+    candidates: bool = False,
+    watch: Stopwatch | None = None,
+) -> Answers:
+    """Encodes a picture H x W x 3 and decodes all prompts; without prompts it does neither.
+
+    candidates: keep all three masks of an ambiguous prompt, best first, not only the best one.
+    Times the stages "encode" and "decode".
+    """
+    watch = watch or Stopwatch()
+    parts: list[tuple[Rle, float, float, int]] = []
+    if len(prompt):
+        with watch("encode"):
+            embedding = segmenter.encode(image)
+        with watch("decode"):
+            for first, decoded in _decode(segmenter, embedding, prompt):
+                parts += _rows(decoded, first, candidates=candidates)
+    parts = [part for part in parts if rle_area(part[0])]
+    rles, quality, stability, prompt_ids = zip(*parts, strict=True) if parts else ((), (), (), ())
+    return Answers(
+        rles=tuple(rles),
+        boxes=np.array([rle_to_box(rle) for rle in rles], np.float32).reshape(-1, 4),
+        quality=np.array(quality, np.float32),
+        stability=np.array(stability, np.float32),
+        prompt_ids=np.array(prompt_ids, np.int64),
+    )
+
+
+def _decode(
+    segmenter: Segmenter, embedding: Embedding, prompt: Prompt
+) -> Iterator[tuple[int, MaskCandidates]]:
+    """Decodes a few prompts at a time, with the number of the first one."""
+    if len(prompt) == 1:
+        yield 0, segmenter.decode(embedding, prompt)
+        return
+    for first in range(0, len(prompt), _PROMPTS_AT_ONCE):
+        some = slice(first, first + _PROMPTS_AT_ONCE)
+        masks = None if prompt.mask_logits is None else prompt.mask_logits[some]
+        yield (
+            first,
+            segmenter.decode(embedding, Prompt(boxes=prompt.boxes[some], mask_logits=masks)),
+        )
+
+
+def _rows(
+    decoded: MaskCandidates, first: int, *, candidates: bool
+) -> Iterator[tuple[Rle, float, float, int]]:
+    """Mask, quality, stability and prompt number of what is to be kept of each prompt."""
+    best = decoded.best()
+    for n in range(len(decoded)):
+        index = np.array([best[n]])
+        if candidates and decoded.ambiguous:
+            index = 1 + np.argsort(-decoded.quality[n, 1:], kind="stable")
+        logits = decoded.logits[n, index]
+        rles = logits_to_rles(logits, decoded.frame)
+        stability = stability_score(decoded.frame.logits_in_image(logits))
+        for rle, quality, stable in zip(rles, decoded.quality[n, index], stability, strict=True):
+            yield rle, float(quality), float(stable), first + n

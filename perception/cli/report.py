@@ -1,0 +1,60 @@
+"""Results as text for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from perception.images import printable
+from perception.instances import Instances
+
+
+def instance_table(found: Instances) -> str:
+    """One line an instance: label, score, mask quality, box as ``--box`` takes it, and area."""
+    if not len(found):
+        return "  nothing found"
+    rows = [("label", "score", "quality", "box x0,y0,x1,y1", "area")]
+    quality = ["-"] * len(found) if found.quality is None else [f"{q:.2f}" for q in found.quality]
+    for n, label in enumerate(found.labels):
+        box = ",".join(f"{side:.0f}" for side in found.boxes[n])
+        rows.append((label, f"{found.scores[n]:.2f}", quality[n], box, f"{found.areas[n]:.0f}"))
+    widths = [max(_columns(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return "\n".join(_line(row, widths) for row in rows)
+
+
+def stage_times(seconds: Mapping[str, float]) -> str:
+    """``read 0.010 s, detect 0.052 s, ...``."""
+    return ", ".join(f"{stage} {time:.3f} s" for stage, time in seconds.items())
+
+
+def skipped_summary(skipped: Sequence[str], total: int) -> str:
+    """What was left out of a batch and why, one line each."""
+    return "\n".join([f"skipped {len(skipped)} of {total} pictures:", *(f"  {s}" for s in skipped)])
+
+
+def heading(found: Instances) -> str:
+    """The picture's name and size."""
+    height, width = found.image_hw
+    return f"{printable(found.file_name)} ({width} x {height})"
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    label, *numbers = row
+    cells = [label + " " * (widths[0] - _columns(label))]
+    cells += [
+        " " * (width - _columns(cell)) + cell
+        for cell, width in zip(numbers, widths[1:], strict=True)
+    ]
+    return "  " + "  ".join(cells)
+
+
+def _columns(text: str) -> int:
+    """How many columns a terminal gives to a text: two to each wide letter, none to marks."""
+    return sum(
+        0
+        if unicodedata.category(char) in ("Mn", "Me", "Cf")
+        else 2
+        if unicodedata.east_asian_width(char) in "WF"
+        else 1
+        for char in text
+    )

@@ -1,0 +1,151 @@
+"""One run of a command: check everything, load the models, work through the pictures, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from perception import loading
+from perception.cli.batch import Outcome, work_through
+from perception.cli.options import Options
+from perception.cli.report import heading, instance_table, skipped_summary, stage_times
+from perception.defaults import MODEL
+from perception.errors import OutputError
+from perception.formats.atomic import check_writable
+from perception.formats.coco import coco_bytes, to_coco, write_coco
+from perception.images import printable
+from perception.inputs import find_images
+from perception.instances import Instances
+from perception.model import Model
+from perception.phrases import parse
+from perception.stopwatch import Stopwatch
+from perception.types import Prompt
+
+Ask = Callable[[Model, Path], Instances]
+"""Puts the run's question to a model about one picture."""
+
+_NANO_NOTE = (
+    "note: nano is made for drawn things and simple cases, not for photographs at large; for the "
+    'published models see "Published models" in the README (extra perception-masks[torch]); '
+    "-q silences this note"
+)
+
+
+def ask_text(options: Options, *, masks: bool = True) -> Ask:
+    """Asks for what the text names; PromptError for a text that can't be read."""
+    text = options.text or ""
+    parse(text)
+
+    def ask(model: Model, path: Path) -> Instances:
+        find = model if masks else model.detect
+        return find(path, text, threshold=options.threshold, max_pixels=options.max_pixels)
+
+    return ask
+
+
+def ask_prompt(
+    options: Options,
+    points: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    boxes: Sequence[Sequence[float]],
+    *,
+    candidates: bool,
+) -> Ask:
+    """Asks for what points and boxes show; PromptError for those that make no prompt."""
+    prompt = Prompt(
+        points=np.array(points, np.float32),
+        point_labels=np.array(labels, np.int64),
+        boxes=np.array(boxes, np.float32),
+    )
+
+    def ask(model: Model, path: Path) -> Instances:
+        return model.segment(
+            path,
+            points=prompt.points,
+            point_labels=prompt.point_labels,
+            boxes=prompt.boxes,
+            candidates=candidates,
+            max_pixels=options.max_pixels,
+        )
+
+    return ask
+
+
+def run(options: Options, ask: Ask) -> int:
+    """Answers all pictures and writes the results; returns the exit status.
+
+    Whatever can be wrong with the inputs and the places to write is said before the models load.
+    """
+    pictures = find_images(options.inputs)
+    _check_outputs(options)
+    if "overlay" in options.pictures:
+        # Takes longer to import than nano to load and answer: it can do so meanwhile.
+        Thread(target=import_module, args=("supervision",), daemon=True).start()
+    if options.model == MODEL and not options.quiet:
+        click.echo(_NANO_NOTE, err=True)
+    watch = Stopwatch()
+    with watch("load"):
+        model = loading.load(options.model, threads=options.threads)
+    if not options.prints_json:
+        click.echo(f"{options.model}: loaded in {watch.seconds['load']:.3f} s")
+    quiet = options.quiet or len(pictures) == 1
+    with tqdm(total=len(pictures), unit="picture", disable=quiet) as bar:
+
+        def tell(found: Instances, written: list[Path]) -> None:
+            if not options.prints_json:
+                tqdm.write(_section(found, written), file=sys.stdout)
+
+        outcome = work_through(
+            pictures,
+            lambda path: ask(model, path),
+            folder=options.folder,
+            save=options.pictures,
+            tell=tell,
+            step=bar.update,
+        )
+    _write_json(options, outcome)
+    return _report_skipped(outcome, len(pictures))
+
+
+def _check_outputs(options: Options) -> None:
+    if options.pictures:
+        check_writable(options.folder)
+    path = options.json_path
+    if path is not None:
+        check_writable(path.parent)
+        if path.is_dir():
+            raise OutputError(f"{printable(str(path))}: a folder; name a file for --json")
+
+
+def _section(found: Instances, written: Sequence[Path]) -> str:
+    """What is printed about one picture."""
+    lines = [heading(found), instance_table(found), f"  {stage_times(found.seconds)}"]
+    return "\n".join([*lines, *(f"  wrote {printable(str(path))}" for path in written)])
+
+
+def _write_json(options: Options, outcome: Outcome) -> None:
+    if not outcome.results:
+        return
+    content = to_coco(outcome.results)
+    if options.json_path is None:
+        sys.stdout.buffer.write(coco_bytes(content))
+    else:
+        write_coco(content, options.json_path)
+        click.echo(f"wrote {printable(str(options.json_path))}")
+
+
+def _report_skipped(outcome: Outcome, total: int) -> int:
+    if not outcome.skipped:
+        return 0
+    if total == 1:
+        click.echo(f"perception: error: {outcome.skipped[0]}", err=True)
+    else:
+        click.echo(skipped_summary(outcome.skipped, total), err=True)
+    return 1

@@ -1,0 +1,1 @@
+"""Boxes from phrases: the Protocol, the nano network and its ONNX runtime."""

@@ -1,0 +1,110 @@
+"""The nano detector on ONNX Runtime; needs no torch.
+
+Two files and a vocabulary. The text side takes ``ids`` N x L (0 = padding) and gives ``tokens``
+N x L x D; it sees each phrase alone, so that its answers are kept. The image side takes ``pixels``
+1 x 3 x S x S (normalised) and ``tokens`` T x D (those of all phrases, one after another) and gives
+``boxes`` 1 x Q x 4 in pixels of the model's input and ``logits`` 1 x Q x T. Both files carry
+``DetectorMetadata``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perception.boxes import clip_boxes
+from perception.detector.decode import decode, phrase_logits
+from perception.detector.onnx_metadata import IMAGE, TEXT, DetectorMetadata
+from perception.detector.tokenizer import Tokenizer
+from perception.errors import WeightsError
+from perception.frame import fit_picture
+from perception.onnx_session import open_session
+from perception.phrases import Phrases
+from perception.types import Detections, FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+PHRASES_PER_CALL = 64
+"""Of the text side: memory stays bounded, whatever is asked."""
+
+CACHED_PHRASES = 4096
+"""Phrases whose tokens are kept; one prompt may have more."""
+
+
+class NanoDetector:
+    """A ``Detector`` over the two ONNX files and the vocabulary.
+
+    threads: of each session; 0 means all the cores that this process may use.
+    Raises WeightsError when a file is missing, damaged, of another kind or of another model.
+    """
+
+    def __init__(
+        self,
+        text_path: str | Path,
+        image_path: str | Path,
+        vocab_path: str | Path,
+        *,
+        threads: int = 0,
+    ) -> None:
+        self._text = open_session(text_path, threads=threads)
+        self._image = open_session(image_path, threads=threads)
+        self._tokenizer = Tokenizer.load(Path(vocab_path))
+        metadata = _metadata(self._image, IMAGE, image_path)
+        other = _metadata(self._text, TEXT, text_path)
+        if other != metadata:
+            raise WeightsError(
+                f"{text_path} and {image_path} are of two models: {other} and {metadata}"
+            )
+        if len(self._tokenizer.ids) != metadata.vocabulary:
+            raise WeightsError(
+                f"{vocab_path}: {len(self._tokenizer.ids)} pieces, {text_path} was trained with "
+                f"{metadata.vocabulary}: use the vocabulary that came with it"
+            )
+        self.name, self.side = metadata.name, metadata.side
+        self._known: dict[str, FloatArray] = {}  # phrase -> L x D
+
+    def detect(
+        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
+    ) -> list[Detections]:
+        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
+        words = self._encode(phrases.phrases)
+        tokens = np.concatenate(words)  # T x D
+        spans = np.array([len(rows) for rows in words], np.int64)
+        # One picture at a time: on a CPU a batch is no faster, and so 20 pictures in one call give
+        # to the last bit what 20 calls give.
+        return [self._one(image, tokens, spans, phrases, threshold) for image in images]
+
+    def _one(
+        self,
+        image: ImageArray,
+        tokens: FloatArray,
+        spans: np.ndarray,
+        phrases: Phrases,
+        threshold: float,
+    ) -> Detections:
+        frame, pixels = fit_picture(image, self.side)
+        boxes, logits = self._image.run(["boxes", "logits"], {"pixels": pixels, "tokens": tokens})
+        fitted = clip_boxes(frame.boxes_to_image(boxes[0]), frame.image_hw)
+        return decode(fitted, phrase_logits(logits[0], spans), phrases, threshold=threshold)
+
+    def _encode(self, phrases: Sequence[str]) -> list[FloatArray]:
+        """The tokens of each phrase, L x D, from the text side or from memory."""
+        ids = {phrase: self._tokenizer.encode(phrase) for phrase in phrases}
+        new = [phrase for phrase in ids if phrase not in self._known]
+        if new and len(self._known) + len(new) > CACHED_PHRASES:
+            self._known, new = {}, list(ids)
+        for start in range(0, len(new), PHRASES_PER_CALL):
+            part = new[start : start + PHRASES_PER_CALL]
+            (tokens,) = self._text.run(["tokens"], {"ids": self._tokenizer.encode_batch(part)})
+            for phrase, rows in zip(part, tokens, strict=True):
+                self._known[phrase] = rows[: len(ids[phrase])]
+        return [self._known[phrase] for phrase in phrases]
+
+
+def _metadata(session: InferenceSession, part: str, path: str | Path) -> DetectorMetadata:
+    values = session.get_modelmeta().custom_metadata_map
+    return DetectorMetadata.from_map(values, part, path=str(path))

@@ -1,0 +1,40 @@
+"""Everything that can go wrong for a user, as one tree of exceptions.
+
+PerceptionError
+├── PromptError      the text, a point or a box can't be used        (also a ValueError)
+├── ImageError       a picture can't be read                         (also a ValueError)
+├── WeightsError     a model file is missing, damaged or of another kind
+├── OutputError      a result can't be written
+├── ExportError      a graph doesn't give what the network gives
+└── MissingExtraError  an optional dependency isn't installed        (also an ImportError)
+
+A message is one line: what was expected, what came, what to do.
+"""
+
+
+class PerceptionError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class PromptError(PerceptionError, ValueError):
+    """The text, a point or a box can't be used as a prompt."""
+
+
+class ImageError(PerceptionError, ValueError):
+    """A picture can't be read as one RGB image."""
+
+
+class WeightsError(PerceptionError):
+    """A model file is missing, damaged, or holds another model."""
+
+
+class OutputError(PerceptionError):
+    """A result can't be written where it was asked for."""
+
+
+class ExportError(PerceptionError):
+    """An exported graph doesn't give what the network gives."""
+
+
+class MissingExtraError(PerceptionError, ImportError):
+    """An optional dependency is needed and isn't installed."""

@@ -1,0 +1,1 @@
+"""Networks as ONNX files, each written only if it gives what torch gives."""

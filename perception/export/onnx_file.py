@@ -1,0 +1,125 @@
+"""Writes one module as one ONNX file, and refuses to where the file disagrees with torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from perception.errors import ExportError, WeightsError
+from perception.onnx_session import open_session, runtime_errors
+
+OPSET = 18
+TOLERANCE = 1e-4
+
+Case = Mapping[str, Tensor]
+"""One set of inputs by name, in the module's order."""
+
+
+def write_onnx(
+    module: nn.Module,
+    path: Path,
+    cases: Sequence[Case],
+    *,
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+    metadata: Mapping[str, str],
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Exports ``module`` to ``path`` and returns the largest difference from torch over the cases.
+
+    cases: the first one is traced, all are compared, so let them differ in every dynamic size.
+    outputs: their names; dynamic: which axes of an input may have any size; metadata: goes into the
+    file. The file takes its name only after it agreed: raises ExportError, and leaves nothing
+    behind, where torch can't trace the module, where an output has another shape, or where a
+    difference exceeds ``tolerance``. The module is put into evaluation mode.
+    """
+    part = path.with_name(path.name + ".part")
+    with torch.inference_mode(False), torch.no_grad():
+        wanted = [_run(module.eval(), case) for case in cases]
+        program = _trace(module, cases[0], path.name, outputs, dynamic)
+    _strip(program)
+    program.model.metadata_props.update(metadata)
+    try:
+        program.save(part)
+        worst = 0.0
+        for have, want in zip(_run_file(part, cases, outputs), wanted, strict=True):
+            for output, ours, theirs in zip(outputs, have, want, strict=True):
+                difference = _difference(f'{path.name}: "{output}"', ours, theirs)
+                worst = float(np.maximum(worst, difference))  # unlike max(), passes nan on
+        if not worst <= tolerance:  # nan is refused as well
+            raise ExportError(
+                f"{path.name}: the graph differs from torch by {worst:.2g}, at most "
+                f"{tolerance:g} is allowed: nothing was written"
+            )
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return worst
+
+
+def _run(module: nn.Module, case: Case) -> list[np.ndarray]:
+    answer = module(*case.values())
+    tensors = answer if isinstance(answer, tuple) else (answer,)
+    return [tensor.numpy() for tensor in tensors]
+
+
+def _trace(
+    module: nn.Module,
+    case: Case,
+    name: str,
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+) -> torch.onnx.ONNXProgram:
+    dims = {dim: torch.export.Dim(dim) for axes in dynamic.values() for dim in axes.values()}
+    shapes = [{axis: dims[dim] for axis, dim in dynamic.get(key, {}).items()} for key in case]
+    try:
+        program = torch.onnx.export(
+            module,
+            tuple(case.values()),
+            input_names=list(case),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=tuple(shapes),
+        )
+    except torch.onnx.OnnxExporterError as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        raise ExportError(f"{name}: torch can't trace {type(module).__name__}: {reason}") from error
+    if program is None:
+        raise ExportError(f"{name}: torch gave no graph for {type(module).__name__}")
+    return program
+
+
+def _strip(program: torch.onnx.ONNXProgram) -> None:
+    """Removes what the exporter notes about each node: stack traces, with this machine's paths."""
+    graph = program.model.graph
+    for node in graph.all_nodes():
+        node.doc_string = None
+        node.metadata_props.clear()
+    for value in (*graph.inputs, *(value for node in graph.all_nodes() for value in node.outputs)):
+        value.metadata_props.clear()
+
+
+def _run_file(path: Path, cases: Sequence[Case], outputs: Sequence[str]) -> list[list[np.ndarray]]:
+    """What ONNX Runtime gives for each case, in the order of ``outputs``."""
+    failures: tuple[type[Exception], ...] = (WeightsError, *runtime_errors())
+    try:
+        session = open_session(path)
+        inputs = [{name: value.numpy() for name, value in case.items()} for case in cases]
+        return [list(session.run(list(outputs), values)) for values in inputs]
+    except failures as error:
+        reason = str(error).splitlines()[0]
+        raise ExportError(f"{path.stem}: the graph can't be run: {reason}") from error
+
+
+def _difference(what: str, have: np.ndarray, want: np.ndarray) -> float:
+    """The largest difference of one output; nan where a value is."""
+    if have.shape != want.shape:
+        raise ExportError(f"{what} has the shape {have.shape}, torch gives {want.shape}")
+    return float(np.abs(have - want).max(initial=0.0))

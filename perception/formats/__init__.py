@@ -1,0 +1,1 @@
+"""Results as files: COCO, overlays, mask PNGs, cut-outs."""

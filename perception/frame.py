@@ -1,0 +1,163 @@
+"""The frame: how one picture is fitted into a model's square input, and the way back.
+
+The longest side is scaled to ``side``; the picture lies in the top left corner, the rest is
+padding. Torch, ONNX Runtime and the web page use this same arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from perception.errors import ImageError, PromptError
+from perception.types import BoolArray, FloatArray, ImageArray, Prompt
+
+RGB_MEAN = (123.675, 116.28, 103.53)
+"""Mean of red, green and blue on 0..255 over ImageNet: SAM's, and nano's as well."""
+RGB_STD = (58.395, 57.12, 57.375)
+"""Standard deviation of red, green and blue on 0..255, as ``RGB_MEAN``."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Fits a picture of ``image_hw`` (height, width) into a model input of side x side pixels."""
+
+    image_hw: tuple[int, int]
+    side: int
+
+    def __post_init__(self) -> None:
+        if min(self.image_hw) < 1 or self.side < 1:
+            raise ValueError(f"a frame needs sizes of at least 1, got {self.image_hw}, {self.side}")
+
+    @property
+    def scale(self) -> float:
+        """Model pixels per picture pixel, before rounding to whole pixels."""
+        return self.side / max(self.image_hw)
+
+    @property
+    def resized_hw(self) -> tuple[int, int]:
+        """The part of the model input that the picture covers, rounded as SAM rounds."""
+        height, width = self.image_hw
+        return max(1, int(height * self.scale + 0.5)), max(1, int(width * self.scale + 0.5))
+
+    @property
+    def ratio_xy(self) -> FloatArray:
+        """Model pixels per picture pixel along x and y, 2: they differ by rounding."""
+        (height, width), (resized_h, resized_w) = self.image_hw, self.resized_hw
+        return np.array([resized_w / width, resized_h / height], np.float64).astype(np.float32)
+
+    def resize(self, image: ImageArray) -> ImageArray:
+        """The picture H x W x 3 scaled to ``resized_hw`` x 3, with Pillow's bilinear filter."""
+        if image.shape != (*self.image_hw, 3):
+            raise ValueError(f"expected a picture of {(*self.image_hw, 3)}, got {image.shape}")
+        height, width = self.resized_hw
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(resized)
+
+    def pixels(
+        self,
+        image: ImageArray,
+        mean: Sequence[float] = RGB_MEAN,
+        std: Sequence[float] = RGB_STD,
+    ) -> FloatArray:
+        """The model input 3 x side x side: resized, normalised, then padded with zeros."""
+        height, width = self.resized_hw
+        rgb = (self.resize(image) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+        padded = np.zeros((3, self.side, self.side), np.float32)
+        padded[:, :height, :width] = rgb.transpose(2, 0, 1)
+        return padded
+
+    def points_to_model(self, points: ArrayLike) -> FloatArray:
+        """Points N x 2 of the picture in model pixels (without the prompt encoder's + 0.5)."""
+        return _points(points) * self.ratio_xy
+
+    def points_to_image(self, points: ArrayLike) -> FloatArray:
+        """Points N x 2 of the model input in picture pixels."""
+        return _points(points) / self.ratio_xy
+
+    def boxes_to_model(self, boxes: ArrayLike) -> FloatArray:
+        """Boxes N x 4 xyxy of the picture in model pixels."""
+        return self.points_to_model(_corners(boxes)).reshape(-1, 4)
+
+    def boxes_to_image(self, boxes: ArrayLike) -> FloatArray:
+        """Boxes N x 4 xyxy of the model input in picture pixels; not clipped."""
+        return self.points_to_image(_corners(boxes)).reshape(-1, 4)
+
+    def fit_prompt(self, prompt: Prompt) -> Prompt:
+        """The prompt, checked against the picture: points lie in it, boxes are clipped to it.
+
+        Coordinates stay in picture pixels. Raises PromptError for a point outside the picture
+        (pixel i covers [i, i + 1), so x = width is outside) and for a box wholly outside.
+        """
+        height, width = self.image_hw
+        size = f"the picture is {width} x {height} pixels (width x height)"
+        for x, y in prompt.points:
+            if not (0 <= x < width and 0 <= y < height):
+                raise PromptError(f"point {x:g},{y:g} is outside the picture: {size}")
+        clipped = np.clip(prompt.boxes, 0, np.array([width, height] * 2, np.float32))
+        for (x0, y0, x1, y1), (left, top, right, bottom) in zip(prompt.boxes, clipped, strict=True):
+            if right <= left or bottom <= top:
+                raise PromptError(f"box {x0:g},{y0:g},{x1:g},{y1:g} is outside the picture: {size}")
+        return Prompt(prompt.points, prompt.point_labels, clipped, prompt.mask_logits)
+
+    def logits_in_image(self, logits: FloatArray) -> FloatArray:
+        """The cells of logits ... x h x w that the picture touches: the padding is cut off."""
+        rows, columns = logits.shape[-2:]
+        height, width = self.resized_hw
+        covered_h = -(-height * rows // self.side)
+        covered_w = -(-width * columns // self.side)
+        return logits[..., :covered_h, :covered_w]
+
+    def logits_to_image(self, logits: FloatArray) -> FloatArray:
+        """One mask's low-resolution logits h x w, which cover the padded square, as H x W.
+
+        SAM's two bilinear steps (half-pixel centres, no antialiasing): up to side x side, cut off
+        the padding, then to the picture's size.
+        """
+        import cv2
+
+        height, width = self.resized_hw
+        square = cv2.resize(
+            np.ascontiguousarray(logits, np.float32),
+            (self.side, self.side),
+            interpolation=cv2.INTER_LINEAR,
+        )
+        inside = square[:height, :width]
+        if inside.shape == self.image_hw:
+            return np.ascontiguousarray(inside)
+        image_h, image_w = self.image_hw
+        full = cv2.resize(inside, (image_w, image_h), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(full, np.float32).reshape(image_h, image_w)
+
+    def logits_to_masks(self, logits: FloatArray) -> BoolArray:
+        """Low-resolution logits N x h x w as masks N x H x W: inside where the logit is > 0."""
+        masks = np.zeros((len(logits), *self.image_hw), np.bool_)
+        for mask, one in zip(masks, logits, strict=True):
+            np.greater(self.logits_to_image(one), 0, out=mask)
+        return masks
+
+
+def fit_picture(image: ImageArray, side: int) -> tuple[Frame, FloatArray]:
+    """RGB uint8 H x W x 3 -> its frame and the model input 1 x 3 x side x side.
+
+    Raises ImageError for another shape or type.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(
+            "expected an RGB picture, a uint8 array of shape H x W x 3, "
+            f"got {image.dtype} of {image.shape}"
+        )
+    frame = Frame((image.shape[0], image.shape[1]), side)
+    return frame, frame.pixels(image)[None]
+
+
+def _points(points: ArrayLike) -> FloatArray:
+    return np.asarray(points, np.float32).reshape(-1, 2)
+
+
+def _corners(boxes: ArrayLike) -> FloatArray:
+    return np.asarray(boxes, np.float32).reshape(-1, 2)

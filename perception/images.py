@@ -1,0 +1,230 @@
+"""Reading pictures: whatever comes in, RGB uint8 ``H x W x 3`` comes out.
+
+The orientation that a camera noted (EXIF) is applied. Transparency is laid on white. 16-bit grey is
+scaled by 1/257, never clipped. A picture of several frames or pages is refused: which one is meant
+can't be known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from perception.defaults import MAX_PIXELS
+from perception.errors import ImageError
+from perception.types import ImageArray
+
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
+"""A picture: its path, the bytes of its file, a Pillow image, or an array."""
+
+# No EPS among these: Pillow hands it to Ghostscript, a program that runs what the file says.
+_COMMON = ("JPEG", "PNG", "BMP", "GIF", "PPM")
+_FURTHER = ("WEBP", "TIFF", "JPEG2000", "AVIF", "TGA", "ICO")
+# The further pictures in these are previews or layers of the first one.
+_FIRST_IS_MAIN = frozenset({"MPO", "ICO"})
+# What Pillow's readers raise on damaged files.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda image: np.rot90(image),
+}
+_open_lock = threading.Lock()
+
+
+def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+    """A picture as RGB uint8 H x W x 3.
+
+    source: a path, the bytes of a picture file, a Pillow image, or a uint8 array H x W (grey),
+    H x W x 3 (RGB) or H x W x 4 (RGBA). max_pixels: larger files are refused before they are
+    unpacked. Raises ImageError in one line: which picture, what is wrong, what to do.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pillow(source, "picture", max_pixels)
+    if isinstance(source, bytes):
+        return _from_file(io.BytesIO(source), "picture", max_pixels)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(
+            f"expected a path, bytes, a Pillow image or an array, got {type(source).__name__}"
+        )
+    name = printable(os.fspath(source))
+    with _explained(name), Path(source).open("rb") as file:
+        return _from_file(file, name, max_pixels)
+
+
+def picture_uid(image: ImageArray) -> str:
+    """A name for a picture H x W x 3 that follows from its size and pixels, 16 hex digits."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def printable(path: str) -> str:
+    """A path as it can stand in one line of text."""
+    return path if path.isprintable() else ascii(path)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turns what the file system says into one line with a remedy."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name}: a folder, not a picture; give a picture in it") from None
+    except PermissionError:
+        # Windows says this of folders, too.
+        what = "a folder, not a picture" if Path(name).is_dir() else "permission denied"
+        raise ImageError(f"{name}: {what}; check the path and its permissions") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{name}: can't be opened ({error}); check the path") from None
+
+
+def _from_array(array: NDArray[Any]) -> ImageArray:
+    shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not shape_fits or array.size == 0:
+        raise ImageError(
+            "expected a uint8 array of shape H x W, H x W x 3 or H x W x 4, "
+            f"got {array.dtype} of {array.shape}"
+        )
+    if array.ndim == 2:
+        return np.repeat(array[:, :, None], 3, axis=2)
+    return _on_white(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
+
+
+def _from_file(file: IO[bytes], name: str, max_pixels: int) -> ImageArray:
+    if not file.read(1):
+        raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again")
+    file.seek(0)
+    try:
+        image = _open(file)
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{name}: not a picture, or one with a damaged beginning; "
+            "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and PPM files can be read"
+        ) from None
+    except _DAMAGE as error:
+        raise _damaged(name, error) from None
+    with image:
+        return _from_pillow(image, name, max_pixels)
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    """Reads a file's header; Pillow's own limit, a global, steps aside for ``max_pixels``."""
+    with _open_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=_COMMON)
+        except UnidentifiedImageError:
+            Image.init()  # Loads the readers of all other formats, which takes a while.
+            file.seek(0)
+            return Image.open(file, formats=[name for name in _FURTHER if name in Image.OPEN])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name}: {width} x {height} pixels are more than the limit of {max_pixels:,}; "
+            "make it smaller, or raise the limit (max_pixels)"
+        )
+    if width * height == 0:
+        raise ImageError(f"{name}: the picture has no pixels ({width} x {height})")
+    try:
+        _refuse_several(image, name)
+        pixels = _rgb(image, name)
+    except ImageError:
+        raise
+    except _DAMAGE as error:
+        raise _damaged(name, error) from None
+    upright = _UPRIGHT.get(_orientation(image))
+    return np.ascontiguousarray(upright(pixels) if upright else pixels)
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{name}: damaged or cut off ({reason}); copy or download it again")
+
+
+def _refuse_several(image: Image.Image, name: str) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in _FIRST_IS_MAIN:
+        what = "pages" if image.format == "TIFF" else "frames"
+        raise ImageError(
+            f"{name}: {frames} {what} in one file ({image.format}); save the one you mean by itself"
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except _DAMAGE:
+        return 1  # Damaged notes about a picture don't make its pixels unreadable.
+
+
+def _rgb(image: Image.Image, name: str) -> ImageArray:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_array(_scaled(np.asarray(image), name))
+    if image.mode in ("RGBa", "La") or image.has_transparency_data:
+        return _on_white(np.asarray(image.convert("RGBA")))
+    return np.array(image.convert("RGB"))
+
+
+def _scaled(values: NDArray[Any], name: str) -> ImageArray:
+    """Grey values H x W of more than 8 bits as uint8.
+
+    Whole numbers are 16-bit: 65535 is white. Fractions are taken to run from 0 to 1, to 255 or to
+    65535, the smallest of these that holds them all.
+    """
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
+        raise ImageError(
+            f"{name}: grey values outside 0..65535 ({values.dtype}); "
+            "save the picture with 8 or 16 bits"
+        )
+    white = 65535.0
+    if values.dtype.kind == "f":
+        white = next(top for top in (1.0, 255.0, 65535.0) if values.max() <= top)
+    grey = np.multiply(values, 255.0 / white, dtype=np.float32) + np.float32(0.5)
+    scaled: ImageArray = grey.astype(np.uint8)
+    return scaled
+
+
+def _on_white(rgba: ImageArray) -> ImageArray:
+    """Lays H x W x 4 on white, rounding to the nearest value."""
+    # 255 x 255 + 127 still fits 16 bits.
+    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    blended: ImageArray = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return blended

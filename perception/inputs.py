@@ -1,0 +1,121 @@
+"""Finding pictures: files, folders and globs become a list of files, each with a name of its own.
+
+A name is the path below the folder that all inputs share, with forward slashes, so that pictures
+of one name in different folders stay apart in whatever is written about them.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from perception.errors import ImageError
+from perception.images import printable
+
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+    | {".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+)
+"""What a picture's file name ends in; in folders and globs the other files are passed over."""
+
+# What ``formats.pictures`` writes: a folder that holds results as well can be run again.
+_RESULT = re.compile(r"\.\w+\.(overlay|(mask|cutout)-\d{3,}-.*)\.png")
+
+
+class Picture(NamedTuple):
+    """One file to read. name: its path relative to the folder that all inputs share, POSIX."""
+
+    path: Path
+    name: str
+
+
+def find_images(inputs: Sequence[str]) -> list[Picture]:
+    """The pictures that files, folders and globs name, each once, sorted within each input.
+
+    A folder is searched with its sub-folders; hidden files and folders are passed over, and so are
+    overlays, masks and cut-outs of an earlier run. A file that is named itself is always listed,
+    whatever it is called and even if it is missing: reading it says what is wrong. Raises
+    ImageError for a folder or a glob without a picture.
+    """
+    found: dict[str, str] = {}
+    roots: list[str] = []
+    for text in inputs:
+        root, paths = _expand(text)
+        roots.append(os.path.abspath(root))
+        for path in paths:
+            found.setdefault(os.path.abspath(path), path)
+    base = _shared_folder(roots)
+    return [
+        Picture(Path(path), Path(os.path.relpath(full, base)).as_posix())
+        for full, path in found.items()
+    ]
+
+
+def _expand(text: str) -> tuple[str, list[str]]:
+    """The folder that an input's names start from, and the paths it stands for."""
+    if os.path.isdir(text):
+        paths = list(_walk(text))
+        if not paths:
+            raise ImageError(f"{printable(text)}: no picture in this folder; {_kinds()}")
+        return text, paths
+    if os.path.lexists(text) or not glob.has_magic(text):
+        return os.path.dirname(text), [text]
+    return _expand_glob(text)
+
+
+def _expand_glob(pattern: str) -> tuple[str, list[str]]:
+    paths: list[str] = []
+    for match in sorted(glob.glob(pattern, recursive=True)):
+        if os.path.isdir(match):
+            # "**" lists every folder below, and the files in it too: one walk of each is enough.
+            paths += [] if "**" in pattern else _walk(match)
+        elif _is_picture(match):
+            paths.append(match)
+    if not paths:
+        raise ImageError(f"{printable(pattern)}: no picture matches; {_kinds()}")
+    root = pattern
+    while glob.has_magic(root):
+        root = os.path.dirname(root)
+    return root, paths
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Pictures below a folder, sorted. A folder that can't be listed is given back as it is."""
+    barred: list[str] = []
+    seen: set[str] = set()
+    for at, folders, files in os.walk(
+        folder, followlinks=True, onerror=lambda error: barred.append(str(error.filename))
+    ):
+        real = os.path.realpath(at)
+        if real in seen:
+            folders.clear()  # A link back up.
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if _is_picture(name):
+                yield os.path.join(at, name)
+    yield from barred
+
+
+def _is_picture(path: str) -> bool:
+    name = os.path.basename(path)
+    known = os.path.splitext(name)[1].lower() in SUFFIXES
+    return known and not name.startswith(".") and not _RESULT.search(name)
+
+
+def _shared_folder(roots: Sequence[str]) -> str:
+    try:
+        return os.path.commonpath(roots) if roots else os.curdir
+    except ValueError:
+        raise ImageError(
+            "the pictures lie on different drives; give them in one run each"
+        ) from None
+
+
+def _kinds() -> str:
+    return "a picture's name ends in .jpg, .png, .webp, .tif, .bmp, .gif, .avif or .ppm"

@@ -1,0 +1,163 @@
+"""Instances: what was found in one picture, the product's result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from perception.masks import rle_area, rle_to_mask
+from perception.types import BoolArray, FloatArray, ImageArray, IntArray, Rle, checked_array
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+_PER_INSTANCE: Mapping[str, Any] = MappingProxyType(
+    {
+        "scores": np.float32,
+        "class_ids": np.int64,
+        "quality": np.float32,
+        "stability": np.float32,
+        "runner_up": np.int64,
+        "margin": np.float32,
+        "prompt_ids": np.int64,
+    }
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Instances:
+    """What was found in one picture.
+
+    image_hw: (H, W); classes: all that were asked for, also those not found; boxes: N x 4 xyxy,
+    half-open, tight around the mask (the detector's box where there are no masks); scores: N in
+    0..1; class_ids: N, index into ``classes``; rles: N masks, or none where only boxes were asked
+    for. Where they apply, also: quality (the IoU that the segmenter predicts), stability (how
+    little the mask depends on its threshold), runner_up (next best class id, -1 for none), margin
+    (score less the runner-up's), prompt_ids (which phrase or prompt it answers), each N.
+    ``image`` is kept to draw on; uid names the picture by its content; info says how the result
+    was made, seconds how long each stage took. Raises ValueError if the parts don't fit together.
+    """
+
+    image_hw: tuple[int, int]
+    classes: tuple[str, ...]
+    boxes: FloatArray
+    scores: FloatArray
+    class_ids: IntArray
+    rles: tuple[Rle, ...] = ()
+    quality: FloatArray | None = None
+    stability: FloatArray | None = None
+    runner_up: IntArray | None = None
+    margin: FloatArray | None = None
+    prompt_ids: IntArray | None = None
+    image: ImageArray | None = None
+    file_name: str = ""
+    uid: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
+        object.__setattr__(self, "boxes", boxes)
+        for name, dtype in _PER_INSTANCE.items():
+            if getattr(self, name) is not None:
+                value = checked_array(name, getattr(self, name), dtype, (len(boxes),))
+                object.__setattr__(self, name, value)
+        if len(boxes) and not 0 <= self.class_ids.min() <= self.class_ids.max() < len(self.classes):
+            raise ValueError(
+                f"class_ids index the {len(self.classes)} classes, got {self.class_ids.tolist()}"
+            )
+        if self.rles and len(self.rles) != len(boxes):
+            raise ValueError(f"{len(boxes)} boxes need as many masks, or none: {len(self.rles)}")
+        sizes = {rle.size for rle in self.rles}
+        if sizes - {self.image_hw}:
+            raise ValueError(f"masks of {sizes} on a picture of {self.image_hw}")
+        if self.image is not None and self.image.shape != (*self.image_hw, 3):
+            raise ValueError(f"expected a picture of {self.image_hw}, got {self.image.shape}")
+
+    @classmethod
+    def empty(cls, image_hw: tuple[int, int], classes: Sequence[str] = ()) -> Instances:
+        """Nothing found in a picture of (height, width)."""
+        floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int64)
+        return cls(image_hw, tuple(classes), np.zeros((0, 4), np.float32), floats, ints)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __repr__(self) -> str:
+        height, width = self.image_hw
+        some = [
+            f"{label} {score:.2f}"
+            for label, score in zip(self.labels[:5], self.scores[:5], strict=True)
+        ]
+        more = ["..."] if len(self) > 5 else []
+        found = ", ".join(some + more) or "nothing"
+        return f"<Instances: {len(self)} in {width} x {height}: {found}>"
+
+    def __getitem__(self, index: Any) -> Instances:
+        """The instances that a slice, an index array or a boolean array picks."""
+        picked = np.arange(len(self))[index].reshape(-1)
+        parts = {
+            name: getattr(self, name)[picked]
+            for name in _PER_INSTANCE
+            if getattr(self, name) is not None
+        }
+        rles = tuple(self.rles[i] for i in picked) if self.rles else ()
+        return replace(self, boxes=self.boxes[picked], rles=rles, **parts)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each instance's class name, N."""
+        return tuple(self.classes[class_id] for class_id in self.class_ids)
+
+    @property
+    def masks(self) -> BoolArray:
+        """All masks at full size, N x H x W. ``rles`` holds the same in a fraction of the memory.
+
+        Raises ValueError where only boxes were asked for.
+        """
+        if len(self.rles) != len(self):
+            raise ValueError("only boxes were asked for, so there are no masks: segment instead")
+        masks = np.zeros((len(self), *self.image_hw), np.bool_)
+        for mask, rle in zip(masks, self.rles, strict=True):
+            mask[:] = rle_to_mask(rle)
+        return masks
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """Each instance's area in pixels, N: of its mask, or of its box where there are none."""
+        if self.rles:
+            return np.array([rle_area(rle) for rle in self.rles], np.float64)
+        areas: NDArray[np.float64] = np.prod(
+            self.boxes[:, 2:] - self.boxes[:, :2], axis=1, dtype=np.float64
+        )
+        return areas
+
+    def overlay(self) -> Image.Image:
+        """The picture with masks, outlines (or boxes) and labels drawn on it."""
+        from perception.overlay import draw_overlay
+
+        return Image.fromarray(draw_overlay(self))
+
+    def to_coco(self) -> dict[str, Any]:
+        """A COCO file's content for this one picture."""
+        from perception.formats.coco import to_coco
+
+        return to_coco([self])
+
+    def to_supervision(self) -> sv.Detections:
+        """The same as ``supervision.Detections``: masks at full size, labels as ``class_name``."""
+        import supervision as sv
+
+        return sv.Detections(
+            xyxy=self.boxes.copy(),
+            mask=self.masks if self.rles else None,
+            confidence=self.scores.copy(),
+            class_id=self.class_ids.copy(),
+            data={"class_name": np.array(self.labels, dtype=str)},
+        )

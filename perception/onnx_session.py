@@ -1,0 +1,58 @@
+"""Opening an ONNX file for ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perception.errors import WeightsError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+def open_session(path: str | Path, *, threads: int = 0) -> InferenceSession:
+    """A session over one file; threads 0 means all the cores that this process may use.
+
+    Raises WeightsError when the file is missing or no ONNX model.
+    """
+    import onnxruntime as ort
+
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such model file")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    # Left to itself, the runtime counts the machine's cores, not those of the container.
+    options.intra_op_num_threads = threads or usable_cores()
+    # Several sessions take turns here: idle threads that spin would hold the next one's cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = [name for name in PROVIDERS if name in ort.get_available_providers()]
+    try:
+        return ort.InferenceSession(str(path), options, providers=providers)
+    except runtime_errors() as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path}: not an ONNX model that can be run: {reason}") from None
+
+
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a model that it can't open or run; they share no base."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

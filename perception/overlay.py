@@ -1,0 +1,140 @@
+"""The overlay: a picture with its masks, outlines and labels drawn on it, by supervision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from perception.instances import Instances
+from perception.labels import label_texts, place_labels, shorten, text_size
+from perception.masks import rle_to_mask
+from perception.types import FloatArray, ImageArray, IntArray
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+# Far apart in hue and lightness, so that neighbours in the list are told apart at once.
+_PALETTE = (
+    "#e6194b", "#0082c8", "#3cb44b", "#ffe119", "#911eb4", "#f58231", "#46f0f0", "#f032e6",
+    "#d2f53c", "#008080", "#aa6e28", "#fabebe", "#800000", "#aaffc3", "#000080", "#808000",
+)  # fmt: skip
+_MASK_OPACITY = 0.45
+_LABEL_WIDTH = 24
+"""The widest label in font sizes; a longer name is cut short."""
+
+
+def draw_overlay(instances: Instances, image: ImageArray | None = None) -> ImageArray:
+    """The picture H x W x 3 with every instance's mask and outline (or box) and label, a new array.
+
+    Lines and letters grow with the picture. A colour stands for a class, or for an instance where
+    there is only one class. image: the picture, if ``instances`` doesn't hold it. Raises ValueError
+    without a picture.
+    """
+    image = instances.image if image is None else image
+    if image is None:
+        raise ValueError("the picture was not kept with its instances: pass it as image=")
+    if not len(instances):
+        return image.copy()
+    several = len(instances.classes) > 1
+    colours = instances.class_ids if several else np.arange(len(instances), dtype=np.int64)
+    bgr = np.ascontiguousarray(image[..., ::-1])  # supervision draws in OpenCV's channel order
+    if instances.rles:
+        _draw_masks(bgr, instances, colours)
+    else:
+        _draw_boxes(bgr, instances, colours)
+    return _draw_labels(np.ascontiguousarray(bgr[..., ::-1]), instances, colours)
+
+
+def _line_width(image_hw: tuple[int, int]) -> int:
+    return max(1, round(min(image_hw) * 0.004))
+
+
+def _font_size(image_hw: tuple[int, int]) -> int:
+    return max(11, round(min(image_hw) * 0.03))
+
+
+def _draw_masks(bgr: ImageArray, instances: Instances, colours: IntArray) -> None:
+    """Draws on ``bgr``, large masks first, each in its own cut-out of the picture.
+
+    One full-size mask exists at a time, however many instances there are.
+    """
+    import supervision as sv
+
+    palette = sv.ColorPalette.from_hex(list(_PALETTE))
+    width = _line_width(instances.image_hw)
+    fill = sv.MaskAnnotator(color=palette, opacity=_MASK_OPACITY)
+    outline = sv.PolygonAnnotator(color=palette, thickness=width)
+    for n in np.argsort(-instances.areas, kind="stable"):
+        x0, y0, x1, y1 = _grown(instances.boxes[n], width + 1)
+        mask = rle_to_mask(instances.rles[n])[y0:y1, x0:x1]
+        if not mask.any():
+            continue
+        region = np.ascontiguousarray(bgr[y0:y1, x0:x1])
+        box = np.array([[0, 0, mask.shape[1], mask.shape[0]]], np.float32)
+        one = sv.Detections(xyxy=box, mask=mask[None], class_id=np.zeros(1, int))
+        for annotator in (fill, outline):
+            region = annotator.annotate(region, one, custom_color_lookup=colours[n : n + 1])
+        bgr[y0:y1, x0:x1] = region
+
+
+def _grown(box: FloatArray, margin: int) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = box
+    left, top = max(0, int(x0) - margin), max(0, int(y0) - margin)
+    return left, top, int(np.ceil(x1)) + margin, int(np.ceil(y1)) + margin
+
+
+def _draw_boxes(bgr: ImageArray, instances: Instances, colours: IntArray) -> None:
+    import supervision as sv
+
+    palette = sv.ColorPalette.from_hex(list(_PALETTE))
+    annotator = sv.BoxAnnotator(color=palette, thickness=_line_width(instances.image_hw))
+    # The last pixel inside a half-open box is the one before its end.
+    drawn = _detections(np.round(instances.boxes) - np.array([0, 0, 1, 1], np.float32))
+    bgr[:] = annotator.annotate(bgr.copy(), drawn, custom_color_lookup=colours)
+
+
+def _draw_labels(image: ImageArray, instances: Instances, colours: IntArray) -> ImageArray:
+    import supervision as sv
+
+    size = _font_size(instances.image_hw)
+    padding = max(2, size // 4)
+    names, font = label_texts(instances.labels, instances.class_ids.tolist())
+    room = min(instances.image_hw[1] - 2 * padding - 1, _LABEL_WIDTH * size)
+    texts = [
+        shorten(name, f"{score:.2f}", font, size, room)
+        for name, score in zip(names, instances.scores, strict=True)
+    ]
+    shown = np.array([n for n, text in enumerate(texts) if text], np.int64)
+    texts = [text for text in texts if text]
+    # One more pixel: Pillow's rectangles include their last row and column.
+    sizes = np.array([text_size(text, font, size) for text in texts]).reshape(-1, 2)
+    spots = place_labels(instances.boxes[shown], sizes + 2 * padding + 1, instances.image_hw)
+    annotator = sv.RichLabelAnnotator(
+        color=sv.ColorPalette.from_hex(list(_PALETTE)),
+        text_color=sv.ColorPalette.from_hex([_ink(colour) for colour in _PALETTE]),
+        font_path=font,
+        font_size=size,
+        text_padding=padding,
+        text_position=sv.Position.BOTTOM_LEFT,
+    )
+    # The annotator hangs a label under its anchor's bottom left: a flat box on the label's top.
+    anchors = spots[:, [0, 1, 2, 1]]
+    canvas = Image.fromarray(image)
+    drawn = annotator.annotate(
+        canvas, _detections(anchors), labels=texts, custom_color_lookup=colours[shown]
+    )
+    return np.array(drawn)
+
+
+def _ink(colour: str) -> str:
+    """Black or white, whichever reads better on a colour (by its luma)."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
+
+
+def _detections(boxes: FloatArray) -> sv.Detections:
+    import supervision as sv
+
+    return sv.Detections(xyxy=boxes.reshape(-1, 4), class_id=np.zeros(len(boxes), int))

@@ -1,0 +1,1 @@
+"""Prompts to masks: the Segmenter Protocol, the SAM network and its runtimes."""

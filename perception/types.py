@@ -1,0 +1,217 @@
+"""The data that flows between the rooms: prompts, embeddings, mask candidates, detections.
+
+Every type is a frozen dataclass whose arrays are checked once, when it is made. "Nothing" is an
+array of length 0, never None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from perception.errors import PromptError
+
+if TYPE_CHECKING:
+    from perception.frame import Frame
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+ImageArray = NDArray[np.uint8]
+
+SINGLE_MASK = 0
+"""Index of the single-mask answer in a ``MaskCandidates``; 1, 2 and 3 are the ambiguous ones."""
+
+
+def checked_array(
+    name: str, value: ArrayLike, dtype: Any, shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """``value`` as an array of ``dtype`` and ``shape`` (None: any length); ValueError if not."""
+    array = np.asarray(value, dtype=dtype)
+    if array.size == 0:
+        array = array.reshape([0 if n is None else n for n in shape])
+    matches = array.ndim == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not matches:
+        want = " x ".join("?" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name}: expected an array of shape {want}, got {array.shape}")
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What to segment in one picture, in pixels of the original picture.
+
+    All points together are one prompt. Each box is a prompt of its own. Points together with one
+    box refine that box. ``mask_logits`` is an earlier answer, fed back.
+
+    points: K x 2 (x, y); point_labels: K, 1 = in, 0 = out (default: all 1); boxes: N x 4 xyxy;
+    mask_logits: N x h x w, low-resolution logits of an earlier decode of the same picture, or None.
+    """
+
+    points: FloatArray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    point_labels: IntArray | None = None
+    boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    mask_logits: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        points = checked_array("points", self.points, np.float32, (None, 2))
+        labels = np.ones(len(points), np.int64) if self.point_labels is None else self.point_labels
+        labels = checked_array("point_labels", labels, np.int64, (None,))
+        boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
+        if len(labels) != len(points):
+            raise PromptError(f"{len(points)} points need as many labels, got {len(labels)}")
+        if not np.isin(labels, (0, 1)).all():
+            raise PromptError(f"a point's label is 1 (in) or 0 (out), got {labels.tolist()}")
+        if not (np.isfinite(points).all() and np.isfinite(boxes).all()):
+            raise PromptError("points and boxes are finite numbers in pixels; got inf or nan")
+        for x0, y0, x1, y1 in boxes:
+            if x1 <= x0 or y1 <= y0:
+                raise PromptError(
+                    f"box {x0:g},{y0:g},{x1:g},{y1:g} is empty: "
+                    "a box is x0,y0,x1,y1 with x0 < x1 and y0 < y1"
+                )
+        if len(points) and len(boxes) > 1:
+            raise PromptError(
+                f"points refine one box, not {len(boxes)}: give one box, or no points"
+            )
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "point_labels", labels)
+        object.__setattr__(self, "boxes", boxes)
+        if self.mask_logits is not None:
+            masks = checked_array("mask_logits", self.mask_logits, np.float32, (None, None, None))
+            if len(masks) != len(self):
+                raise PromptError(f"{len(self)} prompts need as many mask_logits, got {len(masks)}")
+            object.__setattr__(self, "mask_logits", masks)
+
+    def __len__(self) -> int:
+        """How many prompts this is: one per box, or one for the points, or none."""
+        return len(self.boxes) or int(len(self.points) > 0)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """One lone point can mean a part, a thing or a group; anything more says which."""
+        return len(self.points) == 1 and not len(self.boxes) and self.mask_logits is None
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """One picture, encoded once by a segmenter; made by ``encode``, read by ``decode``.
+
+    features: C x h x w; frame: how the picture was fitted into the model; model: who encoded it,
+    so that another model's decoder refuses it.
+    """
+
+    features: Any
+    frame: Frame
+    model: str
+
+
+@dataclass(frozen=True, eq=False)
+class MaskCandidates:
+    """What a segmenter answers to N prompts on one picture.
+
+    logits: N x 4 x h x w, low-resolution logits in the model's frame, a mask where they are > 0.
+    quality: N x 4, the IoU with the truth that the model predicts for each.
+    Index 0 is the single-mask answer, 1 to 3 are the candidates for an ambiguous prompt.
+    """
+
+    logits: FloatArray
+    quality: FloatArray
+    frame: Frame
+    ambiguous: bool
+
+    def __post_init__(self) -> None:
+        logits = checked_array("logits", self.logits, np.float32, (None, 4, None, None))
+        object.__setattr__(self, "logits", logits)
+        object.__setattr__(
+            self, "quality", checked_array("quality", self.quality, np.float32, (len(logits), 4))
+        )
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def best(self) -> IntArray:
+        """The index of the answer to show for each prompt, N.
+
+        The best of the three candidates for an ambiguous prompt, else the single-mask answer.
+        """
+        if not self.ambiguous:
+            return np.full(len(self), SINGLE_MASK, np.int64)
+        best: IntArray = self.quality[:, 1:].argmax(axis=1) + 1
+        return best
+
+    def masks(self, index: IntArray | None = None) -> BoolArray:
+        """Masks N x H x W of the original picture; ``index`` (N) picks candidates, default best."""
+        index = self.best() if index is None else np.asarray(index, np.int64)
+        return self.frame.logits_to_masks(self.logits[np.arange(len(self)), index])
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Boxes that a detector found in one picture for the classes that it was asked for.
+
+    boxes: N x 4 xyxy in pixels of the original picture; scores: N in 0..1; class_ids: N, index
+    into the asked classes; phrase_ids: N, index into the asked phrases; runner_up: N, class id of
+    the next best class (-1 where there is no other class); margin: N, score less the runner-up's.
+    Sorted by falling score.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    class_ids: IntArray
+    phrase_ids: IntArray
+    runner_up: IntArray
+    margin: FloatArray
+
+    def __post_init__(self) -> None:
+        boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
+        object.__setattr__(self, "boxes", boxes)
+        for name, dtype in (
+            ("scores", np.float32),
+            ("class_ids", np.int64),
+            ("phrase_ids", np.int64),
+            ("runner_up", np.int64),
+            ("margin", np.float32),
+        ):
+            value = checked_array(name, getattr(self, name), dtype, (len(boxes),))
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Any) -> Detections:
+        """The detections that a slice, an index array or a boolean array picks."""
+        return Detections(
+            self.boxes[index],
+            self.scores[index],
+            self.class_ids[index],
+            self.phrase_ids[index],
+            self.runner_up[index],
+            self.margin[index],
+        )
+
+    def clipped(self, image_hw: tuple[int, int]) -> Detections:
+        """The detections, cut at the picture's edges; those wholly outside are left out."""
+        height, width = image_hw
+        limits = np.array([width, height, width, height], np.float32)
+        inside = replace(self, boxes=np.clip(self.boxes, 0, limits))
+        return inside[(inside.boxes[:, 2:] > inside.boxes[:, :2]).all(axis=1)]
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """Nothing found."""
+        floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int64)
+        return cls(np.zeros((0, 4), np.float32), floats, ints, ints, ints, floats)
+
+
+@dataclass(frozen=True)
+class Rle:
+    """One mask as COCO's compressed run lengths. size: (height, width)."""
+
+    size: tuple[int, int]
+    counts: str

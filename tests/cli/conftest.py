@@ -1,0 +1,36 @@
+"""A command line whose models look at colours, in a folder with pictures."""
+
+import pytest
+from fakes import colour_model, drawing
+from PIL import Image
+
+from perception import loading
+from perception.cli.commands import status
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    Image.fromarray(drawing()).save(tmp_path / "in" / "a.png")
+    Image.fromarray(drawing(things=[("red", (60, 20, 100, 50))])).save(tmp_path / "in/sub/a.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def perception(pictures, monkeypatch, capfd):
+    """Runs the command line: arguments in, (status, standard output, standard error) out."""
+    loaded = []
+
+    def load(name, *, threads):
+        loaded.append((name, threads))
+        return colour_model()
+
+    monkeypatch.setattr(loading, "load", load)
+
+    def run(*arguments):
+        code = status(list(arguments))
+        return code, *capfd.readouterr()
+
+    run.loaded = loaded
+    return run

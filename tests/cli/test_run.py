@@ -1,0 +1,198 @@
+"""Whole runs of the command line."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def content(path="perception-out/coco.json"):
+    return json.loads(Path(path).read_text("utf-8"))
+
+
+def files(folder="perception-out"):
+    return sorted(p.relative_to(folder).as_posix() for p in Path(folder).rglob("*") if p.is_file())
+
+
+def test_text_to_masks(perception):
+    code, out, err = perception("segment", "in/a.png", "--text", "red thing. sky: blue")
+    assert code == 0
+    assert files() == ["a.png.overlay.png", "coco.json"]
+    lines = [line.split() for line in out.splitlines()]
+    assert ["label", "score", "quality", "box", "x0,y0,x1,y1", "area"] in lines
+    assert ["red", "thing", "0.90", "0.95", "8,8,40,40", "1024"] in lines
+    assert ["sky", "0.90", "0.95", "64,32,112,80", "2304"] in lines
+    for stage in ("loaded in", "read", "detect", "encode", "decode", "write"):
+        assert stage in out
+    assert "perception-out/coco.json" in out
+    assert len(err.splitlines()) == 1
+    assert "nano" in err
+    assert "drawn things" in err
+    (first, second) = content()["annotations"]
+    assert (first["area"], second["bbox"]) == (1024, [64, 32, 48, 48])
+
+
+def test_quiet(perception):
+    assert perception("segment", "in/a.png", "--text", "red", "-q")[2] == ""
+
+
+def test_a_folder_shows_its_progress(perception):
+    code, out, err = perception("segment", "in", "--text", "red", "--save", "overlay,masks,cutouts")
+    assert code == 0
+    assert "2/2" in err
+    assert files() == [
+        "a.png.cutout-001-red.png",
+        "a.png.mask-001-red.png",
+        "a.png.overlay.png",
+        "coco.json",
+        "sub/a.png.cutout-001-red.png",
+        "sub/a.png.mask-001-red.png",
+        "sub/a.png.overlay.png",
+    ]
+    assert all(name in out for name in files())
+    assert [image["file_name"] for image in content()["images"]] == ["a.png", "sub/a.png"]
+    assert "2/2" not in perception("segment", "in", "--text", "red", "-q")[2]
+
+
+def test_json_alone_on_standard_output(perception):
+    code, out, _ = perception("segment", "in", "--text", "red", "--json", "-")
+    assert code == 0
+    assert len(json.loads(out)["annotations"]) == 2
+    assert not Path("perception-out").exists()
+
+
+def test_json_on_standard_output_and_pictures(perception):
+    code, out, _ = perception("segment", "in/a.png", "--text", "red", "--json", "-", "--out", "x")
+    assert code == 0
+    assert json.loads(out)
+    assert files("x") == ["a.png.overlay.png"]
+
+
+def test_json_file(perception):
+    assert perception("segment", "in/a.png", "--text", "red", "--json", "deep/er/y.json")[0] == 0
+    assert content("deep/er/y.json")["images"]
+    assert files() == ["a.png.overlay.png"]
+
+
+def test_detect(perception):
+    code, out, _ = perception("detect", "in/a.png", "--text", "red")
+    assert code == 0
+    assert ["red", "0.90", "-", "8,8,40,40", "1024"] in [line.split() for line in out.splitlines()]
+    (annotation,) = content()["annotations"]
+    assert annotation["segmentation"] == []
+    assert "segmenter" not in content()["info"]
+
+
+def test_points_and_candidates(perception):
+    code, out, _ = perception("segment", "in/a.png", "--point", "20,20", "--candidates")
+    assert code == 0
+    assert [a["quality"] for a in content()["annotations"]] == [0.9, 0.7, 0.5]
+    assert out.count("object") == 3
+    assert perception("segment", "in/a.png", "--point", "20,20")[0] == 0
+    assert [a["quality"] for a in content()["annotations"]] == [0.9]
+
+
+def test_boxes_and_negative_points(perception):
+    assert perception("segment", "in/a.png", "--box", "0,0,50,50", "--box", "60,20,120,90")[0] == 0
+    assert len(content()["annotations"]) == 2
+    code = perception("segment", "in/a.png", "--box", "0,0,50,50", "--point", "20,20,0")[0]
+    assert code == 0
+    assert content()["info"]["prompt"]["point_labels"] == [0]
+
+
+def test_typing_every_default_changes_nothing(perception):
+    assert perception("segment", "in", "--text", "red")[0] == 0
+    before = Path("perception-out/coco.json").read_bytes()
+    arguments = "--threshold 0.3 --out perception-out --json perception-out/coco.json "
+    arguments += "--save overlay --model nano --threads 0 --max-pixels 200000000"
+    for command in ("segment", "detect"):
+        assert perception(command, "in", "--text", "red", *arguments.split())[0] == 0
+        assert perception.loaded[-1] == ("nano", 0)
+        if command == "segment":
+            assert Path("perception-out/coco.json").read_bytes() == before
+
+
+def test_running_again_on_everything_is_fine(perception):
+    for _ in range(2):
+        assert perception("segment", ".", "--text", "red")[0] == 0
+        assert [image["file_name"] for image in content()["images"]] == ["in/a.png", "in/sub/a.png"]
+
+
+def test_results_can_go_beside_the_pictures(perception):
+    arguments = ["segment", "in", "--text", "red", "--save", "overlay,masks,cutouts", "--out", "in"]
+    for _ in range(2):
+        assert perception(*arguments)[0] == 0
+        assert [image["file_name"] for image in content("in/coco.json")["images"]] == [
+            "a.png",
+            "sub/a.png",
+        ]
+
+
+def test_bad_pictures_do_not_stop_the_others(perception):
+    Path("in/cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    Path("in/empty.png").touch()
+    Image.new("L", (1, 1), 255).save("in/one.png")
+    code, _, err = perception("segment", "in", "missing.png", "--text", "red", "-q")
+    assert code == 1
+    assert "skipped 3 of 6 pictures" in err
+    for name, why in [("cut.jpg", "damaged"), ("empty.png", "0 bytes"), ("missing.png", "no such")]:
+        assert any(name in line and why in line for line in err.splitlines())
+    assert len(content()["images"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.png", "--text", "red"], "missing.png: no such file"),
+        (["in/a.png", "--text", ""], "prompt is empty"),
+        (["in/a.png", "--text", "!red"], "only negatives"),
+        (["in/a.png", "--text", "a: b: c"], "more than one"),
+        (["in/a.png", "--point", "500,2"], "in/a.png: point 500,2 is outside the picture"),
+        (["in/a.png", "--box", "500,2,600,9"], "in/a.png: box 500,2,600,9 is outside"),
+        (["in/a.png", "--box", "9,2,3,9"], "box 9,2,3,9 is empty"),
+        (["nothing*.png", "--text", "red"], "no picture matches"),
+        (["in/a.png", "--text", "red", "--out", "in/a.png"], "can't be written"),
+        (["in/a.png", "--text", "red", "--json", "in"], "in: a folder"),
+        (["in/a.png", "--text", "red", "--max-pixels", "9"], "more than the limit of 9"),
+    ],
+)
+def test_errors_are_one_line(perception, arguments, message):
+    code, _, err = perception("segment", *arguments, "-q")
+    assert code == 1
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [", ".join(f"thing {n}" for n in range(500)), "🍕. ❤️", "猫。红色的星", "wxyzzy frobnicator"],
+)
+def test_prompts_that_find_nothing(perception, text):
+    code, out, _ = perception("segment", "in/a.png", "--text", text)
+    assert code == 0
+    assert "nothing found" in out
+    assert len(content()["images"][0]["neg_category_ids"]) == len(content()["categories"])
+
+
+def test_wide_letters_keep_the_table_straight(perception):
+    out = perception("segment", "in/a.png", "--text", "猫: red. sky: blue")[1]
+    cat, sky = (line for line in out.splitlines() if "0.90" in line)
+    assert cat.index("0.90") + 1 == sky.index("0.90")
+
+
+@pytest.mark.parametrize("arguments", [["--out", "done"], ["--json", "done/x.json"]])
+def test_outputs_are_checked_before_the_models_load(perception, arguments):
+    Path("done").touch()
+    assert perception("segment", "in/a.png", "--text", "red", *arguments)[0] == 1
+    assert perception.loaded == []
+
+
+def test_file_names_that_are_no_text(perception):
+    try:
+        os.rename("in/a.png", b"in/\xff.png")
+    except OSError:
+        pytest.skip("this file system takes only text")
+    assert perception("segment", "in", "--text", "red", "-q")[0] == 0
+    assert "\udcff.png" in [image["file_name"] for image in content()["images"]]

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, decode, phrase_logits
+from perception.phrases import Phrases, parse
+from perception.types import Detections, FloatArray
+
+ONE = [0, 0, 10, 10]
+FAR = [50, 50, 60, 60]
+
+
+def shifted(iou: float) -> list[float]:
+    """A box whose IoU with ``ONE`` is ``iou``: the same, moved to the right."""
+    move = 10 * (1 - iou) / (1 + iou)
+    return [move, 0, 10 + move, 10]
+
+
+def logit(score: float) -> float:
+    return float(np.log(score / (1 - score)))
+
+
+def find(text: str, *rows: tuple[list[float], list[float]], threshold: float = 0.3) -> Detections:
+    """Decodes boxes, each with the score of every phrase."""
+    boxes = np.array([box for box, _ in rows], np.float32).reshape(-1, 4)
+    scores = np.array([scores for _, scores in rows], np.float32)
+    phrases = parse(text)
+    logits = np.log(scores / (1 - scores)).reshape(-1, len(phrases))
+    return decode(boxes, logits, phrases, threshold=threshold)
+
+
+def test_a_phrase_scores_the_mean_of_its_tokens() -> None:
+    tokens = np.array([[1, 2, 6, -3, 5], [0, 10, 20, 30, -4]], np.float32)
+    have = phrase_logits(tokens, np.array([1, 3, 1]))
+    assert have.dtype == np.float32
+    np.testing.assert_allclose(have, [[1, 5 / 3, 5], [0, 20, -4]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("regions", [0, 1, 4])
+def test_one_phrase_over_all_tokens(regions: int) -> None:
+    tokens = np.full((regions, 6), 2, np.float32)
+    assert phrase_logits(tokens, np.array([6])).tolist() == [[2]] * regions
+
+
+def test_a_class_is_never_found_by_its_letters() -> None:
+    """ "car" is part of "carpet" as a string, and has a span of its own."""
+    tokens = np.array([[-9.0, 9.0, 9.0]], np.float32)  # car | car ##pet
+    phrases = parse("car. carpet")
+    found = decode(
+        np.array([ONE], np.float32), phrase_logits(tokens, np.array([1, 2])), phrases, threshold=0.3
+    )
+    assert [phrases.classes[k] for k in found.class_ids] == ["carpet"]
+
+
+def test_every_field_of_one_detection() -> None:
+    found = find("cat. dog. cow", (ONE, [0.2, 0.9, 0.6]))
+    np.testing.assert_array_equal(found.boxes, [ONE])
+    np.testing.assert_allclose(found.scores, [0.9], atol=1e-6)
+    assert found.class_ids.tolist() == [1]
+    assert found.phrase_ids.tolist() == [1]
+    assert found.runner_up.tolist() == [2]
+    np.testing.assert_allclose(found.margin, [0.3], atol=1e-6)
+
+
+def test_synonyms_collapse_into_their_class() -> None:
+    found = find(
+        "dog. vehicle: car | truck",
+        (ONE, [0.1, 0.4, 0.8]),
+        (FAR, [0.1, 0.7, 0.6]),
+    )
+    np.testing.assert_allclose(found.scores, [0.8, 0.7], atol=1e-6)
+    assert found.class_ids.tolist() == [1, 1]
+    assert found.phrase_ids.tolist() == [2, 1]
+    assert found.runner_up.tolist() == [0, 0]  # a synonym is no rival
+    np.testing.assert_allclose(found.margin, [0.7, 0.6], atol=1e-6)
+
+
+@pytest.mark.parametrize("iou", [0.0, 0.5, 0.99])
+def test_synonyms_that_share_a_thing_give_one_box(iou: float) -> None:
+    found = find("v: car | truck", (ONE, [0.9, 0.1]), (shifted(iou), [0.1, 0.8]))
+    assert len(found) == (1 if iou > SAME_CLASS_IOU else 2)
+
+
+@pytest.mark.parametrize(
+    ("person", "mannequin", "count"),
+    [(0.8, 0.9, 0), (0.8, 0.8, 0), (0.8, 0.7, 1), (0.2, 0.1, 0), (0.2, 0.9, 0)],
+)
+def test_a_negative_drops_what_it_wins(person: float, mannequin: float, count: int) -> None:
+    found = find("person. !mannequin", (ONE, [person, mannequin]))
+    assert len(found) == count
+    assert (found.runner_up == -1).all()  # a negative is never reported
+
+
+@pytest.mark.parametrize(("iou", "count"), [(0.7, 1), (0.95, 0)])
+def test_a_negative_takes_the_thing_and_not_only_the_box(iou: float, count: int) -> None:
+    found = find("person. !mannequin", (ONE, [0.5, 0.9]), (shifted(iou), [0.6, 0.4]))
+    assert len(found) == count
+
+
+def test_what_a_stronger_class_wins_no_negative_takes() -> None:
+    found = find("person. !mannequin", (ONE, [0.9, 0.1]), (shifted(0.9), [0.3, 0.6]))
+    np.testing.assert_array_equal(found.boxes, [ONE])
+    assert found.runner_up.tolist() == [-1]
+    np.testing.assert_allclose(found.margin, [0.9], atol=1e-6)
+
+
+def test_the_best_of_several_negatives_counts() -> None:
+    assert len(find("a. !b. !c", (ONE, [0.6, 0.1, 0.7]))) == 0
+
+
+@pytest.mark.parametrize(
+    ("iou", "count"), [(0.0, 2), (SAME_CLASS_IOU - 0.01, 2), (SAME_CLASS_IOU + 0.01, 1), (1.0, 1)]
+)
+def test_one_class_repeats_itself_up_to_an_overlap(iou: float, count: int) -> None:
+    found = find("cat. dog", (shifted(iou), [0.5, 0.1]), (ONE, [0.9, 0.1]))
+    assert len(found) == count
+    np.testing.assert_array_equal(found.boxes[0], ONE)  # the better one stays, and comes first
+
+
+@pytest.mark.parametrize(
+    ("iou", "count"), [(0.7, 2), (ANY_CLASS_IOU - 0.01, 2), (ANY_CLASS_IOU + 0.01, 1), (1.0, 1)]
+)
+def test_a_thing_has_one_label_across_classes(iou: float, count: int) -> None:
+    found = find("cat. dog", (ONE, [0.9, 0.1]), (shifted(iou), [0.1, 0.7]))
+    assert len(found) == count
+    assert found.class_ids[0] == 0
+    if count == 1:
+        assert found.runner_up.tolist() == [1]
+        np.testing.assert_allclose(found.margin, [0.2], atol=1e-6)
+
+
+def test_a_displaced_box_is_a_runner_up_only_where_it_scores_higher() -> None:
+    found = find("cat. dog. cow", (ONE, [0.9, 0.8, 0.1]), (shifted(0.9), [0.1, 0.1, 0.7]))
+    assert found.runner_up.tolist() == [1]
+    np.testing.assert_allclose(found.margin, [0.1], atol=1e-6)
+
+
+def test_what_displaced_a_box_has_it_as_runner_up_and_not_its_neighbour() -> None:
+    """The middle box is nearer to the last one, and yields to the first one."""
+    found = find(
+        "cat. dog. cow",
+        ([0, 0, 100, 100], [0.9, 0.1, 0.1]),
+        ([0, 0, 100, 83], [0.1, 0.6, 0.1]),
+        ([0, 0, 100, 75], [0.1, 0.1, 0.4]),
+    )
+    assert found.class_ids.tolist() == [0, 2]
+    assert found.runner_up[0] == 1
+    np.testing.assert_allclose(found.margin, [0.3, 0.3], atol=1e-6)
+
+
+def test_one_class_has_no_runner_up() -> None:
+    found = find("cat", (ONE, [0.9]))
+    assert found.runner_up.tolist() == [-1]
+    np.testing.assert_allclose(found.margin, found.scores)
+
+
+def test_the_threshold_itself_is_enough() -> None:
+    boxes = np.array([ONE, FAR], np.float32)
+    logits = np.array([[0.0], [-1e-3]], np.float32)
+    assert len(decode(boxes, logits, parse("cat"), threshold=0.5)) == 1
+    assert len(decode(boxes, logits, parse("cat"), threshold=0.51)) == 0
+    assert len(decode(boxes, logits, parse("cat"), threshold=0.0)) == 2
+
+
+def test_sorted_by_falling_score() -> None:
+    rows = [([20 * k, 0, 20 * k + 10, 10], [s, s / 2]) for k, s in enumerate((0.4, 0.9, 0.6, 0.5))]
+    np.testing.assert_allclose(find("a. b", *rows).scores, [0.9, 0.6, 0.5, 0.4], atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["cat", "cat. dog", "v: cat | dog, !cow"])
+@pytest.mark.parametrize("regions", [0, 3])
+def test_nothing_found(text: str, regions: int) -> None:
+    phrases = parse(text)
+    boxes = np.tile(np.array(ONE, np.float32), (regions, 1))
+    logits = np.full((regions, len(phrases)), -9, np.float32)
+    found = decode(boxes, logits, phrases, threshold=0.3)
+    assert len(found) == 0
+    assert found.boxes.shape == (0, 4)
+    assert found.runner_up.shape == found.margin.shape == (0,)
+
+
+@pytest.mark.parametrize("box", [[5, 5, 5, 9], [5, 5, 9, 5], [9, 5, 5, 9], [np.nan] * 4])
+def test_a_box_without_an_inside_is_left_out(box: list[float]) -> None:
+    assert len(find("cat", (box, [0.9]), (ONE, [0.8]))) == 1
+
+
+@pytest.mark.parametrize("size", [1e3, 3e38, np.inf])
+def test_extreme_logits_are_sound(size: float) -> None:
+    boxes, logits = np.array([ONE, FAR], np.float32), np.array([[size, -size], [-size, -size]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = decode(boxes, logits.astype(np.float32), parse("cat. dog"), threshold=0.3)
+    assert found.scores.tolist() == [1]
+    assert found.margin.tolist() == [1]
+
+
+def test_a_region_of_nan_is_never_found() -> None:
+    logits = np.array([[np.nan, 2.0], [3.0, -3.0]], np.float32)
+    found = decode(np.array([ONE, FAR], np.float32), logits, parse("cat. dog"), threshold=0.3)
+    np.testing.assert_array_equal(found.boxes, [FAR])
+
+
+def test_as_many_phrases_as_a_large_data_set_has() -> None:
+    """1,203 classes, each with a region of its own; the last one is found like the first."""
+    count = 1203
+    phrases = parse([f"class {k}" for k in range(count)])
+    x = 20.0 * np.arange(count)
+    boxes = np.stack((x, 0 * x, x + 10, 0 * x + 10), axis=1).astype(np.float32)
+    logits = np.full((count, count), -6, np.float32) + np.eye(count, dtype=np.float32) * 9
+    found = decode(boxes, logits, phrases, threshold=0.3)
+    assert found.class_ids.tolist() == list(range(count))
+
+
+def test_the_answer_does_not_depend_on_the_order_of_the_classes() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 60, (40, 2))
+    boxes = np.concatenate((corners, corners + rng.uniform(5, 40, (40, 2))), 1).astype(np.float32)
+    logits = rng.normal(0, 2, (40, 4)).astype(np.float32)
+    order = [2, 0, 3, 1]
+    names = ("a", "b", "c", "d")
+    one = decode(boxes, logits, parse(list(names)), threshold=0.3)
+    moved = Phrases(tuple(names[k] for k in order), (0, 1, 2, 3), tuple(names[k] for k in order))
+    other = decode(boxes, logits[:, order], moved, threshold=0.3)
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+    assert [names[k] for k in one.class_ids] == [moved.classes[k] for k in other.class_ids]

@@ -1,0 +1,101 @@
+"""A detector and a segmenter that look at colours: quick, exact on drawings, no model files."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from perception.frame import Frame
+from perception.model import Model
+from perception.phrases import NEGATIVE
+from perception.types import Detections, Embedding, MaskCandidates
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}
+WHITE = (255, 255, 255)
+SIDE, CELLS = 256, 64
+
+
+def regions(image, colour):
+    """Boxes around the connected regions of one colour, N x 4, left to right."""
+    same = (np.abs(image.astype(int) - colour).max(axis=2) < 40).astype(np.uint8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(same)
+    boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:count]]
+    return np.array(sorted(boxes), np.float32).reshape(-1, 4)
+
+
+class ColourDetector:
+    """Finds "red", "green" and "blue" things; every score is 0.9, less 0.1 for each next one."""
+
+    name = "colour-detector"
+
+    def detect(self, images, phrases, *, threshold=0.3):
+        return [self._one(image, phrases, threshold) for image in images]
+
+    def _one(self, image, phrases, threshold):
+        rows = []
+        for phrase_id, (phrase, class_id) in enumerate(
+            zip(phrases.phrases, phrases.class_ids, strict=True)
+        ):
+            if class_id == NEGATIVE or phrase.split()[0] not in COLOURS:
+                continue
+            for n, box in enumerate(regions(image, COLOURS[phrase.split()[0]])):
+                rows.append((0.9 - 0.1 * n, class_id, phrase_id, box))
+        rows = sorted((row for row in rows if row[0] >= threshold), key=lambda row: -row[0])
+        if not rows:
+            return Detections.empty()
+        scores, class_ids, phrase_ids, boxes = zip(*rows, strict=True)
+        return Detections(boxes, scores, class_ids, phrase_ids, np.full(len(rows), -1), scores)
+
+
+class ColourSegmenter:
+    """Cuts out what is not white in a box, or what has the colour under a point."""
+
+    name = "colour-segmenter"
+
+    def __init__(self):
+        self.encoded = 0
+
+    def encode(self, image):
+        self.encoded += 1
+        frame = Frame(image.shape[:2], SIDE)
+        height, width = frame.resized_hw
+        padded = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        padded[:height, :width] = frame.resize(image)
+        cells = cv2.resize(padded, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+        return Embedding(cells.astype(int).transpose(2, 0, 1), frame, self.name)
+
+    def decode(self, embedding, prompt):
+        prompt = embedding.frame.fit_prompt(prompt)
+        drawn = np.abs(embedding.features - 255).max(axis=0) > 40
+        masks = [self._box(embedding.frame, drawn, box) for box in prompt.boxes]
+        if len(prompt.points) and not len(prompt.boxes):
+            masks = [self._point(embedding, drawn, prompt.points[0])]
+        logits = np.where(np.array(masks).reshape(-1, 4, CELLS, CELLS), 4.0, -4.0)
+        quality = np.tile(np.float32([0.95, 0.5, 0.9, 0.7]), (len(logits), 1))
+        return MaskCandidates(logits, quality, embedding.frame, ambiguous=prompt.is_ambiguous)
+
+    def _box(self, frame, drawn, box):
+        x0, y0, x1, y1 = np.round(frame.boxes_to_model(box[None])[0] * CELLS / SIDE).astype(int)
+        inside = np.zeros_like(drawn)
+        inside[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = True
+        return [inside & drawn] * 4
+
+    def _point(self, embedding, drawn, point):
+        x, y = (embedding.frame.points_to_model(point[None])[0] * CELLS / SIDE).astype(int)
+        at = embedding.features[:, y, x]
+        same = np.abs(embedding.features - at[:, None, None]).max(axis=0) < 40
+        part = np.zeros_like(same)
+        part[y, x] = True
+        return [same, part, same, drawn | same]
+
+
+def colour_model():
+    return Model(ColourDetector(), ColourSegmenter(), {"fake.onnx": "0" * 64})
+
+
+def drawing(height=96, width=128, things=(("red", (8, 8, 40, 40)), ("blue", (64, 32, 112, 80)))):
+    """Rectangles on white, RGB uint8 H x W x 3; a thing is a colour and its box."""
+    image = np.full((height, width, 3), 255, np.uint8)
+    for colour, (x0, y0, x1, y1) in things:
+        image[y0:y1, x0:x1] = COLOURS[colour]
+    return image

@@ -1,0 +1,96 @@
+"""What the segmenter's tests share: a tiny SAM, its published twin, its ONNX files, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor
+from segment_anything.modeling import Sam as ReferenceSam
+
+from perception.segmenter.exportable import ExportableDecoder, ExportableEncoder
+from perception.segmenter.onnx_metadata import DECODER, ENCODER
+from perception.segmenter.sam import Sam
+from perception.types import ImageArray
+
+from .tiny import METADATA, SIDE, add_noise, build_reference, build_tiny
+
+
+@pytest.fixture(autouse=True)
+def _small_work() -> Iterator[None]:
+    """One thread, because these networks are too small to share out; no gradients."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Sam:
+    torch.manual_seed(0)
+    sam = build_tiny()
+    add_noise(sam)
+    return sam
+
+
+@pytest.fixture(scope="session")
+def reference(tiny: Sam) -> ReferenceSam:
+    other = build_reference()
+    other.load_state_dict(tiny.state_dict(), strict=True)
+    return other
+
+
+@pytest.fixture
+def predictor(reference: ReferenceSam) -> SamPredictor:
+    return SamPredictor(reference)
+
+
+@pytest.fixture
+def picture() -> Callable[[int, int], ImageArray]:
+    """A smooth picture with an edge, height x width."""
+
+    def draw(height: int, width: int) -> ImageArray:
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        planes = [x / width, y / height, ((x - width / 2) ** 2 < (width / 4) ** 2)]
+        return (np.stack(planes, axis=-1) * 255).astype(np.uint8)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def onnx_files(tiny: Sam, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The tiny SAM as encoder and decoder files, with metadata."""
+    folder = tmp_path_factory.mktemp("onnx")
+    embedding = torch.randn(1, *METADATA.embedding)
+    coords, labels = torch.rand(2, 3, 2) * SIDE, torch.ones(2, 3)
+    masks = torch.randn(2, 1, METADATA.mask_size, METADATA.mask_size)
+    p, k = torch.export.Dim("P"), torch.export.Dim("K")
+    with torch.no_grad():
+        encoder = torch.onnx.export(
+            ExportableEncoder(tiny).eval(),
+            (torch.randn(1, 3, SIDE, SIDE),),
+            input_names=["pixels"],
+            output_names=["embedding"],
+            opset_version=18,
+            dynamo=True,
+            verbose=False,
+        )
+        decoder = torch.onnx.export(
+            ExportableDecoder(tiny).eval(),
+            (embedding, coords, labels, masks, torch.ones(2)),
+            input_names=["embedding", "coords", "labels", "mask_input", "has_mask"],
+            output_names=["logits", "quality"],
+            opset_version=18,
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=({}, {0: p, 1: k}, {0: p, 1: k}, {0: p}, {0: p}),
+        )
+    for program, part in ((encoder, ENCODER), (decoder, DECODER)):
+        assert program is not None
+        program.model.metadata_props.update(METADATA.to_map(part))
+        program.save(folder / f"{part}.onnx")
+    return folder / f"{ENCODER}.onnx", folder / f"{DECODER}.onnx"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from segment_anything import sam_model_registry
+
+from perception.segmenter.build import (
+    build_nano,
+    build_sam_vit_b,
+    build_sam_vit_h,
+    build_sam_vit_l,
+)
+from perception.segmenter.sam import Sam
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [("vit_b", build_sam_vit_b), ("vit_l", build_sam_vit_l), ("vit_h", build_sam_vit_h)],
+)
+def test_keys_and_shapes_are_those_of_the_published_checkpoints(
+    name: str, build: Callable[[], Sam]
+) -> None:
+    with torch.device("meta"):
+        want = sam_model_registry[name]().state_dict()
+        have = build()
+    assert {k: v.shape for k, v in have.state_dict().items()} == {
+        k: v.shape for k, v in want.items()
+    }
+    assert (have.side, have.mask_size) == (1024, 256)
+    assert not have.training
+
+
+def test_nano_is_small() -> None:
+    assert 1.0e6 < sum(p.numel() for p in build_nano().parameters()) < 1.6e6
+
+
+@pytest.mark.parametrize("side", [64, 96])
+def test_nano_answers_at_half_of_its_side(side: int) -> None:
+    nano = build_nano(side)
+    embedding = nano.encode(torch.randn(1, 3, side, side))
+    logits, _ = nano.decode(embedding, torch.zeros(2, 1, 2), torch.ones(2, 1))
+    assert embedding.shape == (1, 96, side // 8, side // 8)
+    assert logits.shape == (2, 4, side // 2, side // 2)
+    assert (nano.side, nano.mask_size) == (side, side // 2)
+
+
+def test_nano_weights_fit_every_side() -> None:
+    build_nano(64).load_state_dict(build_nano(320).state_dict(), strict=True)
+
+
+def test_every_nano_weight_learns() -> None:
+    with torch.enable_grad():
+        nano = build_nano(32).train()
+        embeddings = nano.encode(torch.randn(2, 3, 32, 32))
+        coords = torch.rand(4, 5, 2) * 32
+        labels = torch.tensor([[-1, 0, 1, 2, 3]] * 4)
+        masks, has_mask = torch.randn(4, 1, 16, 16), torch.tensor([1, 0, 1, 0])
+        logits, quality = nano.decode(
+            embeddings[torch.tensor([0, 0, 1, 1])], coords, labels, masks, has_mask
+        )
+        (logits.square().mean() + quality.square().mean()).backward()
+    # A key bias adds the same to every cell's score: softmax drops it, and so does the network.
+    assert all(
+        "cross_attn_token_to_image.k_proj.bias" in name or "final_attn" in name
+        for name, p in nano.named_parameters()
+        if p.grad is None
+    )

@@ -1,0 +1,97 @@
+"""The product's result: checked, picked from, converted."""
+
+import numpy as np
+import pytest
+
+from perception.instances import Instances
+from perception.masks import mask_to_box, mask_to_rle
+
+
+def example(**changes):
+    masks = np.zeros((2, 12, 16), bool)
+    masks[0, 1:4, 2:7] = True
+    masks[1, 5:11, 5:15] = True
+    masks[1, 6, 6] = False
+    parts = {
+        "image_hw": (12, 16),
+        "classes": ("cat", "dog", "star"),
+        "boxes": np.stack([mask_to_box(mask) for mask in masks]),
+        "scores": np.array([0.9, 0.5]),
+        "class_ids": np.array([2, 0]),
+        "rles": tuple(mask_to_rle(mask) for mask in masks),
+        "quality": np.array([0.8, 0.7]),
+        "runner_up": np.array([1, -1]),
+        "image": np.full((12, 16, 3), 200, np.uint8),
+    }
+    return Instances(**(parts | changes))
+
+
+def test_what_a_result_says():
+    result = example()
+    assert len(result) == 2
+    assert result.labels == ("star", "cat")
+    assert result.areas.tolist() == [15, 59]
+    assert result.masks.shape == (2, 12, 16)
+    assert result.masks.sum(axis=(1, 2)).tolist() == [15, 59]
+    assert repr(result) == "<Instances: 2 in 16 x 12: star 0.90, cat 0.50>"
+
+
+def test_nothing_found():
+    nothing = Instances.empty((12, 16), ["cat"])
+    assert len(nothing) == 0
+    assert nothing.labels == ()
+    assert nothing.masks.shape == (0, 12, 16)
+    assert nothing.areas.shape == (0,)
+    assert "nothing" in repr(nothing)
+    assert len(nothing.to_supervision()) == 0
+    assert nothing.to_coco()["images"][0]["neg_category_ids"] == [1]
+    assert len(nothing[:5]) == 0
+
+
+@pytest.mark.parametrize("index", [np.array([1]), slice(1, 2), np.array([False, True]), 1])
+def test_picking(index):
+    picked = example()[index]
+    assert picked.labels == ("cat",)
+    assert picked.quality.tolist() == [np.float32(0.7)]
+    assert len(picked.rles) == 1
+    assert picked.stability is None
+
+
+def test_boxes_only():
+    boxes = example(rles=())
+    assert boxes.areas.tolist() == [15, 60]
+    assert boxes.to_supervision().mask is None
+    with pytest.raises(ValueError, match="only boxes"):
+        _ = boxes.masks
+
+
+def test_supervision():
+    detections = example().to_supervision()
+    assert detections.mask.sum() == 74
+    assert detections.class_id.tolist() == [2, 0]
+    assert detections.data["class_name"].tolist() == ["star", "cat"]
+    np.testing.assert_allclose(detections.confidence, [0.9, 0.5])
+
+
+def test_overlay_is_a_picture_of_the_same_size():
+    overlay = example().overlay()
+    assert overlay.size == (16, 12)
+    assert (np.asarray(overlay) != 200).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scores": [0.5]}, "scores: expected"),
+        ({"class_ids": [0, 3]}, "index the 3 classes"),
+        ({"class_ids": [-1, 0]}, "index the 3 classes"),
+        ({"rles": example().rles[:1]}, "2 boxes need as many masks"),
+        ({"image_hw": (12, 17), "image": None}, "on a picture of"),
+        ({"image": np.zeros((16, 12, 3), np.uint8)}, "expected a picture"),
+        ({"quality": [0.5]}, "quality: expected"),
+        ({"boxes": np.zeros((2, 3))}, "boxes: expected"),
+    ],
+)
+def test_parts_that_do_not_fit(changes, message):
+    with pytest.raises(ValueError, match=message):
+        example(**changes)

@@ -1,0 +1,65 @@
+"""Masks: run lengths, boxes, stability."""
+
+import numpy as np
+import pytest
+
+from perception import masks
+from perception.frame import Frame
+
+
+def random_masks():
+    rng = np.random.default_rng(0)
+    for height, width in [(1, 1), (1, 7), (5, 1), (6, 9), (31, 17)]:
+        for share in (0.05, 0.5, 0.95):
+            yield rng.random((height, width)) < share
+
+
+@pytest.mark.parametrize("mask", list(random_masks()), ids=lambda mask: f"{mask.shape}")
+def test_rle_keeps_mask_area_and_box(mask):
+    rle = masks.mask_to_rle(mask)
+    assert rle.size == mask.shape
+    assert isinstance(rle.counts, str)
+    np.testing.assert_array_equal(masks.rle_to_mask(rle), mask)
+    assert masks.rle_area(rle) == mask.sum()
+    np.testing.assert_array_equal(masks.rle_to_box(rle), masks.mask_to_box(mask))
+
+
+def test_box_is_tight_and_half_open():
+    mask = np.zeros((8, 9), bool)
+    mask[2:5, 3:7] = True
+    assert masks.mask_to_box(mask).tolist() == [3, 2, 7, 5]
+    assert masks.rle_to_box(masks.mask_to_rle(mask)).tolist() == [3, 2, 7, 5]
+
+
+def test_empty_mask():
+    rle = masks.mask_to_rle(np.zeros((4, 5), bool))
+    assert masks.rle_area(rle) == 0
+    assert masks.rle_to_box(rle).tolist() == [0, 0, 0, 0]
+    assert masks.mask_to_box(np.zeros((4, 5), bool)).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_any_non_zero_pixel_is_inside(dtype):
+    mask = np.array([[0, 255], [7, 0]], dtype)
+    assert masks.rle_area(masks.mask_to_rle(mask)) == 2
+
+
+def test_three_dimensions_are_refused():
+    with pytest.raises(ValueError, match="one mask"):
+        masks.mask_to_rle(np.zeros((1, 4, 5), bool))
+
+
+def test_logits_to_rles_are_the_frames_masks():
+    frame = Frame((30, 50), 32)
+    logits = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
+    rles = masks.logits_to_rles(logits, frame)
+    decoded = np.stack([masks.rle_to_mask(rle) for rle in rles])
+    np.testing.assert_array_equal(decoded, frame.logits_to_masks(logits))
+    assert masks.logits_to_rles(logits[:0], frame) == ()
+
+
+def test_stability_score():
+    logits = np.array([[[3, 0.5, -0.5, -3]], [[3, 3, -3, -3]], [[-9, -9, -9, -9]]], np.float32)
+    np.testing.assert_allclose(masks.stability_score(logits), [1 / 3, 1, 0])
+    np.testing.assert_allclose(masks.stability_score(logits, offset=4.0), [0, 0, 0])
+    assert masks.stability_score(logits[:0]).shape == (0,)

@@ -1,0 +1,115 @@
+"""A model that is called with pictures from anywhere."""
+
+import inspect
+import io
+
+import numpy as np
+import pytest
+from fakes import colour_model, drawing
+from PIL import Image
+
+from perception import defaults
+from perception.errors import ImageError, PromptError, WeightsError
+from perception.formats.coco import to_coco
+from perception.loading import load
+from perception.model import Model
+
+
+def as_sources(image, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path)
+    return [path, str(path), path.read_bytes(), Image.open(path), image]
+
+
+def test_all_sources_give_the_same(tmp_path):
+    results = colour_model()(as_sources(drawing(), tmp_path), "red. blue")
+    assert [result.labels for result in results] == [("red", "blue")] * 5
+    assert len({result.rles for result in results}) == 1
+    assert len({result.uid for result in results}) == 1
+    assert [result.file_name for result in results] == ["a.png", "a.png", "", "", ""]
+
+
+def test_a_list_gives_what_single_calls_give():
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(20):
+        x, y = rng.integers(0, 60, 2)
+        images.append(drawing(things=[("red", (x, y, x + 30, y + 30))]))
+    model = colour_model()
+    together = model(images, "red thing, blue thing")
+    assert [one.rles for one in together] == [
+        model(i, "red thing, blue thing").rles for i in images
+    ]
+    assert model([], "red") == []
+
+
+def test_info_says_how():
+    result = colour_model()(drawing(), {"warm": ["red", "orange"]}, threshold=0.5)
+    info = dict(result.info)
+    assert info.pop("version")
+    assert info == {
+        "description": "made with perception",
+        "detector": "colour-detector",
+        "segmenter": "colour-segmenter",
+        "weights": {"fake.onnx": "0" * 64},
+        "text": {"warm": ["red", "orange"]},
+        "threshold": 0.5,
+    }
+    assert "segmenter" not in colour_model().detect(drawing(), "red").info
+
+
+def test_detect():
+    result = colour_model().detect(drawing(), "red")
+    assert len(result) == 1
+    assert result.rles == ()
+    assert len(colour_model().detect([drawing(), drawing()], "red")) == 2
+
+
+def test_segment_points_and_boxes():
+    model = colour_model()
+    point = model.segment(drawing(), points=[[20, 20]])
+    assert point.labels == ("object",)
+    assert point.boxes.tolist() == [[8, 8, 40, 40]]
+    np.testing.assert_allclose(point.scores, 0.9)
+    assert point.info["prompt"] == {"points": [[20, 20]], "point_labels": [1]}
+    boxes = model.segment(drawing(), boxes=[[0, 0, 50, 50], [60, 20, 120, 90]], label="thing")
+    assert boxes.labels == ("thing", "thing")
+    assert boxes.prompt_ids.tolist() == [0, 1]
+    assert len(model.segment(drawing(), points=[[20, 20]], candidates=True)) == 3
+    assert len(model.segment(drawing())) == 0
+
+
+def test_encode_once_decode_often():
+    from perception.types import Prompt
+
+    segmenter = colour_model().segmenter
+    embedding = segmenter.encode(drawing())
+    for place in ([20, 20], [70, 40]):
+        assert segmenter.decode(embedding, Prompt(points=[place])).masks().shape == (1, 96, 128)
+
+
+def test_errors():
+    model = colour_model()
+    with pytest.raises(PromptError, match="outside"):
+        model.segment(drawing(), points=[[500, 20]])
+    with pytest.raises(PromptError, match="empty"):
+        model(drawing(), "")
+    with pytest.raises(ImageError, match="no such file"):
+        model("nowhere.png", "red")
+    with pytest.raises(ImageError, match="limit of 100"):
+        model(Image.fromarray(drawing()), "red", max_pixels=100)
+    with pytest.raises(WeightsError, match="did you mean nano"):
+        load("nanno")
+
+
+def test_defaults_are_shared():
+    for function in (Model.__call__, Model.detect):
+        assert inspect.signature(function).parameters["threshold"].default == defaults.THRESHOLD
+    assert inspect.signature(load).parameters["name"].default == defaults.MODEL
+
+
+def test_one_coco_file_of_many():
+    buffer = io.BytesIO()
+    Image.fromarray(drawing()).save(buffer, "PNG")
+    result = colour_model()(buffer.getvalue(), "red")
+    assert to_coco([result]) == result.to_coco()

@@ -1,0 +1,57 @@
+"""Outlines of masks along pixel edges."""
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from perception.polygons import mask_to_polygons
+
+
+def draw(polygons, shape):
+    """Fills polygons with pycocotools, an independent rasteriser."""
+    if not polygons:
+        return np.zeros(shape, bool)
+    codes = coco_mask.frPyObjects([ring.ravel().tolist() for ring in polygons], *shape)
+    return np.asarray(coco_mask.decode(coco_mask.merge(codes)), bool)
+
+
+def fill_holes(mask):
+    """Everything that the outside can't reach through corners or sides."""
+    outside = cv2.connectedComponents(1 - np.pad(mask, 1).astype(np.uint8), connectivity=8)[1]
+    return (outside != outside[0, 0])[1:-1, 1:-1]
+
+
+def test_square():
+    mask = np.zeros((6, 7), bool)
+    mask[1:4, 2:6] = True
+    (ring,) = mask_to_polygons(mask)
+    assert ring.tolist() == [[2, 1], [6, 1], [6, 4], [2, 4]]
+    assert ring.dtype == np.float32
+
+
+def test_whole_picture_and_one_pixel():
+    assert mask_to_polygons(np.ones((2, 3), bool))[0].tolist() == [[0, 0], [3, 0], [3, 2], [0, 2]]
+    assert len(mask_to_polygons(np.ones((1, 1), bool))) == 1
+
+
+def test_empty_mask_has_no_polygon():
+    assert mask_to_polygons(np.zeros((3, 4), bool)) == []
+
+
+def test_hole_is_filled():
+    mask = np.ones((5, 5), bool)
+    mask[2, 2] = False
+    assert len(mask_to_polygons(mask)) == 1
+
+
+def test_regions_that_touch_at_a_corner_are_two():
+    assert len(mask_to_polygons(np.eye(2, dtype=bool))) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_drawing_it_back_gives_the_same_pixels(seed, share):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((23, 31)) < share
+    np.testing.assert_array_equal(draw(mask_to_polygons(mask), mask.shape), fill_holes(mask))

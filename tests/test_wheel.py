@@ -1,0 +1,80 @@
+"""The wheel, in an empty environment and another folder: what a user gets."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from perception.version import __version__
+from perception.weights import read_manifest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.wheel
+
+
+def call(*command, cwd):
+    """Runs a command that sees nothing of this checkout; returns its standard output."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=clean, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    call(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, cwd=folder)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The folder of commands of an environment that holds the wheel and its dependencies."""
+    folder = tmp_path_factory.mktemp("installed")
+    call(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+    commands = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    call(commands / "python", "-m", "pip", "install", "--quiet", wheel, cwd=folder)
+    return commands
+
+
+def test_what_is_in_it(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert wheel.name == f"perception_masks-{__version__}-py3-none-any.whl"
+    weights = {Path(name).name for name in names if name.startswith("perception/_weights/")}
+    files = {file.name for entry in read_manifest().values() for file in entry.files}
+    needed = {name for name in files if not name.endswith(".safetensors")}
+    assert weights == needed | {"manifest.toml", "MODEL_CARD.md"}
+    assert "perception/py.typed" in names
+    assert not [name for name in names if name.split("/")[0] in ("tests", "tools", "demos")]
+
+
+def test_it_runs_from_another_folder(installed, tmp_path):
+    pictures = sorted((ROOT / "demos" / "images").glob("*.jpg"))
+    out = call(
+        installed / "perception", "segment", pictures[0], "--text", "red star", "--json", "-",
+        cwd=tmp_path,
+    )  # fmt: skip
+    content = json.loads(out)
+    assert content["info"]["version"] == __version__
+    assert content["images"][0]["file_name"] == pictures[0].name
+
+
+def test_it_holds_the_core_only(installed, tmp_path):
+    code = (
+        "import importlib.util as u, perception, cv2; print(perception.__file__); "
+        "print([n for n in ('torch', 'transformers', 'onnx') if u.find_spec(n)])"
+    )
+    home, extras = call(installed / "python", "-c", code, cwd=tmp_path).splitlines()
+    assert not Path(home).is_relative_to(ROOT)
+    assert extras == "[]"
+    listed = call(installed / "python", "-m", "pip", "list", "--format", "json", cwd=tmp_path)
+    names = {package["name"] for package in json.loads(listed)}
+    assert {name for name in names if name.startswith("opencv")} == {"opencv-python-headless"}

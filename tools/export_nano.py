@@ -1,0 +1,127 @@
+"""Turns trained nano weights into what ships: ONNX files, safetensors and the manifest.
+
+    python tools/make_scenes.py --out runs/validation --seed 1
+    python tools/export_nano.py --runs runs --validation runs/validation
+
+The detector's bias is set on the validation scenes, so that the default threshold is where
+precision and recall together are best. Matrices are rounded to half precision first: the
+safetensors hold half the bytes, and the ONNX files hold the very same numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from measure_scenes import load_truth, match
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from perception.defaults import THRESHOLD
+from perception.detector.network import build_nano_detector
+from perception.detector.onnx import NanoDetector
+from perception.detector.tokenizer import Tokenizer
+from perception.export.nano import export_detector, export_segmenter
+from perception.images import read_image
+from perception.phrases import parse
+from perception.segmenter.build import build_nano
+
+SIDE = 320
+DETECTOR, SEGMENTER = "nano-detector", "nano-segmenter"
+FILES = {
+    DETECTOR: ("text.onnx", "image.onnx", "vocab.txt"),
+    SEGMENTER: ("encoder.onnx", "decoder.onnx"),
+}
+TRAINED = {
+    DETECTOR: "tools/train_detector.py, on drawn scenes alone",
+    SEGMENTER: "tools/train_segmenter.py, on drawn scenes and freely licensed photographs",
+}
+
+
+def halve(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices in half precision; vectors, among them variances, as they are."""
+    return {
+        name: value.half() if value.is_floating_point() and value.ndim > 1 else value
+        for name, value in weights.items()
+    }
+
+
+def best_threshold(detector: NanoDetector, folder: Path) -> float:
+    """The score at which precision and recall of labelled boxes together (F1) are best."""
+    entries = load_truth(folder)["plain"]
+    answers = []
+    for entry in entries:
+        named = [*(thing["phrase"] for thing in entry["things"]), *entry["absent"]]
+        phrases = parse(list(dict.fromkeys(named)))
+        (found,) = detector.detect(
+            [read_image(folder / entry["file_name"])], phrases, threshold=0.02
+        )
+        answers.append((found, [phrases.classes[k] for k in found.class_ids]))
+
+    def f1(threshold: float) -> float:
+        counts = [
+            match(entry, found.boxes, found.scores, labels, threshold)
+            for entry, (found, labels) in zip(entries, answers, strict=True)
+        ]
+        right, wrong, missed = np.sum(counts, axis=0)
+        return float(2 * right / (2 * right + wrong + missed))
+
+    return max(np.arange(0.04, 0.9, 0.02).tolist(), key=f1)
+
+
+def export_all(arguments: argparse.Namespace) -> dict[str, float]:
+    """Writes every file; returns the largest difference from torch by file name."""
+    out: Path = arguments.out
+    vocabulary = out / f"{DETECTOR}-vocab.txt"
+    network = build_nano_detector(len(Tokenizer.load(vocabulary).ids))
+    network.load_state_dict(
+        halve(load_file(arguments.runs / "detector" / f"{DETECTOR}.safetensors"))
+    )
+    worst = export_detector(network, out, side=SIDE)
+    if arguments.validation:
+        files = (out / f"{DETECTOR}-{part}" for part in FILES[DETECTOR])
+        best = best_threshold(NanoDetector(*files), arguments.validation)
+        network.bias.data += math.log(THRESHOLD / (1 - THRESHOLD)) - math.log(best / (1 - best))
+        print(f"the best threshold was {best:.2f}; it is {THRESHOLD:g} now")
+        worst = export_detector(network, out, side=SIDE)
+    sam = build_nano(SIDE)
+    sam.load_state_dict(halve(load_file(arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors")))
+    worst |= export_segmenter(sam, out)
+    for name, module in ((DETECTOR, network), (SEGMENTER, sam)):
+        weights = {key: value.contiguous() for key, value in halve(module.state_dict()).items()}
+        save_file(weights, str(out / f"{name}.safetensors"))
+    return worst
+
+
+def manifest(out: Path) -> str:
+    """The text of manifest.toml for the files as they are."""
+    lines = ["# Written by tools/export_nano.py.", ""]
+    for name, parts in FILES.items():
+        lines += [f"[models.{name}]", f'family = "{name}"', 'licence = "Apache-2.0"']
+        lines += [f'trained = "{TRAINED[name]}; see MODEL_CARD.md"', ""]
+        for file_name in (*(f"{name}-{part}" for part in parts), f"{name}.safetensors"):
+            data = (out / file_name).read_bytes()
+            lines += [f"[[models.{name}.files]]", f'name = "{file_name}"', f"bytes = {len(data)}"]
+            lines += [f'sha256 = "{hashlib.sha256(data).hexdigest()}"', ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--validation", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path("weights"))
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    for name, difference in export_all(arguments).items():
+        size = (arguments.out / name).stat().st_size
+        print(f"{name}: {size / 1e6:.2f} MB, within {difference:.1g} of torch")
+    (arguments.out / "manifest.toml").write_text(manifest(arguments.out), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

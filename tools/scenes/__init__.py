@@ -1,0 +1,1 @@
+"""Pictures drawn for training and measuring; masks, boxes and phrases exact by construction."""

@@ -1,0 +1,134 @@
+"""Batches for the segmenter: pictures, prompts on them, and the mask that each prompt means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from detection_batches import draw_framed
+from numpy.random import Generator
+from photos import Backgrounds, MaskedPhotos
+from scenes.scene import Painter, Style
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
+
+PROMPTS = 2  # boxes of each picture, and as many lone points
+GROUP_SHARE = 0.12  # how often a point on overlapping things means all of them
+
+
+@dataclass
+class SegmentationBatch:
+    """images: B x S x S x 3 uint8. Boxes and lone points are P prompts each, ``PROMPTS`` a picture:
+    coords P x 2 x 2, labels P x 2, masks P x S x S bool. Prompt p is on picture p // PROMPTS.
+    """
+
+    images: Tensor
+    box_coords: Tensor
+    box_labels: Tensor
+    box_masks: Tensor
+    point_coords: Tensor
+    point_labels: Tensor
+    point_masks: Tensor
+
+
+class SegmentationBatches(IterableDataset[SegmentationBatch]):
+    """Endless batches; ``data`` may hold photographs to teach with (see --data)."""
+
+    def __init__(self, *, side: int, size: int, seed: int, data: Path | None) -> None:
+        self.side, self.size, self.seed, self.data = side, size, seed, data
+
+    def __iter__(self) -> Iterator[SegmentationBatch]:
+        cv2.setNumThreads(0)
+        info = torch.utils.data.get_worker_info()
+        worker = info.id if info else 0
+        artist = Artist(self.data)
+        for step in count():
+            rng = np.random.default_rng((2, self.seed, worker, step))
+            rows = [artist.draw(self.side, rng) for _ in range(self.size)]
+            yield _collate(rows, rng)
+
+
+class Artist:
+    """Draws pictures with masks: scenes on textures or photographs, and photographs themselves."""
+
+    def __init__(self, data: Path | None) -> None:
+        self.painter = Painter()
+        self.photos = MaskedPhotos(data / "coco_train92") if data else None
+        self.backgrounds = Backgrounds(data / "photos_permissive") if data else None
+
+    def draw(self, side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+        """image S x S x 3 uint8, masks N x S x S bool with N > 0."""
+        while True:
+            kind = rng.random()
+            if self.photos is not None and kind < 0.3:
+                cut = self.photos.cut(side, rng)
+                image, masks = cut.image, cut.masks
+            else:
+                on_photo = self.backgrounds is not None and kind < 0.55
+                image, masks = self._scene(side, rng, on_photo=on_photo)
+            if len(masks):
+                return image, masks
+
+    def _scene(self, side: int, rng: Generator, *, on_photo: bool) -> tuple[np.ndarray, np.ndarray]:
+        style = Style(things=(2, 8))
+        backgrounds = self.backgrounds if on_photo else None
+        scene = draw_framed(self.painter, side, rng, style, backgrounds)
+        masks = np.arange(len(scene.things))[:, None, None] == scene.ids
+        return scene.image, masks[masks.sum((1, 2)) >= 16]
+
+
+def _collate(rows: list[tuple[np.ndarray, np.ndarray]], rng: Generator) -> SegmentationBatch:
+    boxes, points, box_masks, point_masks = [], [], [], []
+    for _, masks in rows:
+        for _ in range(PROMPTS):
+            mask = masks[int(rng.integers(len(masks)))]
+            boxes.append(loose_box(mask, rng).reshape(2, 2))
+            box_masks.append(mask)
+            mask = masks[int(rng.integers(len(masks)))]
+            points.append([point_in(mask, rng), (0, 0)])
+            point_masks.append(_group(mask, masks) if rng.random() < GROUP_SHARE else mask)
+    count = len(boxes)
+    return SegmentationBatch(
+        torch.from_numpy(np.stack([image for image, _ in rows])),
+        torch.from_numpy(np.array(boxes, np.float32)),
+        torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]).repeat(count, 1),
+        torch.from_numpy(np.stack(box_masks)),
+        torch.from_numpy(np.array(points, np.float32)),
+        torch.tensor([[IN, PAD]]).repeat(count, 1),
+        torch.from_numpy(np.stack(point_masks)),
+    )
+
+
+def loose_box(mask: np.ndarray, rng: Generator) -> np.ndarray:
+    """The box of a mask S x S, xyxy, each edge moved a little: what a hand or a detector gives."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+    size = np.tile(box[2:] - box[:2], 2)
+    spread = rng.choice([0.0, 0.03, 0.07])
+    moved = box + np.clip(rng.normal(0, spread, 4), -0.15, 0.15) * size
+    return np.clip(moved, 0, mask.shape[0])
+
+
+def point_in(mask: np.ndarray, rng: Generator) -> tuple[float, float]:
+    """A place (x, y) in a mask S x S: anywhere, or as deep inside as it goes."""
+    if rng.random() < 0.3:
+        depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    else:
+        inside = np.flatnonzero(mask)
+        y, x = divmod(int(inside[rng.integers(len(inside))]), mask.shape[1])
+    return float(x) + rng.random(), float(y) + rng.random()
+
+
+def _group(mask: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """A mask with everything that touches it."""
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    touching = (masks & grown).any((1, 2))
+    return masks[touching].any(0)
