@@ -4,7 +4,7 @@
 # make clean  removes both environments and all results
 
 PYTHON ?= python3
-DEMO_TEXT ?= red star. striped circle. cat. dog. kite. tree, vehicle: car | bus | ambulance, bicycle, apple, coffee
+DEMO_TEXT ?= red star. striped circle. heart. cat. dog. kite. fir tree. vehicle: car | bus | ambulance, bicycle. apple. strawberry. coffee cup. !skull
 
 CORE := .venv
 DEV := .venv-dev

@@ -148,7 +148,7 @@ def fit_picture(image: ImageArray, side: int) -> tuple[Frame, FloatArray]:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(
-            "expected an RGB picture, a uint8 array of shape H x W x 3, "
+            "expected an RGB picture (an RGB array of uint8, H x W x 3), "
             f"got {image.dtype} of {image.shape}"
         )
     frame = Frame((image.shape[0], image.shape[1]), side)

@@ -6,15 +6,13 @@ everywhere else: a thousand masks of a large photo then cost kilobytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.frame import Frame
 from perception.types import BoolArray, FloatArray, Rle
-
-if TYPE_CHECKING:
-    from perception.frame import Frame
 
 
 def mask_to_rle(mask: NDArray[Any]) -> Rle:
@@ -30,10 +28,11 @@ def mask_to_rle(mask: NDArray[Any]) -> Rle:
 
 
 def rle_to_mask(rle: Rle) -> BoolArray:
-    """The mask H x W that a run-length code stands for."""
+    """The mask H x W that a run-length code stands for; in memory it lies column by column."""
     from pycocotools import mask as coco_mask
 
-    return np.ascontiguousarray(coco_mask.decode(_coco(rle))).astype(np.bool_)
+    mask: BoolArray = coco_mask.decode(_coco(rle)).view(np.bool_)
+    return mask
 
 
 def rle_area(rle: Rle) -> int:
@@ -64,7 +63,10 @@ def logits_to_rles(logits: FloatArray, frame: Frame) -> tuple[Rle, ...]:
 
     Only one full-size mask exists at a time.
     """
-    return tuple(mask_to_rle(frame.logits_to_image(one) > 0) for one in logits)
+    # The code runs down the columns. Making each mask lying on its side spares turning it, which
+    # would take twice as long as all the rest.
+    turned = Frame((frame.image_hw[1], frame.image_hw[0]), frame.side)
+    return tuple(mask_to_rle((turned.logits_to_image(one.T) > 0).T) for one in logits)
 
 
 def stability_score(logits: FloatArray, *, offset: float = 1.0) -> FloatArray:

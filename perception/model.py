@@ -75,15 +75,8 @@ class Model:
         Raises PromptError for the text, ImageError for a picture.
         """
         if isinstance(image, (list, tuple)):
-            return [self(one, text, threshold=threshold, max_pixels=max_pixels) for one in image]
-        found = _on_picture(
-            image,
-            max_pixels,
-            lambda pixels: find_masks(
-                self.detector, self.segmenter, pixels, text, threshold=threshold
-            ),
-        )
-        return replace(found, info=self.info(text=text, threshold=threshold))
+            return [self._find(one, text, threshold, max_pixels) for one in image]
+        return self._find(image, text, threshold, max_pixels)
 
     @overload
     def detect(
@@ -115,15 +108,25 @@ class Model:
     ) -> Instances | list[Instances]:
         """Finds what ``text`` names, boxes only; otherwise as calling the model."""
         if isinstance(image, (list, tuple)):
-            return [
-                self.detect(one, text, threshold=threshold, max_pixels=max_pixels) for one in image
-            ]
-        found = _on_picture(
-            image,
-            max_pixels,
-            lambda pixels: find_boxes(self.detector, pixels, text, threshold=threshold),
-        )
-        return replace(found, info=self.info(text=text, threshold=threshold, masks=False))
+            return [self._find(one, text, threshold, max_pixels, masks=False) for one in image]
+        return self._find(image, text, threshold, max_pixels, masks=False)
+
+    def _find(
+        self,
+        source: ImageSource,
+        text: PromptText,
+        threshold: float,
+        max_pixels: int,
+        *,
+        masks: bool = True,
+    ) -> Instances:
+        def work(image: ImageArray) -> Instances:
+            if masks:
+                return find_masks(self.detector, self.segmenter, image, text, threshold=threshold)
+            return find_boxes(self.detector, image, text, threshold=threshold)
+
+        found = _on_picture(source, max_pixels, work)
+        return replace(found, info=self.info(masks=masks, text=text, threshold=threshold))
 
     def segment(
         self,

@@ -122,7 +122,7 @@ def test_logits_in_image_cuts_off_the_padding():
     [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.float32), np.zeros((0, 5, 3), np.uint8)],
 )
 def test_fit_picture_refuses_what_is_no_picture(array):
-    with pytest.raises(ImageError, match="expected an RGB picture"):
+    with pytest.raises(ImageError, match="RGB array of uint8"):
         fit_picture(array, 8)
 
 

@@ -10,11 +10,11 @@ from itertools import count
 import cv2
 import numpy as np
 import torch
-from make_vocabulary import NAMED_BLOCKS
 from numpy.random import Generator
-from photos import Backgrounds
+from scenes.framed import draw_framed
 from scenes.scene import Painter, Scene, Style
 from scenes.shapes import COLOURS, NOUNS
+from scenes.unicode_names import character_names
 from scenes.words import Words, is_held_out, nearly, some_of
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -26,8 +26,8 @@ MOST_THINGS = 12  # things in one scene at most: the G of the targets
 
 @dataclass
 class DetectionBatch:
-    """images: B x S x S x 3 uint8; ids: N x L tokens of P = N phrases; boxes: B x G x 4 in pixels,
-    zero where there is no thing; truth: B x G x P, which phrases are true of which thing.
+    """images: B x S x S x 3 uint8; ids: P x L, the tokens of P phrases; boxes: B x G x 4 xyxy in
+    pixels, zero where there is no thing; truth: B x G x P, which phrase is true of which thing.
     """
 
     images: Tensor
@@ -53,7 +53,7 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
             yield self._draw(painter, foreign, rng)
 
     def _draw(self, painter: Painter, foreign: list[str], rng: Generator) -> DetectionBatch:
-        style = Style(things=(5, MOST_THINGS), shape_share=0.25)
+        style = Style(things=(5, MOST_THINGS), shape_share=0.45)
         scenes = [draw_framed(painter, self.side, rng, style) for _ in range(self.size)]
         words = ask(painter, scenes, rng)
         phrases = [alias(painter, w, rng) for w in words]
@@ -71,44 +71,15 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
         )
 
 
-def draw_framed(
-    painter: Painter,
-    side: int,
-    rng: Generator,
-    style: Style,
-    backgrounds: Backgrounds | None = None,
-) -> Scene:
-    """A scene of a random aspect ratio in the corner of a side x side picture.
-
-    What the frame pads with zeros after normalising is grey here: the mean colour.
-    """
-    shape = np.array([1.0, rng.uniform(0.6, 1.0)])[:: int(rng.choice([-1, 1]))]
-    if rng.random() < 0.3:
-        shape[:] = 1
-    h, w = (int(n) for n in np.round(side * shape))
-    scale = rng.choice([1, 1, 1.6])  # some are drawn larger and shrunk, as photographs are
-    hw = int(h * scale), int(w * scale)
-    background = backgrounds.cut(hw, rng) if backgrounds else None
-    scene = painter.draw(hw, rng, style, background)
-    image = np.empty((side, side, 3), np.uint8)
-    image[:] = (124, 116, 104)
-    ids = np.full((side, side), -1, np.int16)
-    area = cv2.INTER_AREA
-    image[:h, :w] = cv2.resize(scene.image, (w, h), interpolation=area)
-    ids[:h, :w] = cv2.resize(scene.ids, (w, h), interpolation=cv2.INTER_NEAREST)
-    boxes = scene.boxes * np.float32([w, h, w, h]) / np.float32(scene.ids.shape[::-1] * 2)
-    return Scene(image, ids, boxes, scene.things)
-
-
 def ask(painter: Painter, scenes: list[Scene], rng: Generator) -> list[Words]:
     """What is asked of a batch: what is there, what nearly is, and names of other things."""
     things = [thing for scene in scenes for thing in scene.things]
     shapes = [thing for thing in (things[k] for k in rng.permutation(len(things))) if thing.colour]
     asked = {Words(thing.noun): None for thing in things}
-    asked |= {some_of(thing, rng): None for thing in shapes[:40]}
-    for thing in shapes[:24]:
+    asked |= {some_of(thing, rng): None for thing in shapes[:56]}
+    for thing in shapes[:36]:
         asked[nearly(thing, rng)] = None
-    asked |= {Words(str(name)): None for name in rng.choice(painter.names, 40, replace=False)}
+    asked |= {Words(str(name)): None for name in rng.choice(painter.names, 24, replace=False)}
     return [words for words in asked if not is_held_out(words)]
 
 
@@ -123,10 +94,9 @@ def alias(painter: Painter, words: Words, rng: Generator) -> str:
 def foreign_names(painter: Painter) -> list[str]:
     """Names of characters that no scene shows: phrases that are never true."""
     shown = {glyph for glyphs in painter.concepts.values() for glyph in glyphs}
-    characters = {chr(c) for low, high in NAMED_BLOCKS for c in range(low, high)} - shown
-    names = {unicodedata.name(c, "").lower() for c in characters}
+    names = {name for character, name in character_names().items() if character not in shown}
     telling = {w for name in painter.names for w in name.split()} | set(NOUNS) | set(COLOURS)
-    return sorted(n for n in names if 0 < len(n) < 28 and not telling & set(n.split()))
+    return sorted(n for n in names if len(n) < 28 and not telling & set(n.split()))
 
 
 def describes(phrases: list[Words], things: list[Words]) -> np.ndarray:

@@ -51,8 +51,8 @@ def assign(
     """Which thing each region answers for, B x Q (-1 = none), and how well it does, B x Q in 0..1.
 
     Feng et al. 2021, "TOOD": a thing claims the regions in it that score its phrases and fit its
-    box best; the target of a region grows with its fit. A thing's score is that of its least likely
-    true phrase, so that the hard phrases choose.
+    box best; the target of a region grows with its fit. A thing's score is the mean of those of its
+    true phrases.
     """
     real = true_boxes[..., 2] > true_boxes[..., 0]  # B x G
     inside = (

@@ -115,25 +115,39 @@ def _average_precision(
     entries: list[dict[str, Any]], answers: list[Instances], kind: str
 ) -> tuple[float, float]:
     """AP50 and AP. Every pair of scene and phrase is an image of its own, so that labels count."""
-    ids: dict[tuple[int, str], int] = {}
+    images: dict[tuple[int, str], dict[str, int]] = {}
+
+    def image_of(scene: int, phrase: str) -> int:
+        height, width = entries[scene]["image_hw"]
+        image = {"id": len(images) + 1, "height": height, "width": width}
+        return images.setdefault((scene, phrase), image)["id"]
+
     truth: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for scene, (entry, found) in enumerate(zip(entries, answers, strict=True)):
         hw = list(entry["image_hw"])
         for thing in entry["things"]:
-            image = ids.setdefault((scene, thing["phrase"]), len(ids) + 1)
+            image = image_of(scene, thing["phrase"])
             mask = {"size": hw, "counts": thing["rle"]}
             truth.append(_annotation(image, thing["box"], mask) | {"id": len(truth) + 1})
         for k in range(len(found)):
-            image = ids.setdefault((scene, found.labels[k]), len(ids) + 1)
+            image = image_of(scene, found.labels[k])
             mask = {"size": hw, "counts": found.rles[k].counts}
             score = {"score": float(found.scores[k])}
             results.append(_annotation(image, found.boxes[k].tolist(), mask) | score)
+    return _coco_ap(list(images.values()), truth, results, kind)
+
+
+def _coco_ap(
+    images: list[dict[str, int]],
+    truth: list[dict[str, Any]],
+    results: list[dict[str, Any]],
+    kind: str,
+) -> tuple[float, float]:
     if not results:
         return 0.0, 0.0
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        images = [{"id": number} for number in ids.values()]
         coco.dataset = {"images": images, "annotations": truth, "categories": [{"id": 1}]}
         coco.createIndex()
         evaluation = COCOeval(coco, coco.loadRes(results), kind)

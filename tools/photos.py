@@ -10,12 +10,14 @@ import numpy as np
 from numpy.random import Generator
 from pycocotools.coco import COCO
 
+from perception.images import read_image
+
 LEAST_PIXELS = 100  # smaller masks, after cutting, teach nothing
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A square piece of a photograph: image S x S x 3 uint8, masks N x S x S bool."""
+class MaskedPicture:
+    """A square picture with its things: image S x S x 3 uint8, masks N x S x S bool."""
 
     image: np.ndarray
     masks: np.ndarray
@@ -28,13 +30,13 @@ class MaskedPhotos:
         coco = COCO(str(folder / "instances.json"))
         self.photos: list[tuple[np.ndarray, list[np.ndarray]]] = []
         for index, entry in coco.imgs.items():
-            image = cv2.imread(str(folder / "images" / entry["file_name"]))[..., ::-1]
+            image = read_image(folder / "images" / entry["file_name"])
             things = [a for a in coco.imgToAnns[index] if not a["iscrowd"]]
             masks = [coco.annToMask(a).astype(np.uint8) for a in things]
             if masks:
-                self.photos.append((np.ascontiguousarray(image), masks))
+                self.photos.append((image, masks))
 
-    def cut(self, side: int, rng: Generator) -> Cut:
+    def cut(self, side: int, rng: Generator) -> MaskedPicture:
         """A random piece, flipped half of the time, scaled to side x side."""
         image, masks = self.photos[int(rng.integers(len(self.photos)))]
         height, width = image.shape[:2]
@@ -52,7 +54,7 @@ class MaskedPhotos:
         ]
         kept = [mask > 0 for mask in cut if mask.sum() >= LEAST_PIXELS]
         stacked = np.stack(kept) if kept else np.zeros((0, side, side), bool)
-        return Cut(cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA), stacked)
+        return MaskedPicture(cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA), stacked)
 
 
 class Backgrounds:
@@ -61,7 +63,7 @@ class Backgrounds:
     def __init__(self, folder: Path, longest: int = 400) -> None:
         self.photos = []
         for path in sorted((folder / "images").glob("*.jpg")):
-            image = cv2.imread(str(path))[..., ::-1]
+            image = read_image(path)
             scale = longest / max(image.shape)
             size = (int(image.shape[1] * scale), int(image.shape[0] * scale))
             self.photos.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))

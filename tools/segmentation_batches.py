@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from detection_batches import draw_framed
 from numpy.random import Generator
-from photos import Backgrounds, MaskedPhotos
+from photos import Backgrounds, MaskedPhotos, MaskedPicture
+from scenes.framed import draw_framed
 from scenes.scene import Painter, Style
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -20,6 +20,7 @@ from torch.utils.data import IterableDataset
 from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
 
 PROMPTS = 2  # boxes of each picture, and as many lone points
+LEAST_PIXELS = 16  # a drawn thing that shows less is not asked for
 GROUP_SHARE = 0.12  # how often a point on overlapping things means all of them
 
 
@@ -51,8 +52,8 @@ class SegmentationBatches(IterableDataset[SegmentationBatch]):
         artist = Artist(self.data)
         for step in count():
             rng = np.random.default_rng((2, self.seed, worker, step))
-            rows = [artist.draw(self.side, rng) for _ in range(self.size)]
-            yield _collate(rows, rng)
+            pictures = [artist.draw(self.side, rng) for _ in range(self.size)]
+            yield _collate(pictures, rng)
 
 
 class Artist:
@@ -63,30 +64,30 @@ class Artist:
         self.photos = MaskedPhotos(data / "coco_train92") if data else None
         self.backgrounds = Backgrounds(data / "photos_permissive") if data else None
 
-    def draw(self, side: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-        """image S x S x 3 uint8, masks N x S x S bool with N > 0."""
+    def draw(self, side: int, rng: Generator) -> MaskedPicture:
+        """A side x side picture with at least one thing."""
         while True:
             kind = rng.random()
-            if self.photos is not None and kind < 0.3:
-                cut = self.photos.cut(side, rng)
-                image, masks = cut.image, cut.masks
+            if self.photos is not None and kind < 0.15:
+                picture = self.photos.cut(side, rng)
             else:
-                on_photo = self.backgrounds is not None and kind < 0.55
-                image, masks = self._scene(side, rng, on_photo=on_photo)
-            if len(masks):
-                return image, masks
+                on_photo = self.backgrounds is not None and kind < 0.3
+                picture = self._scene(side, rng, on_photo=on_photo)
+            if len(picture.masks):
+                return picture
 
-    def _scene(self, side: int, rng: Generator, *, on_photo: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _scene(self, side: int, rng: Generator, *, on_photo: bool) -> MaskedPicture:
         style = Style(things=(2, 8))
-        backgrounds = self.backgrounds if on_photo else None
-        scene = draw_framed(self.painter, side, rng, style, backgrounds)
+        background = self.backgrounds.cut if self.backgrounds and on_photo else None
+        scene = draw_framed(self.painter, side, rng, style, background)
         masks = np.arange(len(scene.things))[:, None, None] == scene.ids
-        return scene.image, masks[masks.sum((1, 2)) >= 16]
+        return MaskedPicture(scene.image, masks[masks.sum((1, 2)) >= LEAST_PIXELS])
 
 
-def _collate(rows: list[tuple[np.ndarray, np.ndarray]], rng: Generator) -> SegmentationBatch:
+def _collate(pictures: list[MaskedPicture], rng: Generator) -> SegmentationBatch:
     boxes, points, box_masks, point_masks = [], [], [], []
-    for _, masks in rows:
+    for picture in pictures:
+        masks = picture.masks
         for _ in range(PROMPTS):
             mask = masks[int(rng.integers(len(masks)))]
             boxes.append(loose_box(mask, rng).reshape(2, 2))
@@ -96,7 +97,7 @@ def _collate(rows: list[tuple[np.ndarray, np.ndarray]], rng: Generator) -> Segme
             point_masks.append(_group(mask, masks) if rng.random() < GROUP_SHARE else mask)
     count = len(boxes)
     return SegmentationBatch(
-        torch.from_numpy(np.stack([image for image, _ in rows])),
+        torch.from_numpy(np.stack([picture.image for picture in pictures])),
         torch.from_numpy(np.array(boxes, np.float32)),
         torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]).repeat(count, 1),
         torch.from_numpy(np.stack(box_masks)),

@@ -3,24 +3,21 @@
     python tools/train_segmenter.py --run runs/segmenter [--steps 6000] [--side 256] [--data DIR]
 
 --data names a folder with coco_train92/ and photos_permissive/ (photographs under free licences,
-the first with masks): with it, half of the pictures are or stand on photographs. Saves often and
+the first with masks): with it, three pictures in ten are, or stand on, photographs. Saves often and
 resumes; ends with the weights as safetensors. Then: tools/export_nano.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from pixels import normalise
 from segmentation_batches import PROMPTS, SegmentationBatch, SegmentationBatches
 from torch import Tensor
-from torch.utils.data import DataLoader
-from train_detector import normalise
-from trainer import Trainer
+from trainer import Trainer, load_batches, training_options
 
 from perception.segmenter.build import build_nano
 from perception.segmenter.prompt_encoder import IN, OUT
@@ -99,45 +96,25 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(arguments.seed)
     sam = build_nano(arguments.side).train().to(device).to(memory_format=torch.channels_last)
     trainer = Trainer(sam, arguments.run / "state.pt", steps=arguments.steps, rate=arguments.rate)
-    seed = arguments.seed * 1000003 + trainer.step
     scenes = SegmentationBatches(
-        side=arguments.side, size=arguments.batch, seed=seed, data=arguments.data
+        side=arguments.side,
+        size=arguments.batch,
+        seed=trainer.scene_seed(arguments.seed),
+        data=arguments.data,
     )
-    loader = DataLoader(scenes, batch_size=None, num_workers=arguments.workers, prefetch_factor=3)
-    began, first = time.monotonic(), trainer.step
-    sums: dict[str, float] = {}
-    for batch in loader:
-        if trainer.step >= arguments.until:
-            break
-        loss, figures = step(sam, batch, device)
-        trainer.update(loss)
-        for name, value in (("loss", loss.item()), *figures.items()):
-            sums[name] = sums.get(name, 0.0) + value / 50
-        if trainer.step % 50 == 0:
-            speed = (trainer.step - first) * arguments.batch / (time.monotonic() - began)
-            line = " ".join(f"{name} {value:.3f}" for name, value in sums.items())
-            print(f"step {trainer.step} {line} {speed:.0f} img/s", flush=True)
-            sums = {}
-    trainer.save()
-    weights = {name: value.contiguous() for name, value in trainer.average.state_dict().items()}
-    save_file(weights, str(arguments.run / "nano-segmenter.safetensors"))
+    trainer.run(
+        load_batches(scenes, arguments.workers),
+        lambda batch: step(sam, batch, device),
+        until=arguments.until or arguments.steps,
+        pictures=arguments.batch,
+    )
+    trainer.save_weights(arguments.run / "nano-segmenter.safetensors")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--run", type=Path, default=Path("runs/segmenter"))
-    parser.add_argument("--data", type=Path, default=None)
-    parser.add_argument("--steps", type=int, default=6000, help="length of the whole schedule")
-    parser.add_argument("--until", type=int, default=None, help="stop here (default: at --steps)")
-    parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-    arguments.until = arguments.until or arguments.steps
-    train(arguments)
+    parser = training_options(__doc__ or "", run=Path("runs/segmenter"), batch=16, rate=1e-3)
+    parser.add_argument("--data", type=Path, default=None, help="folder with photographs")
+    train(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,48 @@
-"""What both training scripts share: averaged weights, the learning rate, saving and resuming."""
+"""What both training scripts share: options, averaged weights, learning rate, save and resume."""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 import os
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+Batch = TypeVar("Batch")
+
+WARM_UP = 300  # steps until the learning rate is at its height
+REPORT_EVERY = 50  # steps
+
+
+def training_options(
+    description: str, *, run: Path, batch: int, rate: float
+) -> argparse.ArgumentParser:
+    """The options of every training, with a model's own defaults."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--run", type=Path, default=run, help="folder of the state and the weights")
+    parser.add_argument("--steps", type=int, default=6000, help="length of the whole schedule")
+    parser.add_argument("--until", type=int, default=None, help="stop here (default: at --steps)")
+    parser.add_argument("--side", type=int, default=256, help="of the pictures, in pixels")
+    parser.add_argument("--batch", type=int, default=batch, help="pictures a step")
+    parser.add_argument("--rate", type=float, default=rate, help="highest learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw; 0: none")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def load_batches(scenes: IterableDataset[Batch], workers: int) -> Iterable[Batch]:
+    """The batches of a data set, drawn ahead by other processes."""
+    ahead = 3 if workers else None
+    return DataLoader(scenes, batch_size=None, num_workers=workers, prefetch_factor=ahead)
 
 
 class Trainer:
@@ -33,15 +66,41 @@ class Trainer:
         if path.is_file():
             self._resume()
 
-    @property
-    def done(self) -> float:
-        """How much of the run is behind us: 0..1."""
-        return self.step / self.steps
+    def scene_seed(self, seed: int) -> int:
+        """A seed for the scenes: a resumed run draws others than its first part did."""
+        return seed * 1_000_003 + self.step
+
+    def run(
+        self,
+        batches: Iterable[Batch],
+        loss_of: Callable[[Batch], tuple[Tensor, dict[str, float]]],
+        *,
+        until: int,
+        pictures: int,
+    ) -> None:
+        """Trains up to step ``until``, printing means of the loss and the figures, and saves.
+
+        loss_of: a batch -> its loss, and figures for the log; pictures: in a batch.
+        """
+        log: list[dict[str, float]] = []
+        began, first = time.monotonic(), self.step
+        source = iter(batches)
+        while self.step < until:
+            loss, figures = loss_of(next(source))
+            self.update(loss)
+            log.append({"loss": loss.item(), **figures})
+            if self.step % REPORT_EVERY == 0:
+                means = {name: sum(row[name] for row in log) / len(log) for name in log[0]}
+                line = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+                speed = (self.step - first) * pictures / (time.monotonic() - began)
+                print(f"step {self.step} {line} {speed:.0f} img/s", flush=True)
+                log.clear()
+        self.save()
 
     def update(self, loss: Tensor) -> None:
         """One step down the gradient of ``loss``, warm-up and cosine; then the average follows."""
-        warm = min(1.0, (self.step + 1) / 300)
-        cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * min(1.0, self.done))) / 2
+        warm = min(1.0, (self.step + 1) / WARM_UP)
+        cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * warm * cosine
         self.optimizer.zero_grad(set_to_none=True)
@@ -63,7 +122,7 @@ class Trainer:
                 ours[name].copy_(value)
 
     def save(self) -> None:
-        """Writes the state beside the old one, then takes its place."""
+        """Writes the state beside the old one and puts it in its place."""
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -76,8 +135,13 @@ class Trainer:
         os.replace(part, self.path)
         self.saved = time.monotonic()
 
+    def save_weights(self, path: Path) -> None:
+        """Writes the averaged weights as safetensors."""
+        weights = {name: value.contiguous() for name, value in self.average.state_dict().items()}
+        save_file(weights, str(path))
+
     def _resume(self) -> None:
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

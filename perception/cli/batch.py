@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from perception.errors import ImageError, PromptError
+from perception.errors import ImageError, PerceptionError
 from perception.formats.pictures import save_cutouts, save_masks, save_overlay
 from perception.images import printable
 from perception.inputs import Picture
@@ -30,21 +30,22 @@ def work_through(
     save: Collection[str],
     tell: Callable[[Instances, list[Path]], None],
     step: Callable[[], object],
+    skip: tuple[type[PerceptionError], ...] = (ImageError,),
 ) -> Outcome:
     """Answers every picture and writes what ``save`` names ("overlay", "masks", "cutouts").
 
-    tell: called with each result and the files written for it; step: called after each picture. A
-    picture that can't be read, or on which the prompt doesn't lie, is skipped. Raises OutputError
-    when nothing can be written.
+    tell: called with each result and the files written for it; step: called after each picture;
+    skip: the errors that are of one picture alone, after which the others are still done. Any
+    other error, such as OutputError when nothing can be written, ends the work.
     """
     outcome = Outcome()
     for picture in pictures:
         try:
             found = replace(work(picture.path), file_name=picture.name)
-        except ImageError as error:
-            outcome.skipped.append(str(error))
-        except PromptError as error:
-            outcome.skipped.append(f"{printable(str(picture.path))}: {error}")
+        except skip as error:
+            # An ImageError names its picture.
+            where = "" if isinstance(error, ImageError) else f"{printable(str(picture.path))}: "
+            outcome.skipped.append(f"{where}{error}")
         else:
             watch = Stopwatch()
             with watch("write"):

@@ -17,7 +17,7 @@ from perception.cli.batch import Outcome, work_through
 from perception.cli.options import Options
 from perception.cli.report import heading, instance_table, skipped_summary, stage_times
 from perception.defaults import MODEL
-from perception.errors import OutputError
+from perception.errors import ImageError, OutputError, PromptError
 from perception.formats.atomic import check_writable
 from perception.formats.coco import coco_bytes, to_coco, write_coco
 from perception.images import printable
@@ -109,6 +109,8 @@ def run(options: Options, ask: Ask) -> int:
             save=options.pictures,
             tell=tell,
             step=bar.update,
+            # Whether a point lies in a picture depends on the picture; a text doesn't.
+            skip=(ImageError, PromptError) if options.text is None else (ImageError,),
         )
     _write_json(options, outcome)
     return _report_skipped(outcome, len(pictures))

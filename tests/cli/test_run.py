@@ -142,6 +142,15 @@ def test_bad_pictures_do_not_stop_the_others(perception):
     assert len(content()["images"]) == 3
 
 
+def test_a_point_may_lie_in_some_pictures_only(perception):
+    Image.new("RGB", (30, 30), "white").save("in/small.png")
+    code, _, err = perception("segment", "in", "--point", "70,40", "-q")
+    assert code == 1
+    assert "skipped 1 of 3" in err
+    assert "small.png: point 70,40 is outside" in err
+    assert len(content()["images"]) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -7,7 +7,7 @@ import pytest
 
 from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, decode, phrase_logits
 from perception.phrases import Phrases, parse
-from perception.types import Detections, FloatArray
+from perception.types import Detections
 
 ONE = [0, 0, 10, 10]
 FAR = [50, 50, 60, 60]
@@ -17,10 +17,6 @@ def shifted(iou: float) -> list[float]:
     """A box whose IoU with ``ONE`` is ``iou``: the same, moved to the right."""
     move = 10 * (1 - iou) / (1 + iou)
     return [move, 0, 10 + move, 10]
-
-
-def logit(score: float) -> float:
-    return float(np.log(score / (1 - score)))
 
 
 def find(text: str, *rows: tuple[list[float], list[float]], threshold: float = 0.3) -> Detections:
@@ -46,7 +42,7 @@ def test_one_phrase_over_all_tokens(regions: int) -> None:
 
 
 def test_a_class_is_never_found_by_its_letters() -> None:
-    """ "car" is part of "carpet" as a string, and has a span of its own."""
+    """As a string, "car" is part of "carpet"; here each has tokens of its own."""
     tokens = np.array([[-9.0, 9.0, 9.0]], np.float32)  # car | car ##pet
     phrases = parse("car. carpet")
     found = decode(

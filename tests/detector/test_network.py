@@ -43,7 +43,7 @@ def test_two_pictures_together_are_as_two_alone(network: NanoNetwork) -> None:
     pixels, tokens = draw(2, 3, SIDE, SIDE), draw(5, WIDTH)
     together = network(pixels, tokens)
     for have, *want in zip(together, *(network(one[None], tokens) for one in pixels), strict=True):
-        torch.testing.assert_close(have, torch.cat(want), rtol=0, atol=1e-4)  # pixels
+        torch.testing.assert_close(have, torch.cat(want), rtol=0, atol=1e-3)  # pixels
 
 
 def test_a_phrase_does_not_see_the_others(network: NanoNetwork) -> None:

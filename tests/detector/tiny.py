@@ -23,8 +23,8 @@ TEXT, IMAGE, VOCABULARY = "nano-detector-text.onnx", "nano-detector-image.onnx",
 PIECES = [*SPECIAL, "red", "cat", "car", "carpet", "face", "horse", "e", "##s", "##pet", "-"]
 
 
-def build_text(vocabulary: int = len(PIECES), depth: int = 2) -> TextEncoder:
-    text = TextEncoder(vocabulary=vocabulary, width=WIDTH, depth=depth, heads=2, hidden=24)
+def build_text(vocabulary: int = len(PIECES)) -> TextEncoder:
+    text = TextEncoder(vocabulary=vocabulary, width=WIDTH, depth=1, heads=2, hidden=24)
     add_noise(text)
     return text.eval()
 

@@ -26,8 +26,8 @@ def question(
     """Phrases such that each thing answers to exactly one of them, and some that none answers to.
 
     Attributes are asked at random; where that can't be told apart (a star is asked for by colour,
-    another by pattern, and a third has both), only the nouns are asked. Of the absent phrases a
-    third are near misses: another colour of a shape that is there.
+    another by pattern, and a third has both), only the nouns are asked. Where there are shapes, a
+    third of the absent phrases nearly are true: of another colour, for example.
     """
     for _ in range(20):
         asked = _ask(things, rng)

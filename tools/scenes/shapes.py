@@ -47,8 +47,32 @@ def _regular(corners: int, radius: float = 1.0, turn: float = -90.0) -> np.ndarr
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
+def _star(waist: float) -> np.ndarray:
+    return np.stack([_regular(5), _regular(5, waist, -54)], axis=1).reshape(-1, 2)
+
+
+def _heart(around: np.ndarray) -> np.ndarray:
+    x = np.sin(around) ** 3
+    y = -(13 * np.cos(around) - 5 * np.cos(2 * around) - 2 * np.cos(3 * around)) / 16
+    return np.stack([x, y + np.cos(4 * around) / 16], axis=1)
+
+
+def _cross(w: float) -> np.ndarray:
+    quarter = np.array([(w, -1), (w, -w), (1, -w)])
+    turn = np.array([[0, 1], [-1, 0]])
+    return np.concatenate([quarter @ np.linalg.matrix_power(turn, k) for k in range(4)])
+
+
+def _arrow(w: float, head: float) -> np.ndarray:
+    upper = [(-1, -w), (0.1, -w), (0.1, -head), (1, 0)]
+    return np.array(upper + [(x, -y) for x, y in upper[-2::-1]])
+
+
 def outline(noun: str, rng: Generator) -> np.ndarray:
-    """Corners of a shape inside the square -1..1: K x 2. Ring and crescent get their hole later."""
+    """Corners of a shape in the square -1..1: K x 2. Ring and crescent get their hole later.
+
+    The tip of the heart reaches 1.06, and the sprite's edge blunts it.
+    """
     thin = rng.uniform(0.42, 0.62)
     around = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     unit = np.stack([np.cos(around), np.sin(around)], axis=1)
@@ -71,29 +95,19 @@ def outline(noun: str, rng: Generator) -> np.ndarray:
         case "hexagon":
             return _regular(6, turn=0.0)
         case "star":
-            points = np.stack([_regular(5), _regular(5, rng.uniform(0.38, 0.48), -54)], axis=1)
-            return points.reshape(-1, 2)
+            return _star(rng.uniform(0.38, 0.48))
         case "heart":
-            x = np.sin(around) ** 3
-            y = -(13 * np.cos(around) - 5 * np.cos(2 * around) - 2 * np.cos(3 * around)) / 16
-            return np.stack([x, y + np.cos(4 * around) / 16], axis=1)
+            return _heart(around)
         case "cross":
-            w = rng.uniform(0.28, 0.38)
-            quarter = np.array([(w, -1), (w, -w), (1, -w)])
-            turns = [np.array([[0, -1], [1, 0]]) for _ in range(4)]
-            corners, turn = [], np.eye(2)
-            for step in turns:
-                corners.append(quarter @ turn.T)
-                turn = step @ turn
-            return np.concatenate(corners)
+            return _cross(rng.uniform(0.28, 0.38))
         case "arrow":
-            w, head = rng.uniform(0.2, 0.3), rng.uniform(0.55, 0.75)
-            upper = [(-1, -w), (0.1, -w), (0.1, -head), (1, 0)]
-            return np.array(upper + [(x, -y) for x, y in upper[-2::-1]])
+            return _arrow(rng.uniform(0.2, 0.3), rng.uniform(0.55, 0.75))
     raise ValueError(f"no shape is called {noun!r}")
 
 
 def _mask(noun: str, rng: Generator) -> np.ndarray:
+    """How much of each pixel the shape covers: SPRITE x SPRITE uint8."""
+
     def fill(corners: np.ndarray, value: int) -> None:
         pixels = (corners * 0.97 * SPRITE / 2 + SPRITE / 2) * 16
         cv2.fillPoly(alpha, [np.round(pixels).astype(np.int32)], value, cv2.LINE_AA, shift=4)
@@ -121,12 +135,15 @@ def _pattern(name: str, rng: Generator) -> np.ndarray:
             wave = np.cos(u) + np.cos(v) - rng.uniform(0.5, 0.8)
         case "checkered":
             wave = np.sin(u) * np.sin(v) * 2
-        case _:
+        case "plain":
             return np.zeros((SPRITE, SPRITE), np.float32)
+        case _:
+            raise ValueError(f"no pattern is called {name!r}")
     return np.clip(wave * np.float32(period / 8) + np.float32(0.5), 0, 1)
 
 
 def _second_colour(first: np.ndarray, colour: str, rng: Generator) -> np.ndarray:
+    """A colour that shows on the first one and doesn't make it another: RGB 3, in 0..255."""
     light = first.mean() > 140 and colour != "grey"
     if colour == "white":
         return np.full(3, rng.uniform(90, 130))

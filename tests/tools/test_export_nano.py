@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from export_nano import FILES, halve, manifest
+
+from perception.weights import read_manifest
+
+
+def test_matrices_are_halved_and_vectors_are_not() -> None:
+    weights = {
+        "matrix": torch.full((2, 2), 1 / 3),
+        "vector": torch.full((2,), 1e-7),
+        "number": torch.tensor(0.1),
+        "count": torch.tensor([[7]]),
+    }
+    halved = halve(weights)
+    assert halved.keys() == weights.keys()
+    assert halved["matrix"].dtype == torch.float16
+    torch.testing.assert_close(halved["matrix"].float(), weights["matrix"], rtol=1e-3, atol=0)
+    for name in ("vector", "number", "count"):
+        assert torch.equal(halved[name], weights[name])
+        assert halved[name].dtype == weights[name].dtype
+
+
+def test_halving_twice_changes_nothing() -> None:
+    once = halve({"matrix": torch.randn(3, 3)})
+    assert torch.equal(halve({"matrix": once["matrix"].float()})["matrix"], once["matrix"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, parts in FILES.items():
+        for file_name in (*(f"{name}-{part}" for part in parts), f"{name}.safetensors"):
+            (tmp_path / file_name).write_bytes(file_name.encode())
+    return tmp_path
+
+
+def test_the_manifest_is_what_the_package_reads(folder: Path) -> None:
+    text = manifest(folder)
+    (folder / "manifest.toml").write_text(text, encoding="utf-8")
+    entries = read_manifest(folder)
+    assert set(entries) == set(FILES)
+    files = [file for entry in entries.values() for file in entry.files]
+    assert len(files) == len(list(folder.iterdir())) - 1
+    for file in files:
+        data = (folder / file.name).read_bytes()
+        assert file.size == len(data)
+        assert file.sha256 == hashlib.sha256(data).hexdigest()
+    assert tomllib.loads(text)["models"]["nano-detector"]["licence"] == "Apache-2.0"
+
+
+def test_a_file_that_is_missing(folder: Path) -> None:
+    (folder / "nano-detector-vocab.txt").unlink()
+    with pytest.raises(FileNotFoundError):
+        manifest(folder)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import Generator
+from photos import Backgrounds, MaskedPhotos
+from PIL import Image
+from scenes.scene import Painter
+from segmentation_batches import (
+    LEAST_PIXELS,
+    PROMPTS,
+    Artist,
+    SegmentationBatch,
+    SegmentationBatches,
+    loose_box,
+    point_in,
+)
+
+from perception.errors import ImageError
+from perception.masks import mask_to_box, mask_to_rle
+from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
+
+SIDE, SIZE = 64, 3
+
+
+def disc(side: int = 40, radius: float = 12, hole: float = 0) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] - side / 2 + 0.5
+    distance = np.hypot(x, y)
+    return (distance < radius) & (distance >= hole)
+
+
+def rng(seed: int = 0) -> Generator:
+    return np.random.default_rng(seed)
+
+
+def test_a_loose_box_stays_near_the_mask_and_in_the_picture() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[:10, 5:30] = True
+    tight = mask_to_box(mask)
+    boxes = np.stack([loose_box(mask, rng(k)) for k in range(200)])
+    assert (boxes == tight).all(axis=1).mean() > 0.2  # a third are exact
+    assert (boxes >= 0).all()
+    assert (boxes <= 40).all()
+    size = np.array([25, 10, 25, 10])
+    assert (np.abs(boxes - tight) <= 0.15 * size + 1e-4).all()
+    assert np.abs(boxes - tight).max() > 1
+
+
+@pytest.mark.parametrize(
+    "mask", [disc(), disc(hole=9), disc(radius=1)], ids=["disc", "ring", "dot"]
+)
+def test_a_point_lies_in_its_mask(mask: np.ndarray) -> None:
+    for k in range(100):
+        x, y = point_in(mask, rng(k))
+        assert mask[int(y), int(x)]
+
+
+def test_some_points_are_as_deep_inside_as_it_goes() -> None:
+    points = np.array([point_in(disc(), rng(k)) for k in range(100)])
+    deep = (np.abs(points - 20) <= 1.5).all(axis=1)
+    assert 0.15 < deep.mean() < 0.6
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder as --data names it: one photograph with two things and a crowd, one without."""
+    things = [(4, 4, 40, 30), (50, 20, 70, 44)]
+    image = np.full((48, 80, 3), (10, 200, 60), np.uint8)
+    annotations = []
+    for number, (x0, y0, x1, y1) in enumerate([*things, (0, 0, 80, 48)]):
+        mask = np.zeros((48, 80), bool)
+        mask[y0:y1, x0:x1] = True
+        if number < 2:
+            image[mask] = (250, 20 * number, 0)
+        rle = {"size": [48, 80], "counts": mask_to_rle(mask).counts}
+        annotation = {"id": number + 1, "image_id": 1, "category_id": 1, "segmentation": rle}
+        annotations.append(annotation | {"iscrowd": int(number == 2)})
+    folder = tmp_path / "coco_train92"
+    for where in (folder, tmp_path / "photos_permissive"):
+        (where / "images").mkdir(parents=True)
+        Image.fromarray(image).save(where / "images" / "one.jpg", quality=95)
+        Image.fromarray(image).save(where / "images" / "two.jpg", quality=95)
+    size = {"height": 48, "width": 80}
+    images = [{"id": 1, "file_name": "one.jpg"} | size, {"id": 2, "file_name": "two.jpg"} | size]
+    text = json.dumps({"images": images, "annotations": annotations, "categories": []})
+    (folder / "instances.json").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_photographs_are_cut_with_their_masks(photos: Path) -> None:
+    masked = MaskedPhotos(photos / "coco_train92")
+    assert len(masked.photos) == 1  # the one with things; its crowd isn't one
+    counts = set()
+    for k in range(20):
+        picture = masked.cut(32, rng(k))
+        assert picture.image.shape == (32, 32, 3)
+        assert picture.image.dtype == np.uint8
+        assert picture.masks.shape[1:] == (32, 32)
+        assert picture.masks.dtype == bool
+        for mask in picture.masks:  # the mask lies on the red thing, flipped or not
+            assert np.median(picture.image[mask][:, 0]) > 200
+        counts.add(len(picture.masks))
+    assert max(counts) == 2
+
+
+def test_a_background_is_stretched_to_the_size(photos: Path) -> None:
+    backgrounds = Backgrounds(photos / "photos_permissive", longest=40)
+    assert [photo.shape for photo in backgrounds.photos] == [(24, 40, 3)] * 2
+    assert backgrounds.cut((30, 20), rng()).shape == (30, 20, 3)
+
+
+def test_a_photograph_that_is_missing_is_named(photos: Path) -> None:
+    (photos / "coco_train92" / "images" / "one.jpg").unlink()
+    with pytest.raises(ImageError, match=r"one\.jpg: no such file"):
+        MaskedPhotos(photos / "coco_train92")
+
+
+@pytest.mark.parametrize("with_photos", [False, True])
+def test_every_picture_has_a_thing(painter: Painter, photos: Path, with_photos: bool) -> None:
+    artist = Artist(photos if with_photos else None)
+    for k in range(12):
+        picture = artist.draw(SIDE, rng(k))
+        assert picture.image.shape == (SIDE, SIDE, 3)
+        assert len(picture.masks) > 0
+        assert (picture.masks.sum((1, 2)) >= LEAST_PIXELS).all()
+
+
+@pytest.fixture(scope="module")
+def batch(painter: Painter) -> SegmentationBatch:
+    return next(iter(SegmentationBatches(side=SIDE, size=SIZE, seed=0, data=None)))
+
+
+def test_a_batch(batch: SegmentationBatch) -> None:
+    count = SIZE * PROMPTS
+    assert batch.images.shape == (SIZE, SIDE, SIDE, 3)
+    assert batch.images.dtype == torch.uint8
+    assert batch.box_coords.shape == batch.point_coords.shape == (count, 2, 2)
+    assert batch.box_labels.tolist() == [[TOP_LEFT, BOTTOM_RIGHT]] * count
+    assert batch.point_labels.tolist() == [[IN, PAD]] * count
+    assert batch.box_masks.shape == batch.point_masks.shape == (count, SIDE, SIDE)
+    assert batch.box_masks.flatten(1).any(1).all()
+
+
+def test_the_prompts_of_a_batch_mean_their_masks(batch: SegmentationBatch) -> None:
+    for (x, y), mask in zip(batch.point_coords[:, 0], batch.point_masks, strict=True):
+        assert mask[int(y), int(x)]
+    for corners, mask in zip(batch.box_coords, batch.box_masks, strict=True):
+        tight = mask_to_box(mask.numpy())
+        size = np.tile(tight[2:] - tight[:2], 2)
+        assert (np.abs(corners.reshape(4).numpy() - tight) <= 0.15 * size + 1e-3).all()
+
+
+def test_batches_follow_from_the_seed(batch: SegmentationBatch) -> None:
+    again, other = (
+        next(iter(SegmentationBatches(side=SIDE, size=SIZE, seed=seed, data=None)))
+        for seed in (0, 1)
+    )
+    for name, value in vars(batch).items():
+        assert torch.equal(getattr(again, name), value), name
+    assert not torch.equal(other.images, batch.images)

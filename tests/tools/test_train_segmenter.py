@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from segmentation_batches import PROMPTS, SegmentationBatch
+from torch import Tensor
+from train_segmenter import correction, mask_loss, step
+
+from perception.segmenter.mask_decoder import MaskDecoder
+from perception.segmenter.nano_encoder import NanoImageEncoder
+from perception.segmenter.prompt_encoder import (
+    BOTTOM_RIGHT,
+    IN,
+    OUT,
+    PAD,
+    TOP_LEFT,
+    PromptEncoder,
+)
+from perception.segmenter.sam import Sam
+from perception.segmenter.transformer import TwoWayTransformer
+
+SIDE = 64
+
+
+def square(side: int = 16) -> Tensor:
+    truth = torch.zeros(1, side, side)
+    truth[:, 4:10, 6:14] = 1
+    return truth
+
+
+def logits_of(*masks: Tensor, sure: float = 8.0) -> Tensor:
+    """Logits 1 x N x h x w that say these masks."""
+    return sure * (2 * torch.stack(masks, dim=1) - 1)
+
+
+RIGHT, NONE = square(), torch.zeros(1, 16, 16)
+HALF = square() * (torch.arange(16) < 10)
+
+
+def loss_of(logits: Tensor, quality: list[float]) -> tuple[float, list[float]]:
+    loss, iou = mask_loss(logits, torch.tensor([quality]), RIGHT)
+    return loss.item(), iou.tolist()
+
+
+def test_the_right_masks_cost_nothing() -> None:
+    loss, iou = loss_of(logits_of(RIGHT, RIGHT, RIGHT, RIGHT, sure=30), [1, 1, 1, 1])
+    assert loss < 0.01
+    assert iou == [1]
+
+
+@pytest.mark.parametrize(
+    ("single", "want"), [(RIGHT, 1.0), (HALF, 0.5), (NONE, 0.0), (1 - RIGHT, 0.0)]
+)
+def test_the_iou_is_that_of_the_single_mask(single: Tensor, want: float) -> None:
+    _, iou = loss_of(logits_of(single, RIGHT, RIGHT, RIGHT), [1, 1, 1, 1])
+    assert iou == [pytest.approx(want)]
+
+
+def test_only_the_best_candidate_has_to_be_right() -> None:
+    best, _ = loss_of(logits_of(RIGHT, NONE, RIGHT, NONE), [1, 0, 1, 0])
+    same, _ = loss_of(logits_of(RIGHT, RIGHT, RIGHT, RIGHT), [1, 1, 1, 1])
+    none, _ = loss_of(logits_of(RIGHT, NONE, NONE, NONE), [1, 0, 0, 0])
+    assert best == pytest.approx(same)
+    assert none > best + 1
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_every_quality_learns(index: int) -> None:
+    quality = [1.0, 0.5, 0.0, 1.0]
+    logits = logits_of(RIGHT, HALF, NONE, RIGHT)
+    right, _ = loss_of(logits, quality)
+    quality[index] -= 0.5
+    assert loss_of(logits, quality)[0] == pytest.approx(right + 0.25 / 4, abs=1e-5)
+
+
+def test_a_small_thing_is_worth_more_for_each_pixel() -> None:
+    small, large = torch.zeros(1, 16, 16), torch.zeros(1, 16, 16)
+    small[:, :2, :4] = 1
+    large[:, :, :8] = 1
+    cost = []
+    for truth in (small, large):
+        logits = logits_of(*[truth] * 4).clone()
+        logits[..., -1, -1] = 8.0  # one wrong pixel
+        cost.append(mask_loss(logits, torch.ones(1, 4), truth)[0].item())
+    assert cost[0] > 2 * cost[1]
+
+
+def test_an_empty_truth_is_finite() -> None:
+    loss, iou = mask_loss(torch.zeros(2, 4, 8, 8), torch.zeros(2, 4), torch.zeros(2, 8, 8))
+    assert torch.isfinite(loss)
+    assert iou.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"), [(HALF, IN), (torch.ones(1, 16, 16), OUT), (RIGHT, IN), (NONE, IN)]
+)
+def test_a_correction_is_where_the_answer_is_wrong(answer: Tensor, label: int) -> None:
+    wrong = (answer != RIGHT)[0] if (answer != RIGHT).any() else RIGHT[0] > 0
+    for seed in range(20):
+        torch.manual_seed(seed)
+        place, have = correction(logits_of(answer)[:, 0], RIGHT)
+        x, y = (place[0] * 16).tolist()
+        assert place.shape == (1, 2)
+        assert wrong[int(y), int(x)]
+        assert have.tolist() == [label]
+        assert (x % 1, y % 1) == (0.5, 0.5)  # a pixel's centre
+
+
+def test_each_prompt_is_corrected_by_its_own_truth() -> None:
+    truth = torch.cat((RIGHT, 1 - RIGHT))
+    _, labels = correction(logits_of(torch.cat((NONE, NONE + 1)))[:, 0], truth)
+    assert labels.tolist() == [IN, OUT]
+
+
+@pytest.fixture
+def sam() -> Sam:
+    torch.manual_seed(0)
+    return Sam(
+        NanoImageEncoder(widths=(4, 8, 8, 16, 16), depths=(1, 1, 1, 1), merge_depth=1, channels=16),
+        PromptEncoder(channels=16, image_size=SIDE, embedding_size=SIDE // 8, mask_channels=8),
+        MaskDecoder(
+            TwoWayTransformer(depth=1, channels=16, heads=2, hidden=16),
+            channels=16,
+            quality_depth=2,
+            quality_hidden=16,
+        ),
+    ).train()
+
+
+@pytest.fixture
+def batch() -> SegmentationBatch:
+    """Two pictures of a bright square each, asked for by its box and by its middle."""
+    images = torch.full((2, SIDE, SIDE, 3), 40, dtype=torch.uint8)
+    masks = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
+    boxes = [(8, 16, 40, 48), (24, 4, 60, 36)]
+    for k, (x0, y0, x1, y1) in enumerate(boxes):
+        images[k, y0:y1, x0:x1] = 230
+        masks[k, y0:y1, x0:x1] = True
+    masks = masks.repeat_interleave(PROMPTS, 0)
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(2, 2, 2)
+    middles = torch.stack((corners.mean(1), torch.zeros(2, 2)), dim=1)
+    count = 2 * PROMPTS
+    return SegmentationBatch(
+        images,
+        corners.repeat_interleave(PROMPTS, 0),
+        torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]).repeat(count, 1),
+        masks,
+        middles.repeat_interleave(PROMPTS, 0),
+        torch.tensor([[IN, PAD]]).repeat(count, 1),
+        masks,
+    )
+
+
+def test_a_tiny_segmenter_learns_a_batch(sam: Sam, batch: SegmentationBatch) -> None:
+    optimizer = torch.optim.AdamW(sam.parameters(), lr=0.005)
+    losses = []
+    for _ in range(30):
+        loss, figures = step(sam, batch, torch.device("cpu"))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert set(figures) == {"box", "point", "click"}
+    assert all(0 <= value <= 1 for value in figures.values())
+    assert losses[-1] < 0.6 * losses[0]

@@ -1,0 +1,50 @@
+"""Draws the README's pictures: what the models answer to the sample pictures.
+
+    python tools/draw_results.py [--out demos]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+import perception as pc
+
+ASKED = {
+    "street": "vehicle: car | bus | ambulance, house, church, bicycle, traffic light",
+    "shapes": "red star. striped circle. green square. heart. ring. arrow. crescent",
+    "park": "dog. cat. tent. kite. bicycle. fir tree. cloud. soccer ball",
+    "breakfast": "apple. banana. croissant. strawberry. pancakes. coffee cup. key",
+}
+THRESHOLDS = (0.1, 0.3, 0.6)
+
+
+def grid(pictures: list[Image.Image], columns: int) -> Image.Image:
+    """Pictures of one size side by side, row by row, with a thin white gap."""
+    width, height = pictures[0].size
+    rows = -(-len(pictures) // columns)
+    canvas = Image.new("RGB", (columns * (width + 8) - 8, rows * (height + 8) - 8), "white")
+    for n, picture in enumerate(pictures):
+        canvas.paste(picture, (n % columns * (width + 8), n // columns * (height + 8)))
+    return canvas
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("demos"))
+    out = parser.parse_args().out
+    model = pc.load("nano")
+    overlays = [model(out / "images" / f"{n}.jpg", text).overlay() for n, text in ASKED.items()]
+    grid(overlays, 2).save(out / "result.jpg", quality=82)
+    picture, text = out / "images" / "breakfast.jpg", ASKED["breakfast"]
+    steps = [model(picture, text, threshold=threshold).overlay() for threshold in THRESHOLDS]
+    small = [step.resize((420, 315), Image.Resampling.LANCZOS) for step in steps]
+    grid(small, 3).save(out / "threshold.jpg", quality=82)
+    for name in ("result.jpg", "threshold.jpg"):
+        print(f"{out / name}: {(out / name).stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
