@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+BUILDS = ("onnxruntime", "onnxruntime-gpu")
+"""Distributions that all install the folder ``onnxruntime``: only one of them can be whole."""
 
 
 def open_session(path: str | Path, *, threads: int = 0) -> InferenceSession:
@@ -21,6 +26,7 @@ def open_session(path: str | Path, *, threads: int = 0) -> InferenceSession:
     """
     import onnxruntime as ort
 
+    _warn_of_a_clash()
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such model file")
     options = ort.SessionOptions()
@@ -35,6 +41,27 @@ def open_session(path: str | Path, *, threads: int = 0) -> InferenceSession:
     except runtime_errors() as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path}: not an ONNX model that can be run: {reason}") from None
+
+
+@cache
+def _warn_of_a_clash() -> None:
+    """Says once per process that two builds of the runtime have overwritten each other."""
+    found = [name for name in BUILDS if _is_installed(name)]
+    if len(found) > 1:
+        warnings.warn(
+            f"{' and '.join(found)} are both installed and share one folder, so the runtime may "
+            f"be broken: pip uninstall {' '.join(found)}, then install the one you want",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def runtime_errors() -> tuple[type[Exception], ...]:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from perception import onnx_session
 from perception.errors import WeightsError
 from perception.onnx_session import open_session, runtime_errors, usable_cores
 
@@ -92,3 +93,16 @@ def test_only_the_cores_of_this_process_count() -> None:
 def test_importing_loads_no_runtime() -> None:
     code = "import sys, perception.onnx_session; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_two_builds_of_the_runtime_are_named_once(
+    doubling: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_session, "_is_installed", lambda name: True)
+    onnx_session._warn_of_a_clash.cache_clear()
+    with pytest.warns(RuntimeWarning, match="pip uninstall onnxruntime onnxruntime-gpu") as caught:
+        _ = [open_session(doubling) for _ in range(2)]
+    assert len(caught) == 1
+    monkeypatch.undo()
+    onnx_session._warn_of_a_clash.cache_clear()
+    assert not onnx_session._is_installed("no-such-distribution")

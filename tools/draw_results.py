@@ -1,6 +1,6 @@
 """Draws the README's pictures: what the models answer to the sample pictures.
 
-    python tools/draw_results.py [--out demos]
+python tools/draw_results.py [--out demos]
 """
 
 from __future__ import annotations
