@@ -53,7 +53,7 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
             yield self._draw(painter, foreign, rng)
 
     def _draw(self, painter: Painter, foreign: list[str], rng: Generator) -> DetectionBatch:
-        style = Style(things=(5, MOST_THINGS), shape_share=0.45)
+        style = Style(things=(5, MOST_THINGS), shape_share=0.4)
         scenes = [draw_framed(painter, self.side, rng, style) for _ in range(self.size)]
         words = ask(painter, scenes, rng)
         phrases = [alias(painter, w, rng) for w in words]

@@ -19,7 +19,7 @@ H, W = 480, 640
 Placed = tuple[str, int, int, int, int]  # what, centre x, centre y, longer side, turn in degrees
 
 PARK: list[Placed] = [
-    ("sun", 560, 70, 90, 0),
+    ("balloon", 560, 75, 95, 6),
     ("cloud", 130, 80, 120, 0),
     ("cloud", 360, 55, 90, 4),
     ("fir tree", 70, 250, 170, 0),
@@ -108,8 +108,7 @@ def paste(canvas: np.ndarray, sprite: np.ndarray, x: int, y: int, longer: int, t
 
 def glyph_picture(canvas: np.ndarray, placed: list[Placed]) -> np.ndarray:
     """Glyphs on a background: H x W x 3 uint8."""
-    extra = {"sun": ["🌞"]}
-    first = {name: glyphs[0] for name, glyphs in (load_concepts() | extra).items()}
+    first = {name: glyphs[0] for name, glyphs in load_concepts().items()}
     sprites = render_sprites([first[name] for name, *_ in placed])
     for name, x, y, longer, turn in placed:
         paste(canvas, sprites[first[name]], x, y, longer, turn)

@@ -18,6 +18,7 @@ ASKED = {
     "park": "dog. cat. tent. kite. bicycle. fir tree. cloud. soccer ball",
     "breakfast": "apple. banana. croissant. strawberry. pancakes. coffee cup. key",
 }
+HERO_THRESHOLD = 0.4
 THRESHOLDS = (0.1, 0.3, 0.6)
 
 
@@ -36,9 +37,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demos"))
     out = parser.parse_args().out
     model = pc.load("nano")
-    overlays = [model(out / "images" / f"{n}.jpg", text).overlay() for n, text in ASKED.items()]
+    overlays = [
+        model(out / "images" / f"{name}.jpg", text, threshold=HERO_THRESHOLD).overlay()
+        for name, text in ASKED.items()
+    ]
     grid(overlays, 2).save(out / "result.jpg", quality=82)
-    picture, text = out / "images" / "breakfast.jpg", ASKED["breakfast"]
+    picture, text = out / "images" / "shapes.jpg", ASKED["shapes"]
     steps = [model(picture, text, threshold=threshold).overlay() for threshold in THRESHOLDS]
     small = [step.resize((420, 315), Image.Resampling.LANCZOS) for step in steps]
     grid(small, 3).save(out / "threshold.jpg", quality=82)

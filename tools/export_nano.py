@@ -30,7 +30,7 @@ from perception.images import read_image
 from perception.phrases import parse
 from perception.segmenter.build import build_nano
 
-SIDE = 320
+DETECTOR_SIDE, SEGMENTER_SIDE = 256, 320
 DETECTOR, SEGMENTER = "nano-detector", "nano-segmenter"
 FILES = {
     DETECTOR: ("text.onnx", "image.onnx", "vocab.txt"),
@@ -81,19 +81,21 @@ def export_all(arguments: argparse.Namespace) -> dict[str, float]:
     network.load_state_dict(
         halve(load_file(arguments.runs / "detector" / f"{DETECTOR}.safetensors"))
     )
-    worst = export_detector(network, out, side=SIDE)
+    worst = export_detector(network, out, side=DETECTOR_SIDE)
     if arguments.validation:
         files = (out / f"{DETECTOR}-{part}" for part in FILES[DETECTOR])
         best = best_threshold(NanoDetector(*files), arguments.validation)
         network.bias.data += math.log(THRESHOLD / (1 - THRESHOLD)) - math.log(best / (1 - best))
         print(f"the best threshold was {best:.2f}; it is {THRESHOLD:g} now")
-        worst = export_detector(network, out, side=SIDE)
-    sam = build_nano(SIDE)
+        worst = export_detector(network, out, side=DETECTOR_SIDE)
+    sam = build_nano(SEGMENTER_SIDE)
     sam.load_state_dict(halve(load_file(arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors")))
     worst |= export_segmenter(sam, out)
     for name, module in ((DETECTOR, network), (SEGMENTER, sam)):
         weights = {key: value.contiguous() for key, value in halve(module.state_dict()).items()}
-        save_file(weights, str(out / f"{name}.safetensors"))
+        path = out / f"{name}.safetensors"
+        save_file(weights, str(path))
+        path.chmod(0o644)  # it is written for its owner alone
     return worst
 
 

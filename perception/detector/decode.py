@@ -16,10 +16,10 @@ from perception.boxes import box_iou, nms
 from perception.phrases import NEGATIVE, Phrases
 from perception.types import Detections, FloatArray, IntArray
 
-SAME_CLASS_IOU = 0.6
+SAME_CLASS_IOU = 0.5
 """Boxes of one class that overlap further than this are one thing, seen twice."""
 
-ANY_CLASS_IOU = 0.8
+ANY_CLASS_IOU = 0.7
 """Boxes of two classes that overlap further than this are one thing, and the better label stays."""
 
 

@@ -12,7 +12,9 @@ TESTS = Path(__file__).parents[1]
 SCRIPT = f"""
 import sys
 sys.path[:0] = [{str(TESTS)!r}, {str(TESTS.parent)!r}]
-import fakes, time
+import fakes, signal, time
+# A shell that starts the tests in the background has them ignore interrupts, and us with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from perception import loading
 from perception.cli.commands import main
 
@@ -27,9 +29,9 @@ main()
 """
 
 
-def start(*arguments, **options):
+def start(*arguments):
     command = [sys.executable, "-c", SCRIPT, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -74,7 +74,7 @@ def test_synonyms_collapse_into_their_class() -> None:
     np.testing.assert_allclose(found.margin, [0.7, 0.6], atol=1e-6)
 
 
-@pytest.mark.parametrize("iou", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("iou", [0.0, 0.4, 0.99])
 def test_synonyms_that_share_a_thing_give_one_box(iou: float) -> None:
     found = find("v: car | truck", (ONE, [0.9, 0.1]), (shifted(iou), [0.1, 0.8]))
     assert len(found) == (1 if iou > SAME_CLASS_IOU else 2)
@@ -90,7 +90,7 @@ def test_a_negative_drops_what_it_wins(person: float, mannequin: float, count: i
     assert (found.runner_up == -1).all()  # a negative is never reported
 
 
-@pytest.mark.parametrize(("iou", "count"), [(0.7, 1), (0.95, 0)])
+@pytest.mark.parametrize(("iou", "count"), [(0.6, 1), (0.95, 0)])
 def test_a_negative_takes_the_thing_and_not_only_the_box(iou: float, count: int) -> None:
     found = find("person. !mannequin", (ONE, [0.5, 0.9]), (shifted(iou), [0.6, 0.4]))
     assert len(found) == count
@@ -117,7 +117,7 @@ def test_one_class_repeats_itself_up_to_an_overlap(iou: float, count: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("iou", "count"), [(0.7, 2), (ANY_CLASS_IOU - 0.01, 2), (ANY_CLASS_IOU + 0.01, 1), (1.0, 1)]
+    ("iou", "count"), [(0.6, 2), (ANY_CLASS_IOU - 0.01, 2), (ANY_CLASS_IOU + 0.01, 1), (1.0, 1)]
 )
 def test_a_thing_has_one_label_across_classes(iou: float, count: int) -> None:
     found = find("cat. dog", (ONE, [0.9, 0.1]), (shifted(iou), [0.1, 0.7]))
@@ -139,8 +139,8 @@ def test_what_displaced_a_box_has_it_as_runner_up_and_not_its_neighbour() -> Non
     found = find(
         "cat. dog. cow",
         ([0, 0, 100, 100], [0.9, 0.1, 0.1]),
-        ([0, 0, 100, 83], [0.1, 0.6, 0.1]),
-        ([0, 0, 100, 75], [0.1, 0.1, 0.4]),
+        ([0, 0, 100, 80], [0.1, 0.6, 0.1]),
+        ([0, 0, 100, 65], [0.1, 0.1, 0.4]),
     )
     assert found.class_ids.tolist() == [0, 2]
     assert found.runner_up[0] == 1

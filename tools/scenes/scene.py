@@ -14,7 +14,7 @@ from scenes.textures import draw_texture
 from scenes.words import HELD_OUT_PAIRS, TRAINED_PAIRS, Words
 
 SMALL, LARGE = 0.15, 0.34  # a shape's longer side over the picture's: at most small, at least large
-LEAST_VISIBLE = 0.45  # a thing that is covered further than this is not drawn over
+LEAST_VISIBLE = 0.65  # nothing is drawn over a thing so far that less than this share of it shows
 
 
 @dataclass(frozen=True)
