@@ -1,6 +1,8 @@
 """Draws the sample pictures of demos/images: our own, so that they may travel anywhere.
 
-python tools/draw_demos.py [--out demos/images]
+    python tools/draw_demos.py [--out demos/images]
+
+The emoji font of tools/scenes/glyphs.py has to be there.
 """
 
 from __future__ import annotations

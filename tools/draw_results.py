@@ -1,6 +1,8 @@
 """Draws the README's pictures: what the models answer to the sample pictures.
 
-python tools/draw_results.py [--out demos]
+    python tools/draw_results.py [--out demos]
+
+Draw them again whenever the weights or the sample pictures change.
 """
 
 from __future__ import annotations
