@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from perception.instances import Instances
     from perception.loading import load
     from perception.model import Model
-    from perception.types import Detections, Embedding, MaskCandidates, Prompt, Rle
+    from perception.one_call import everything
+    from perception.types import Detections, Embedding, MaskCandidates, Prompt, Proposals, Rle
 
 from perception.version import __version__
 
@@ -45,9 +46,11 @@ __all__ = [
     "PerceptionError",
     "Prompt",
     "PromptError",
+    "Proposals",
     "Rle",
     "WeightsError",
     "__version__",
+    "everything",
     "load",
     "read_image",
 ]
@@ -64,8 +67,10 @@ _HOME = {
     "PerceptionError": "errors",
     "Prompt": "types",
     "PromptError": "errors",
+    "Proposals": "types",
     "Rle": "types",
     "WeightsError": "errors",
+    "everything": "one_call",
     "load": "loading",
     "read_image": "images",
 }

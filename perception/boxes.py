@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 
 from perception.types import FloatArray, IntArray
 
+_BOXES_AT_ONCE = 256
+"""Boxes that are compared with all others at once: thousands make no large array."""
+
 
 def as_boxes(boxes: ArrayLike) -> FloatArray:
     """Any sequence of four-number boxes as N x 4; an empty one as 0 x 4."""
@@ -31,11 +34,13 @@ def box_area(boxes: ArrayLike) -> FloatArray:
 def box_iou(boxes: ArrayLike, others: ArrayLike) -> FloatArray:
     """Intersection over union of boxes N x 4 with others M x 4, N x M; 0 where both are empty."""
     ours, theirs = as_boxes(boxes), as_boxes(others)
-    low = np.maximum(ours[:, None, :2], theirs[None, :, :2])
-    high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
-    overlap = np.maximum(high - low, 0).prod(axis=2)
-    union = box_area(ours)[:, None] + box_area(theirs)[None, :] - overlap
-    return np.where(union > 0, overlap / np.where(union > 0, union, 1), 0).astype(np.float32)
+    x0, y0, x1, y1 = ours.T[:, :, None]
+    width = np.minimum(x1, theirs[:, 2]) - np.maximum(x0, theirs[:, 0])
+    height = np.minimum(y1, theirs[:, 3]) - np.maximum(y0, theirs[:, 1])
+    overlap = np.maximum(width, 0) * np.maximum(height, 0)
+    union = box_area(ours)[:, None] + box_area(theirs) - overlap
+    iou: FloatArray = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    return iou
 
 
 def clip_boxes(boxes: ArrayLike, image_hw: tuple[int, int]) -> FloatArray:
@@ -95,8 +100,13 @@ def nms(
         )
     kept: list[int] = []
     while len(order):
-        first, rest = order[0], order[1:]
-        kept.append(int(first))
-        overlap = box_iou(array[first : first + 1], array[rest])[0] > iou_threshold
-        order = rest[~(overlap & (classes[rest] == classes[first]))]
+        block = order[:_BOXES_AT_ONCE]
+        beaten = box_iou(array[block], array[order]) > iou_threshold
+        beaten &= classes[block, None] == classes[order]
+        left = np.ones(len(order), np.bool_)
+        for n, index in enumerate(block):
+            if left[n]:
+                kept.append(int(index))
+                left[n + 1 :] &= ~beaten[n, n + 1 :]
+        order = order[len(block) :][left[len(block) :]]
     return np.array(kept, np.int64)

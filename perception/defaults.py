@@ -14,3 +14,35 @@ THRESHOLD = 0.3
 
 MAX_PIXELS = 200_000_000
 """The largest picture that is read: a defence against files that unpack to many gigabytes."""
+
+# Of segment-everything: SAM's own.
+
+POINTS_PER_SIDE = 32
+"""Points along each side of the grid that is asked about."""
+
+POINTS_PER_BATCH = 64
+"""Points that are decoded at once: more take more memory."""
+
+QUALITY = 0.88
+"""The least quality that the segmenter predicts for a mask, 0..1."""
+
+STABILITY = 0.95
+"""The least stability of a mask, 0..1: how little it changes with its threshold."""
+
+STABILITY_OFFSET = 1.0
+"""By how much a mask's threshold is moved up and down to measure its stability."""
+
+NMS = 0.7
+"""Of masks whose boxes have a larger IoU than this, 0..1, only the best is kept."""
+
+CROP_LAYERS = 0
+"""Layer n looks for smaller things in 4^n crops of the picture."""
+
+CROP_OVERLAP = 512 / 1500
+"""How much neighbouring crops share, as a part of the picture's shorter side."""
+
+MIN_REGION = 0
+"""Holes and loose parts of a mask with fewer pixels than this are filled and dropped."""
+
+MIN_AREA = 0
+"""Masks with fewer pixels than this are left out."""

@@ -6,7 +6,7 @@ padding. Torch, ONNX Runtime and the web page use this same arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 
 from perception.errors import ImageError, PromptError
 from perception.types import BoolArray, FloatArray, ImageArray, Prompt
+from perception.upsampling import Axis, Window, linear_taps, upsampled_columns, window_above
 
 RGB_MEAN = (123.675, 116.28, 103.53)
 """Mean of red, green and blue on 0..255 over ImageNet: SAM's, and nano's as well."""
@@ -112,33 +113,56 @@ class Frame:
         covered_w = -(-width * columns // self.side)
         return logits[..., :covered_h, :covered_w]
 
-    def logits_to_image(self, logits: FloatArray) -> FloatArray:
+    def logits_to_image(self, logits: FloatArray, window: Window | None = None) -> FloatArray:
         """One mask's low-resolution logits h x w, which cover the padded square, as H x W.
 
         SAM's two bilinear steps (half-pixel centres, no antialiasing): up to side x side, cut off
-        the padding, then to the picture's size.
+        the padding, then to the picture's size. window: only this part of the picture; its values
+        are those of the whole. In memory the result lies column by column.
         """
-        import cv2
+        x0, y0, x1, y1 = window or Window(0, 0, self.image_hw[1], self.image_hw[0])
+        columns = np.empty((x1 - x0, y1 - y0), np.float32)
+        for start, some in self.logits_to_columns(logits, Window(x0, y0, x1, y1)):
+            columns[start : start + len(some)] = some
+        return columns.T
 
-        height, width = self.resized_hw
-        square = cv2.resize(
-            np.ascontiguousarray(logits, np.float32),
-            (self.side, self.side),
-            interpolation=cv2.INTER_LINEAR,
-        )
-        inside = square[:height, :width]
-        if inside.shape == self.image_hw:
-            return np.ascontiguousarray(inside)
-        image_h, image_w = self.image_hw
-        full = cv2.resize(inside, (image_w, image_h), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(full, np.float32).reshape(image_h, image_w)
+    def logits_to_columns(
+        self, logits: FloatArray, window: Window
+    ) -> Iterator[tuple[int, FloatArray]]:
+        """``logits_to_image`` in pieces: the first column in the window, values columns x rows.
+
+        A piece is overwritten by the next one; together they would take 4 bytes a pixel.
+        """
+        return upsampled_columns(logits, *self._axes(logits), window)
+
+    def window_above(self, logits: FloatArray, level: float) -> Window:
+        """The part of the picture outside which no logit of one mask h x w is above ``level``."""
+        return window_above(logits, level, *self._axes(logits))
 
     def logits_to_masks(self, logits: FloatArray) -> BoolArray:
         """Low-resolution logits N x h x w as masks N x H x W: inside where the logit is > 0."""
         masks = np.zeros((len(logits), *self.image_hw), np.bool_)
         for mask, one in zip(masks, logits, strict=True):
-            np.greater(self.logits_to_image(one), 0, out=mask)
+            window = self.window_above(one, 0.0)
+            part = mask[window.y0 : window.y1, window.x0 : window.x1]
+            for start, columns in self.logits_to_columns(one, window):
+                np.greater(columns.T, 0, out=part[:, start : start + len(columns)])
         return masks
+
+    def _axes(self, logits: FloatArray) -> tuple[Axis, Axis]:
+        """How the cells of logits h x w become the picture's columns and rows."""
+        sizes = zip(logits.shape, self.resized_hw, self.image_hw, strict=True)
+        y, x = (
+            Axis(
+                (
+                    linear_taps(cells, self.side, resized),
+                    # Nothing is left to do where the model's size is the picture's.
+                    *([] if resized == size else [linear_taps(resized, size, size)]),
+                )
+            )
+            for cells, resized, size in sizes
+        )
+        return x, y
 
 
 def fit_picture(image: ImageArray, side: int) -> tuple[Frame, FloatArray]:

@@ -17,15 +17,18 @@ from perception.types import BoolArray, FloatArray, ImageArray, IntArray, Rle, c
 if TYPE_CHECKING:
     import supervision as sv
 
-_PER_INSTANCE: Mapping[str, Any] = MappingProxyType(
+# The type of each array, and the shape of one instance's part.
+_PER_INSTANCE: Mapping[str, tuple[Any, tuple[int, ...]]] = MappingProxyType(
     {
-        "scores": np.float32,
-        "class_ids": np.int64,
-        "quality": np.float32,
-        "stability": np.float32,
-        "runner_up": np.int64,
-        "margin": np.float32,
-        "prompt_ids": np.int64,
+        "scores": (np.float32, ()),
+        "class_ids": (np.int64, ()),
+        "quality": (np.float32, ()),
+        "stability": (np.float32, ()),
+        "runner_up": (np.int64, ()),
+        "margin": (np.float32, ()),
+        "prompt_ids": (np.int64, ()),
+        "points": (np.float32, (2,)),
+        "crop_boxes": (np.float32, (4,)),
     }
 )
 
@@ -39,7 +42,8 @@ class Instances:
     0..1; class_ids: N, index into ``classes``; rles: N masks, or none where only boxes were asked
     for. Where they apply, also: quality (the IoU that the segmenter predicts), stability (how
     little the mask depends on its threshold), runner_up (next best class id, -1 for none), margin
-    (score less the runner-up's), prompt_ids (which phrase or prompt it answers), each N.
+    (score less the runner-up's), prompt_ids (which phrase or prompt it answers), each N; points
+    N x 2 and crop_boxes N x 4 xyxy (where segment-everything asked for it, and in which crop).
     ``image`` is kept to draw on; uid names the picture by its content; info says how the result
     was made, seconds how long each stage took. Raises ValueError if the parts don't fit together.
     """
@@ -55,6 +59,8 @@ class Instances:
     runner_up: IntArray | None = None
     margin: FloatArray | None = None
     prompt_ids: IntArray | None = None
+    points: FloatArray | None = None
+    crop_boxes: FloatArray | None = None
     image: ImageArray | None = None
     file_name: str = ""
     uid: str = ""
@@ -64,9 +70,9 @@ class Instances:
     def __post_init__(self) -> None:
         boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
         object.__setattr__(self, "boxes", boxes)
-        for name, dtype in _PER_INSTANCE.items():
+        for name, (dtype, shape) in _PER_INSTANCE.items():
             if getattr(self, name) is not None:
-                value = checked_array(name, getattr(self, name), dtype, (len(boxes),))
+                value = checked_array(name, getattr(self, name), dtype, (len(boxes), *shape))
                 object.__setattr__(self, name, value)
         if len(boxes) and not 0 <= self.class_ids.min() <= self.class_ids.max() < len(self.classes):
             raise ValueError(
@@ -138,11 +144,14 @@ class Instances:
         )
         return areas
 
-    def overlay(self) -> Image.Image:
-        """The picture with masks, outlines (or boxes) and labels drawn on it."""
+    def overlay(self, *, labels: bool | None = None) -> Image.Image:
+        """The picture with masks, outlines (or boxes) and labels drawn on it.
+
+        labels: whether to write them (default: unless the masks are segment-everything's).
+        """
         from perception.overlay import draw_overlay
 
-        return Image.fromarray(draw_overlay(self))
+        return Image.fromarray(draw_overlay(self, labels=labels))
 
     def to_coco(self) -> dict[str, Any]:
         """A COCO file's content for this one picture."""

@@ -7,7 +7,11 @@ from perception.model import Model
 from perception.weights import locate, sha256_of, unknown_name
 
 _DETECTOR_FILES = ("nano-detector-text.onnx", "nano-detector-image.onnx", "nano-detector-vocab.txt")
-_SEGMENTER_FILES = ("nano-segmenter-encoder.onnx", "nano-segmenter-decoder.onnx")
+_SEGMENTER_FILES = (
+    "nano-segmenter-encoder.onnx",
+    "nano-segmenter-preparer.onnx",
+    "nano-segmenter-decoder.onnx",
+)
 
 
 def load(name: str = MODEL, *, threads: int = THREADS) -> Model:
@@ -24,9 +28,9 @@ def load(name: str = MODEL, *, threads: int = THREADS) -> Model:
     from perception.segmenter.onnx import OnnxSegmenter
 
     text, image, vocabulary = (locate(file) for file in _DETECTOR_FILES)
-    encoder, decoder = (locate(file) for file in _SEGMENTER_FILES)
+    encoder, preparer, decoder = (locate(file) for file in _SEGMENTER_FILES)
     return Model(
         detector=NanoDetector(text, image, vocabulary, threads=threads),
-        segmenter=OnnxSegmenter(encoder, decoder, threads=threads),
+        segmenter=OnnxSegmenter(encoder, preparer, decoder, threads=threads),
         weights=sha256_of([*_DETECTOR_FILES, *_SEGMENTER_FILES]),
     )

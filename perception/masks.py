@@ -6,7 +6,7 @@ everywhere else: a thousand masks of a large photo then cost kilobytes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,15 +58,63 @@ def mask_to_box(mask: BoolArray) -> FloatArray:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
 
 
-def logits_to_rles(logits: FloatArray, frame: Frame) -> tuple[Rle, ...]:
-    """Low-resolution logits N x h x w as N run-length codes at the picture's full size.
+def window_to_rle(pixels: BoolArray, left_top: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
+    """The run-length code of a mask that lies in a window h x w of a picture of (H, W).
 
-    Only one full-size mask exists at a time.
+    left_top: (x, y) of the window's first pixel. The same as ``mask_to_rle`` of the whole picture
+    with nothing outside the window, without making it.
     """
-    # The code runs down the columns. Making each mask lying on its side spares turning it, which
-    # would take twice as long as all the rest.
-    turned = Frame((frame.image_hw[1], frame.image_hw[0]), frame.side)
-    return tuple(mask_to_rle((turned.logits_to_image(one.T) > 0).T) for one in logits)
+    from pycocotools import mask as coco_mask
+
+    (x0, y0), (image_h, image_w), (height, width) = left_top, image_hw, pixels.shape
+    if not (0 <= x0 <= image_w - width and 0 <= y0 <= image_h - height):
+        raise ValueError(f"a window of {pixels.shape} at {left_top} on a picture of {image_hw}")
+    # One empty pixel before the first column and after each one: every run has both its ends.
+    flat = np.zeros(1 + width * (height + 1), np.bool_)
+    flat[1:].reshape(width, height + 1)[:, :height] = pixels.T
+    ends = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2)  # runs x (first, behind the last)
+    column = ends[:, :1] // (height + 1)
+    ends += (x0 + column) * image_h + y0 - column * (height + 1)
+    # A run to the foot of one column goes on at the head of the next: both ends there fall away.
+    places = ends.ravel()
+    meet = np.flatnonzero(places[1:] == places[:-1])
+    places = np.delete(places, np.concatenate([meet, meet + 1]))
+    counts = np.diff(places, prepend=0, append=image_h * image_w)
+    if len(counts) > 1 and not counts[-1]:
+        counts = counts[:-1]
+    size = [image_h, image_w]
+    code = coco_mask.frPyObjects({"size": size, "counts": counts}, image_h, image_w)
+    return Rle(size=(image_h, image_w), counts=code["counts"].decode("ascii"))
+
+
+def logits_to_rles(logits: FloatArray, frame: Frame) -> tuple[Rle, ...]:
+    """Low-resolution logits N x h x w as N run-length codes at the picture's full size."""
+    found = (cut_out(one, frame, offset=0.0) for one in logits)
+    return tuple(window_to_rle(cut.pixels, cut.left_top, frame.image_hw) for cut in found)
+
+
+class CutOut(NamedTuple):
+    """One mask at its picture's size, in a window outside which it is empty.
+
+    pixels: h x w; left_top: (x, y) of the first one in the picture; stability: as
+    ``stability_score`` has it, of the logits at the picture's size.
+    """
+
+    pixels: BoolArray
+    left_top: tuple[int, int]
+    stability: float
+
+
+def cut_out(logits: FloatArray, frame: Frame, *, offset: float = 1.0) -> CutOut:
+    """The mask of low-resolution logits h x w; offset: of stability, at least 0."""
+    window = frame.window_above(logits, -offset)
+    columns = np.empty((window.x1 - window.x0, window.y1 - window.y0), np.bool_)
+    inner = outer = 0
+    for start, some in frame.logits_to_columns(logits, window):
+        np.greater(some, 0, out=columns[start : start + len(some)])
+        inner += int(np.count_nonzero(some > offset))
+        outer += int(np.count_nonzero(some > -offset))
+    return CutOut(columns.T, (window.x0, window.y0), inner / max(outer, 1))
 
 
 def stability_score(logits: FloatArray, *, offset: float = 1.0) -> FloatArray:

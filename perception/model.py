@@ -12,12 +12,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from perception.answers import answer
-from perception.defaults import MAX_PIXELS, THRESHOLD
+from perception.defaults import (
+    CROP_LAYERS,
+    CROP_OVERLAP,
+    MAX_PIXELS,
+    MIN_AREA,
+    MIN_REGION,
+    NMS,
+    POINTS_PER_BATCH,
+    POINTS_PER_SIDE,
+    QUALITY,
+    STABILITY,
+    STABILITY_OFFSET,
+    THRESHOLD,
+)
 from perception.detector.protocol import Detector
 from perception.images import ImageSource, picture_uid, read_image
 from perception.instances import Instances
 from perception.phrases import PromptText
 from perception.pipeline import find_boxes, find_masks
+from perception.segmenter.everything import find_everything
+from perception.segmenter.everything_settings import EverythingSettings
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.types import ImageArray, Prompt
@@ -31,8 +46,9 @@ class Model:
     """A detector and a segmenter that work together.
 
     ``model(picture, "red star. cat")`` chains them; ``detect`` gives boxes only; ``segment``
-    answers points and boxes. A picture is a path, the bytes of a file, a Pillow image or a uint8
-    array; a list of pictures gives a list of results, the same as one call each.
+    answers points and boxes; ``everything`` needs no question. A picture is a path, the bytes of a
+    file, a Pillow image or a uint8 array; a list of pictures gives a list of results, the same as
+    one call each.
     weights: sha256 of the model files by name, for the record in a result's ``info``.
     """
 
@@ -153,6 +169,54 @@ class Model:
             lambda pixels: _answer(self.segmenter, pixels, prompt, candidates, label),
         )
         return replace(found, info=self.info(prompt=_listed(prompt)))
+
+    def everything(
+        self,
+        image: ImageSource,
+        *,
+        points_per_side: int = POINTS_PER_SIDE,
+        grid: ArrayLike | None = None,
+        points_per_batch: int = POINTS_PER_BATCH,
+        quality: float = QUALITY,
+        stability: float = STABILITY,
+        stability_offset: float = STABILITY_OFFSET,
+        nms: float = NMS,
+        crop_layers: int = CROP_LAYERS,
+        crop_nms: float = NMS,
+        crop_overlap: float = CROP_OVERLAP,
+        crop_downscale: int = 1,
+        min_region: int = MIN_REGION,
+        min_area: int = MIN_AREA,
+        max_pixels: int = MAX_PIXELS,
+        step: Callable[[int], object] | None = None,
+    ) -> Instances:
+        """Cuts out all that a grid of points finds; ``EverythingSettings`` explains the settings.
+
+        Every mask is an "object"; its score is the quality that the segmenter predicts. step:
+        called after each batch of points, with their number. Raises PromptError for a setting,
+        ImageError for the picture.
+        """
+        settings = EverythingSettings(
+            points_per_side=points_per_side,
+            grid=grid,
+            points_per_batch=points_per_batch,
+            quality=quality,
+            stability=stability,
+            stability_offset=stability_offset,
+            nms=nms,
+            crop_layers=crop_layers,
+            crop_nms=crop_nms,
+            crop_overlap=crop_overlap,
+            crop_downscale=crop_downscale,
+            min_region=min_region,
+            min_area=min_area,
+        )
+        found = _on_picture(
+            image,
+            max_pixels,
+            lambda pixels: find_everything(self.segmenter, pixels, settings, step=step),
+        )
+        return replace(found, info=self.info(everything=settings.to_info()))
 
     def info(self, *, masks: bool = True, **asked: Any) -> dict[str, Any]:
         """How a result is made: version, models, sha256 of their files, and what was asked."""

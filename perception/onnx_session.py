@@ -78,6 +78,11 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     )
 
 
+def device_of(session: InferenceSession) -> str:
+    """Where a session computes: "cuda" or "cpu"."""
+    return "cuda" if session.get_providers()[0].startswith("CUDA") else "cpu"
+
+
 def usable_cores() -> int:
     """The cores that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from colorsys import hls_to_rgb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,52 +22,66 @@ _PALETTE = (
     "#e6194b", "#0082c8", "#3cb44b", "#ffe119", "#911eb4", "#f58231", "#46f0f0", "#f032e6",
     "#d2f53c", "#008080", "#aa6e28", "#fabebe", "#800000", "#aaffc3", "#000080", "#808000",
 )  # fmt: skip
+# Hues a golden section of the circle apart, so that the next ones fall between those before.
+_MANY_COLOURS = tuple(
+    "#" + "".join(f"{round(part * 255):02x}" for part in hls_to_rgb(n * 0.618034 % 1, light, 0.9))
+    for n, light in enumerate((0.5, 0.65, 0.38) * 32)
+)
 _MASK_OPACITY = 0.45
 _LABEL_WIDTH = 24
 """The widest label in font sizes; a longer name is cut short."""
 
 
-def draw_overlay(instances: Instances, image: ImageArray | None = None) -> ImageArray:
+def draw_overlay(
+    instances: Instances, image: ImageArray | None = None, *, labels: bool | None = None
+) -> ImageArray:
     """The picture H x W x 3 with every instance's mask and outline (or box) and label, a new array.
 
     Lines and letters grow with the picture. A colour stands for a class, or for an instance where
-    there is only one class. image: the picture, if ``instances`` doesn't hold it. Raises ValueError
-    without a picture.
+    there is only one class. image: the picture, if ``instances`` doesn't hold it. labels: whether
+    to write them; without them there are more colours and thinner lines, for hundreds of masks
+    (default: as segment-everything has nothing to call its masks, they get none). Raises
+    ValueError without a picture.
     """
     image = instances.image if image is None else image
     if image is None:
         raise ValueError("the picture was not kept with its instances: pass it as image=")
     if not len(instances):
         return image.copy()
+    labels = instances.points is None if labels is None else labels
     several = len(instances.classes) > 1
     colours = instances.class_ids if several else np.arange(len(instances), dtype=np.int64)
+    palette = _PALETTE if labels or several else _MANY_COLOURS
+    width = _line_width(image.shape[:2], thin=not labels)
     bgr = np.ascontiguousarray(image[..., ::-1])  # supervision draws in OpenCV's channel order
     if instances.rles:
-        _draw_masks(bgr, instances, colours)
+        _draw_masks(bgr, instances, colours, palette, width)
     else:
-        _draw_boxes(bgr, instances, colours)
-    return _draw_labels(np.ascontiguousarray(bgr[..., ::-1]), instances, colours)
+        _draw_boxes(bgr, instances, colours, palette, width)
+    drawn = np.ascontiguousarray(bgr[..., ::-1])
+    return _draw_labels(drawn, instances, colours) if labels else drawn
 
 
-def _line_width(image_hw: tuple[int, int]) -> int:
-    return max(1, round(min(image_hw) * 0.004))
+def _line_width(image_hw: tuple[int, int], *, thin: bool) -> int:
+    return max(1, round(min(image_hw) * (0.002 if thin else 0.004)))
 
 
 def _font_size(image_hw: tuple[int, int]) -> int:
     return max(11, round(min(image_hw) * 0.03))
 
 
-def _draw_masks(bgr: ImageArray, instances: Instances, colours: IntArray) -> None:
+def _draw_masks(
+    bgr: ImageArray, instances: Instances, colours: IntArray, palette: Sequence[str], width: int
+) -> None:
     """Draws on ``bgr``, large masks first, each in its own cut-out of the picture.
 
     One full-size mask exists at a time, however many instances there are.
     """
     import supervision as sv
 
-    palette = sv.ColorPalette.from_hex(list(_PALETTE))
-    width = _line_width(instances.image_hw)
-    fill = sv.MaskAnnotator(color=palette, opacity=_MASK_OPACITY)
-    outline = sv.PolygonAnnotator(color=palette, thickness=width)
+    sv_palette = sv.ColorPalette.from_hex(list(palette))
+    fill = sv.MaskAnnotator(color=sv_palette, opacity=_MASK_OPACITY)
+    outline = sv.PolygonAnnotator(color=sv_palette, thickness=width)
     for n in np.argsort(-instances.areas, kind="stable"):
         x0, y0, x1, y1 = _grown(instances.boxes[n], width + 1)
         mask = rle_to_mask(instances.rles[n])[y0:y1, x0:x1]
@@ -85,11 +101,12 @@ def _grown(box: FloatArray, margin: int) -> tuple[int, int, int, int]:
     return left, top, int(np.ceil(x1)) + margin, int(np.ceil(y1)) + margin
 
 
-def _draw_boxes(bgr: ImageArray, instances: Instances, colours: IntArray) -> None:
+def _draw_boxes(
+    bgr: ImageArray, instances: Instances, colours: IntArray, palette: Sequence[str], width: int
+) -> None:
     import supervision as sv
 
-    palette = sv.ColorPalette.from_hex(list(_PALETTE))
-    annotator = sv.BoxAnnotator(color=palette, thickness=_line_width(instances.image_hw))
+    annotator = sv.BoxAnnotator(color=sv.ColorPalette.from_hex(list(palette)), thickness=width)
     # The last pixel inside a half-open box is the one before its end.
     drawn = _detections(np.round(instances.boxes) - np.array([0, 0, 1, 1], np.float32))
     bgr[:] = annotator.annotate(bgr.copy(), drawn, custom_color_lookup=colours)

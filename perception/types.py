@@ -103,12 +103,14 @@ class Embedding:
     """One picture, encoded once by a segmenter; made by ``encode``, read by ``decode``.
 
     features: C x h x w; frame: how the picture was fitted into the model; model: who encoded it,
-    so that another model's decoder refuses it.
+    so that another model's decoder refuses it; prepared: what this runtime's decoder made of the
+    features, which it makes again where this is missing (an embedding from a file, say).
     """
 
     features: Any
     frame: Frame
     model: str
+    prepared: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,41 @@ class MaskCandidates:
         """Masks N x H x W of the original picture; ``index`` (N) picks candidates, default best."""
         index = self.best() if index is None else np.asarray(index, np.int64)
         return self.frame.logits_to_masks(self.logits[np.arange(len(self)), index])
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Masks that a segmenter proposes for many lone points on one picture.
+
+    logits: K x h x w, low-resolution logits in the model's frame, a mask where they are > 0;
+    quality: K, the IoU with the truth that the model predicts; prompt_ids: K, which point;
+    candidate_ids: K, 1, 2 or 3, as in ``MaskCandidates``. Sorted by point, then by candidate.
+    """
+
+    logits: FloatArray
+    quality: FloatArray
+    prompt_ids: IntArray
+    candidate_ids: IntArray
+    frame: Frame
+
+    def __post_init__(self) -> None:
+        logits = checked_array("logits", self.logits, np.float32, (None, None, None))
+        object.__setattr__(self, "logits", logits)
+        for name, dtype in (
+            ("quality", np.float32),
+            ("prompt_ids", np.int64),
+            ("candidate_ids", np.int64),
+        ):
+            value = checked_array(name, getattr(self, name), dtype, (len(logits),))
+            object.__setattr__(self, name, value)
+        if not np.isin(self.candidate_ids, (1, 2, 3)).all():
+            raise ValueError(f"candidate_ids are 1, 2 or 3, got {self.candidate_ids.tolist()}")
+        places = self.prompt_ids * 4 + self.candidate_ids
+        if (np.diff(places) <= 0).any():
+            raise ValueError("proposals are sorted by point, then by candidate, each once")
+
+    def __len__(self) -> int:
+        return len(self.logits)
 
 
 @dataclass(frozen=True, eq=False)

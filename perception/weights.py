@@ -81,6 +81,12 @@ def sha256_of(file_names: Iterable[str], *, folder: Path | None = None) -> dict[
     return {name: known[name] for name in file_names}
 
 
+def sha256_of_file(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """One line for a model that doesn't exist: what was asked for, and what is near to it."""
     names = sorted(known)
@@ -111,8 +117,7 @@ def _entry(name: str, table: dict[str, Any]) -> WeightsEntry:
 def _verify(path: Path, file: WeightFile) -> None:
     try:
         size = path.stat().st_size
-        with path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest = sha256_of_file(path)
     except FileNotFoundError:
         raise WeightsError(f"{path}: the model file is missing; {_REMEDY}") from None
     except OSError as error:

@@ -8,7 +8,7 @@ import numpy as np
 from perception.frame import Frame
 from perception.model import Model
 from perception.phrases import NEGATIVE
-from perception.types import Detections, Embedding, MaskCandidates
+from perception.types import Detections, Embedding, MaskCandidates, Prompt, Proposals
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}
 WHITE = (255, 255, 255)
@@ -74,6 +74,9 @@ class ColourSegmenter:
         quality = np.tile(np.float32([0.95, 0.5, 0.9, 0.7]), (len(logits), 1))
         return MaskCandidates(logits, quality, embedding.frame, ambiguous=prompt.is_ambiguous)
 
+    def propose(self, embedding, points, *, least_quality=-np.inf):
+        return propose_one_by_one(self, embedding, points, least_quality=least_quality)
+
     def _box(self, frame, drawn, box):
         x0, y0, x1, y1 = np.round(frame.boxes_to_model(box[None])[0] * CELLS / SIDE).astype(int)
         inside = np.zeros_like(drawn)
@@ -87,6 +90,21 @@ class ColourSegmenter:
         part = np.zeros_like(same)
         part[y, x] = True
         return [same, part, same, drawn | same]
+
+
+def propose_one_by_one(segmenter, embedding, points, *, least_quality=-np.inf):
+    """What every ``Segmenter.propose`` must give, by one ``decode`` for each point."""
+    logits, quality, prompt_ids, candidate_ids = [], [], [], []
+    for n, point in enumerate(points):
+        decoded = segmenter.decode(embedding, Prompt(points=[point]))
+        for candidate in (1, 2, 3):
+            if decoded.quality[0, candidate] >= least_quality:
+                logits.append(decoded.logits[0, candidate])
+                quality.append(decoded.quality[0, candidate])
+                prompt_ids.append(n)
+                candidate_ids.append(candidate)
+    stacked = np.array(logits, np.float32)
+    return Proposals(stacked, quality, prompt_ids, candidate_ids, embedding.frame)
 
 
 def colour_model():

@@ -80,3 +80,19 @@ def test_nms_threshold_is_exclusive():
     half = [[0, 0, 4, 4], [0, 0, 4, 2]]
     assert boxes.nms(half, [0.9, 0.8], iou_threshold=0.5).tolist() == [0, 1]
     assert boxes.nms(half, [0.9, 0.8], iou_threshold=0.49).tolist() == [0]
+
+
+def test_nms_of_more_boxes_than_are_compared_at_once():
+    """The same as comparing them one by one."""
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 200, (700, 2))
+    many = np.hstack([corners, corners + rng.integers(0, 90, (700, 2))]).astype(np.float32)
+    scores, class_ids = rng.random(700).round(2), rng.integers(0, 2, 700)
+    iou = boxes.box_iou(many, many)
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable"):
+        rivals = [k for k in kept if class_ids[k] == class_ids[index]]
+        if not (iou[rivals, index] > 0.5).any():
+            kept.append(int(index))
+    assert 256 < len(kept) < 700
+    assert boxes.nms(many, scores, class_ids).tolist() == kept

@@ -95,3 +95,13 @@ def test_overlay_is_a_picture_of_the_same_size():
 def test_parts_that_do_not_fit(changes, message):
     with pytest.raises(ValueError, match=message):
         example(**changes)
+
+
+def test_where_segment_everything_asked():
+    points, crops = np.array([[3, 4], [8, 9]]), np.array([[0, 0, 16, 12], [4, 4, 16, 12]])
+    result = example(points=points, crop_boxes=crops)
+    assert result[1].points.tolist() == [[8, 9]]
+    assert result[1].crop_boxes.tolist() == [[4, 4, 16, 12]]
+    assert result[:0].points.shape == (0, 2)
+    with pytest.raises(ValueError, match=r"points: expected an array of shape 2 x 2"):
+        example(points=points[:, :1])

@@ -15,10 +15,11 @@ PACKAGE = Path(perception.__file__).parent
 ROWS = (
     ("errors", "defaults", "version"),
     ("types",),
-    ("boxes", "frame", "images", "inputs", "instances", "masks", "phrases", "polygons"),
+    ("boxes", "images", "inputs", "phrases", "polygons", "upsampling"),
+    ("frame", "instances", "masks", "regions"),
     ("conv", "onnx_session", "stopwatch", "weights"),
     ("detector", "segmenter"),
-    ("answers", "pipeline", "model", "loading"),
+    ("answers", "pipeline", "model", "loading", "one_call"),
     ("labels", "overlay", "formats", "export"),
     ("cli", "__main__"),
 )

@@ -27,6 +27,7 @@ def test_the_record_of_what_was_used(nano):
         "nano-detector-image.onnx",
         "nano-detector-vocab.txt",
         "nano-segmenter-encoder.onnx",
+        "nano-segmenter-preparer.onnx",
         "nano-segmenter-decoder.onnx",
     }
     assert all(len(digest) == 64 for digest in result.info["weights"].values())

@@ -63,3 +63,42 @@ def test_stability_score():
     np.testing.assert_allclose(masks.stability_score(logits), [1 / 3, 1, 0])
     np.testing.assert_allclose(masks.stability_score(logits, offset=4.0), [0, 0, 0])
     assert masks.stability_score(logits[:0]).shape == (0,)
+
+
+def test_a_window_gives_the_code_of_the_whole():
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        height, width = rng.integers(1, 9, 2)
+        h, w = rng.integers(0, height + 1), rng.integers(0, width + 1)
+        y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+        whole = np.zeros((height, width), bool)
+        whole[y : y + h, x : x + w] = rng.random((h, w)) < rng.choice([0, 0.1, 0.5, 0.9, 1])
+        part = whole[y : y + h, x : x + w]
+        rle = masks.window_to_rle(part, (x, y), (int(height), int(width)))
+        assert rle == masks.mask_to_rle(whole)
+
+
+@pytest.mark.parametrize("left_top", [(-1, 0), (0, -1), (4, 0), (0, 3)])
+def test_a_window_lies_in_the_picture(left_top):
+    with pytest.raises(ValueError, match="a window of"):
+        masks.window_to_rle(np.ones((2, 2), bool), left_top, (4, 5))
+
+
+@pytest.mark.parametrize("image_hw", [(30, 50), (64, 64), (7, 90), (200, 150), (1, 1)])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 2.5])
+def test_a_cut_out_is_the_whole_mask_and_its_stability(image_hw, offset):
+    frame, rng = Frame(image_hw, 32), np.random.default_rng(0)
+    for shift in (-4, -1.5, 0, 3):
+        logits = rng.normal(loc=shift, scale=2, size=(8, 8)).astype(np.float32)
+        whole = frame.logits_to_image(logits)
+        pixels, left_top, stability = masks.cut_out(logits, frame, offset=offset)
+        assert masks.window_to_rle(pixels, left_top, image_hw) == masks.mask_to_rle(whole > 0)
+        want = masks.stability_score(whole[None], offset=offset)[0]
+        assert np.float32(stability) == want
+
+
+def test_nothing_to_cut_out():
+    pixels, left_top, stability = masks.cut_out(np.full((8, 8), -9, np.float32), Frame((9, 7), 32))
+    assert pixels.shape == (0, 0)
+    assert stability == 0
+    assert masks.rle_area(masks.window_to_rle(pixels, left_top, (9, 7))) == 0

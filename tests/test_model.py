@@ -8,11 +8,12 @@ import pytest
 from fakes import colour_model, drawing
 from PIL import Image
 
-from perception import defaults
+from perception import defaults, one_call
 from perception.errors import ImageError, PromptError, WeightsError
 from perception.formats.coco import to_coco
 from perception.loading import load
 from perception.model import Model
+from perception.segmenter.everything_settings import EverythingSettings
 
 
 def as_sources(image, tmp_path):
@@ -77,6 +78,70 @@ def test_segment_points_and_boxes():
     assert boxes.prompt_ids.tolist() == [0, 1]
     assert len(model.segment(drawing(), points=[[20, 20]], candidates=True)) == 3
     assert len(model.segment(drawing())) == 0
+
+
+def test_everything():
+    steps = []
+    found = colour_model().everything(
+        drawing(), points_per_side=8, stability=0.9, step=steps.append
+    )
+    assert found.labels == ("object",) * 3
+    assert [8, 8, 40, 40] in found.boxes.tolist()
+    assert found.points.shape == (3, 2)
+    assert sum(steps) == 64
+    assert set(found.seconds) == {"read", "encode", "decode", "masks", "select"}
+    info = found.info["everything"]
+    assert (info["points_per_side"], info["stability"], info["quality"]) == (8, 0.9, 0.88)
+    assert "detector" not in found.info
+    assert len(colour_model().everything(drawing(), grid=[[0.2, 0.2]], min_area=9000)) == 0
+    with pytest.raises(PromptError, match="points_per_side is"):
+        colour_model().everything(drawing(), points_per_side=0)
+
+
+def settings_of(function):
+    """Names and defaults of what segment-everything can be told."""
+    others = ("self", "image", "model", "threads", "max_pixels", "step")
+    parameters = inspect.signature(function).parameters
+    return {n: p.default for n, p in parameters.items() if n not in others}
+
+
+def test_settings_of_everything_are_the_same_everywhere():
+    assert settings_of(Model.everything) == settings_of(EverythingSettings)
+    assert settings_of(one_call.everything) == settings_of(EverythingSettings)
+
+
+def test_everything_in_one_call(monkeypatch, tmp_path):
+    loaded = []
+
+    def load(name, *, threads):
+        loaded.append((name, threads))
+        return colour_model()
+
+    monkeypatch.setattr(one_call, "load", load)
+    given = {
+        "points_per_side": 9,
+        "grid": [[0.2, 0.2], [0.7, 0.6]],
+        "points_per_batch": 3,
+        "quality": 0.6,
+        "stability": 0.5,
+        "stability_offset": 2.0,
+        "nms": 0.6,
+        "crop_layers": 1,
+        "crop_nms": 0.65,
+        "crop_overlap": 0.25,
+        "crop_downscale": 2,
+        "min_region": 3,
+        "min_area": 7,
+    }
+    assert set(given) == set(settings_of(EverythingSettings))
+    Image.fromarray(drawing()).save(tmp_path / "a.png")
+    found = one_call.everything(tmp_path / "a.png", "other", threads=3, **given)
+    assert loaded == [("other", 3)]
+    assert len(found)
+    del given["points_per_side"]  # The grid stands in its place.
+    assert found.info["everything"] == given
+    with pytest.raises(ImageError, match="limit of 100"):
+        one_call.everything(tmp_path / "a.png", max_pixels=100)
 
 
 def test_encode_once_decode_often():

@@ -1,5 +1,7 @@
 """The overlay and its labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,45 @@ def test_labels_lie_in_the_picture_and_apart():
 
 def test_no_labels():
     assert labels.place_labels(np.zeros((0, 4)), np.zeros((0, 2)), (10, 10)).shape == (0, 4)
+
+
+def changed_by(instances, **options):
+    return (draw_overlay(instances, **options) != instances.image).any(axis=2)
+
+
+def test_labels_can_be_left_out():
+    instances = squares(3)
+    without = changed_by(instances, labels=False)
+    assert without.sum() < changed_by(instances).sum()
+    # A pixel-wide outline lies on the edge: nothing changes farther than that from a mask.
+    inside = instances.masks.any(axis=0)
+    grown = np.zeros_like(inside)
+    for y, x in np.argwhere(inside):
+        grown[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
+    assert not (without & ~grown).any()
+
+
+def test_masks_without_a_name_have_no_labels():
+    instances = squares(3)
+    unnamed = replace(instances, points=np.zeros((3, 2)))
+    assert (changed_by(unnamed) == changed_by(instances, labels=False)).all()
+    assert (changed_by(unnamed, labels=True) == changed_by(instances, labels=True)).all()
+
+
+def test_a_hundred_masks_have_colours_of_their_own():
+    image_hw = (100, 100)
+    drawn = np.zeros((96, *image_hw), bool)
+    for n, mask in enumerate(drawn):
+        y, x = divmod(n, 10)
+        mask[10 * y + 1 : 10 * y + 9, 10 * x + 1 : 10 * x + 9] = True
+    many = Instances(
+        image_hw,
+        ("object",),
+        np.array([mask_to_box(mask) for mask in drawn]),
+        np.full(96, 0.5),
+        np.zeros(96, int),
+        tuple(mask_to_rle(mask) for mask in drawn),
+        image=np.full((*image_hw, 3), 128, np.uint8),
+    )
+    middles = draw_overlay(many, labels=False)[5::10, 5::10].reshape(-1, 3)[:96]
+    assert len(np.unique(middles, axis=0)) == 96

@@ -5,7 +5,7 @@ import pytest
 
 from perception.errors import PromptError
 from perception.frame import Frame
-from perception.types import Detections, MaskCandidates, Prompt, checked_array
+from perception.types import Detections, MaskCandidates, Prompt, Proposals, checked_array
 
 LOGITS = np.zeros((2, 4, 8, 8), np.float32)
 
@@ -113,3 +113,41 @@ def test_detections_of_unlike_lengths():
 
 def test_an_empty_array_takes_any_shape():
     assert checked_array("x", [], np.float32, (None, 4)).shape == (0, 4)
+
+
+def proposals(**changes):
+    parts = {
+        "logits": LOGITS[:, 0],
+        "quality": [0.5, 0.9],
+        "prompt_ids": [0, 3],
+        "candidate_ids": [3, 1],
+        "frame": Frame((5, 10), 32),
+    }
+    return Proposals(**(parts | changes))
+
+
+def test_proposals():
+    made = proposals()
+    assert len(made) == 2
+    assert made.quality.dtype == np.float32
+    assert made.candidate_ids.dtype == np.int64
+    nothing = proposals(logits=[], quality=[], prompt_ids=[], candidate_ids=[])
+    assert len(nothing) == 0
+    assert nothing.logits.shape == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"logits": LOGITS}, "logits: expected"),
+        ({"quality": [0.5]}, "quality: expected"),
+        ({"prompt_ids": [0, 1, 2]}, "prompt_ids: expected"),
+        ({"candidate_ids": [0, 1]}, "1, 2 or 3"),
+        ({"prompt_ids": [3, 0]}, "sorted by point"),
+        ({"prompt_ids": [1, 1]}, "sorted by point"),
+        ({"prompt_ids": [1, 1], "candidate_ids": [2, 2]}, "sorted by point"),
+    ],
+)
+def test_proposals_that_do_not_fit(changes, message):
+    with pytest.raises(ValueError, match=message):
+        proposals(**changes)

@@ -34,7 +34,7 @@ DETECTOR_SIDE, SEGMENTER_SIDE = 256, 320
 DETECTOR, SEGMENTER = "nano-detector", "nano-segmenter"
 FILES = {
     DETECTOR: ("text.onnx", "image.onnx", "vocab.txt"),
-    SEGMENTER: ("encoder.onnx", "decoder.onnx"),
+    SEGMENTER: ("encoder.onnx", "preparer.onnx", "decoder.onnx"),
 }
 TRAINED = {
     DETECTOR: "tools/train_detector.py, on drawn scenes alone",

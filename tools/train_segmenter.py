@@ -72,15 +72,17 @@ def step(
         for masks in (batch.box_masks, batch.point_masks)
     )  # P x S/2 x S/2, the size of the logits
     with torch.autocast(device.type, torch.bfloat16):
-        cells = sam.encode(normalise(batch.images, device))[owner]
+        embeddings = sam.encode(normalise(batch.images, device))
+        image = sam.prepare(embeddings).rows(owner)
         coords, labels = batch.point_coords.to(device), batch.point_labels.to(device)
-        boxes = sam.decode(cells, batch.box_coords.to(device), batch.box_labels.to(device))
-        points = sam.decode(cells, coords, labels)
+        boxes = sam.decode(image, batch.box_coords.to(device), batch.box_labels.to(device))
+        points = sam.decode(image, coords, labels)
         earlier = points[0][:, 0].detach().float()
         place, label = correction(earlier, point_truth)
         coords = torch.cat((coords[:, :1], (place * side)[:, None], coords[:, 1:]), dim=1)
         labels = torch.cat((labels[:, :1], label[:, None], labels[:, 1:]), dim=1)
-        clicks = sam.decode(cells, coords, labels, earlier[:, None])
+        image = sam.prepare(embeddings[owner], earlier[:, None])
+        clicks = sam.decode(image, coords, labels)
     total, figures = torch.zeros((), device=device), {}
     answers = {"box": (boxes, box_truth), "point": (points, point_truth)}
     answers["click"] = clicks, point_truth

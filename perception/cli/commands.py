@@ -12,8 +12,17 @@ from typing import Any
 
 import click
 
-from perception.cli.options import Options, numbers, shared_options
-from perception.errors import PerceptionError
+from perception.cli.options import Options, numbers, shared_options, threshold_option
+from perception.defaults import (
+    CROP_LAYERS,
+    MIN_AREA,
+    MIN_REGION,
+    NMS,
+    POINTS_PER_SIDE,
+    QUALITY,
+    STABILITY,
+)
+from perception.errors import ImageError, PerceptionError, PromptError
 from perception.version import __version__
 
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal, as shells count
@@ -47,37 +56,120 @@ def cli() -> None:
 @click.option(
     "--candidates", is_flag=True, help="All three masks of a lone point, not only the best one."
 )
+@threshold_option
 @shared_options(["overlay", "masks", "cutouts"])
 def segment(
+    text: str | None,
     points: Sequence[Sequence[float]],
     boxes: Sequence[Sequence[float]],
     candidates: bool,
+    threshold: float,
     **shared: Any,
 ) -> int:
     """Cut out what a text names, or what points and boxes show."""
     options = Options(**shared)
-    if (options.text is None) == (not points and not boxes):
+    if (text is None) == (not points and not boxes):
         raise click.UsageError("give either --text, or --point and --box")
     from perception.cli import run
 
-    if options.text is not None:
-        return run.run(options, run.ask_text(options))
+    if text is not None:
+        return run.run(options, run.ask_text(options, text, threshold))
     labels = _point_labels(points)
     places = [point[:2] for point in points]
-    return run.run(options, run.ask_prompt(options, places, labels, boxes, candidates=candidates))
+    ask = run.ask_prompt(options, places, labels, boxes, candidates=candidates)
+    # Whether a point lies in a picture depends on the picture.
+    return run.run(options, ask, skip=(ImageError, PromptError))
 
 
 @cli.command()
 @click.option(
     "--text", required=True, help='What to find, such as "cat. vehicle: car | truck, !bus".'
 )
+@threshold_option
 @shared_options(["overlay"])
-def detect(**shared: Any) -> int:
+def detect(text: str, threshold: float, **shared: Any) -> int:
     """Find what a text names: boxes only."""
     from perception.cli import run
 
     options = Options(**shared)
-    return run.run(options, run.ask_text(options, masks=False))
+    return run.run(options, run.ask_text(options, text, threshold, masks=False))
+
+
+@cli.command()
+@click.option(
+    "--points-per-side",
+    type=click.IntRange(min=1),
+    default=POINTS_PER_SIDE,
+    show_default=True,
+    help="Points along each side of the grid that is asked about; more find smaller things.",
+)
+@click.option(
+    "--quality",
+    type=click.FloatRange(0, 1),
+    default=QUALITY,
+    show_default=True,
+    help="Least quality that the model predicts for a mask; lower finds more.",
+)
+@click.option(
+    "--stability",
+    type=click.FloatRange(0, 1),
+    default=STABILITY,
+    show_default=True,
+    help="Least stability of a mask: how little it changes with its threshold.",
+)
+@click.option(
+    "--nms",
+    type=click.FloatRange(0, 1),
+    default=NMS,
+    show_default=True,
+    help="Of masks whose boxes overlap more than this (IoU), the best is kept.",
+)
+@click.option(
+    "--crop-layers",
+    type=click.IntRange(min=0),
+    default=CROP_LAYERS,
+    show_default=True,
+    help="Look for smaller things in crops, too: layer n adds 4^n of them.",
+)
+@click.option(
+    "--min-region",
+    type=click.IntRange(min=0),
+    default=MIN_REGION,
+    show_default=True,
+    help="Fill holes and drop loose parts that have fewer pixels.",
+)
+@click.option(
+    "--min-area",
+    type=click.IntRange(min=0),
+    default=MIN_AREA,
+    show_default=True,
+    help="Leave out masks that have fewer pixels.",
+)
+@shared_options(["overlay", "masks", "cutouts"])
+def everything(
+    points_per_side: int,
+    quality: float,
+    stability: float,
+    nms: float,
+    crop_layers: int,
+    min_region: int,
+    min_area: int,
+    **shared: Any,
+) -> int:
+    """Cut out all that there is, without being told what."""
+    from perception.cli import run
+
+    options = Options(**shared)
+    settings = {
+        "points_per_side": points_per_side,
+        "quality": quality,
+        "stability": stability,
+        "nms": nms,
+        "crop_layers": crop_layers,
+        "min_region": min_region,
+        "min_area": min_area,
+    }
+    return run.run(options, run.ask_everything(options, settings))
 
 
 def main() -> None:

@@ -58,8 +58,6 @@ class Options:
     """What every command takes."""
 
     inputs: tuple[str, ...]
-    text: str | None
-    threshold: float
     out: str | None
     json: str | None
     save: tuple[str, ...] | None
@@ -93,17 +91,19 @@ class Options:
         return Path(self.json) if self.json else self.folder / "coco.json"
 
 
+threshold_option = click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=THRESHOLD,
+    show_default=True,
+    help="Least score of a phrase; higher finds less and errs less.",
+)
+
+
 def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
     """The inputs and options of every command; pictures: what ``--save`` may name."""
     decorators = [
         click.argument("inputs", nargs=-1, required=True, metavar="PICTURE|FOLDER|GLOB..."),
-        click.option(
-            "--threshold",
-            type=click.FloatRange(0, 1),
-            default=THRESHOLD,
-            show_default=True,
-            help="Least score of a phrase; higher finds less and errs less.",
-        ),
         click.option("--out", metavar="DIR", help=f"Folder for what is written.  [default: {OUT}]"),
         click.option(
             "--json",

@@ -8,18 +8,27 @@ from collections.abc import Mapping, Sequence
 from perception.images import printable
 from perception.instances import Instances
 
+_MOST_ROWS = 40
+
 
 def instance_table(found: Instances) -> str:
-    """One line an instance: label, score, mask quality, box as ``--box`` takes it, and area."""
+    """One line an instance: label, score, mask quality, box as ``--box`` takes it, and area.
+
+    Of very many only the first are listed.
+    """
     if not len(found):
         return "  nothing found"
     rows = [("label", "score", "quality", "box x0,y0,x1,y1", "area")]
+    total, found = len(found), found[:_MOST_ROWS]
     quality = ["-"] * len(found) if found.quality is None else [f"{q:.2f}" for q in found.quality]
     for n, label in enumerate(found.labels):
         box = ",".join(f"{side:.0f}" for side in found.boxes[n])
         rows.append((label, f"{found.scores[n]:.2f}", quality[n], box, f"{found.areas[n]:.0f}"))
     widths = [max(_columns(row[n]) for row in rows) for n in range(len(rows[0]))]
-    return "\n".join(_line(row, widths) for row in rows)
+    lines = [_line(row, widths) for row in rows]
+    if total > len(found):
+        lines.append(f"  and {total - len(found)} more")
+    return "\n".join(lines)
 
 
 def stage_times(seconds: Mapping[str, float]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import click
 import numpy as np
@@ -17,7 +18,7 @@ from perception.cli.batch import Outcome, work_through
 from perception.cli.options import Options
 from perception.cli.report import heading, instance_table, skipped_summary, stage_times
 from perception.defaults import MODEL
-from perception.errors import ImageError, OutputError, PromptError
+from perception.errors import ImageError, OutputError, PerceptionError
 from perception.formats.atomic import check_writable
 from perception.formats.coco import coco_bytes, to_coco, write_coco
 from perception.images import printable
@@ -25,12 +26,15 @@ from perception.inputs import find_images
 from perception.instances import Instances
 from perception.model import Model
 from perception.phrases import parse
+from perception.segmenter.everything_settings import EverythingSettings
 from perception.stopwatch import Stopwatch
 from perception.types import Prompt
 
 Ask = Callable[[Model, Path], Instances]
 """Puts the run's question to a model about one picture."""
 
+_SECONDS_WITHOUT_BAR = 1.0
+_NOTHING_PASSED = "no mask is good enough: a lower --quality or --stability lets more through"
 _NANO_NOTE = (
     "note: nano is made for drawn things and simple cases, not for photographs at large; for the "
     'published models see "Published models" in the README (extra perception-masks[torch]); '
@@ -38,14 +42,13 @@ _NANO_NOTE = (
 )
 
 
-def ask_text(options: Options, *, masks: bool = True) -> Ask:
+def ask_text(options: Options, text: str, threshold: float, *, masks: bool = True) -> Ask:
     """Asks for what the text names; PromptError for a text that can't be read."""
-    text = options.text or ""
     parse(text)
 
     def ask(model: Model, path: Path) -> Instances:
         find = model if masks else model.detect
-        return find(path, text, threshold=options.threshold, max_pixels=options.max_pixels)
+        return find(path, text, threshold=threshold, max_pixels=options.max_pixels)
 
     return ask
 
@@ -78,10 +81,38 @@ def ask_prompt(
     return ask
 
 
-def run(options: Options, ask: Ask) -> int:
+def ask_everything(options: Options, settings: Mapping[str, Any]) -> Ask:
+    """Asks for everything; PromptError for settings (by name) that can't be used.
+
+    Shows its progress over the points of a picture if that takes long.
+    """
+    points = EverythingSettings(**settings).point_count
+
+    def ask(model: Model, path: Path) -> Instances:
+        with tqdm(
+            total=points,
+            unit="point",
+            delay=_SECONDS_WITHOUT_BAR,
+            leave=False,
+            disable=options.quiet,
+        ) as bar:
+            found = model.everything(
+                path, **settings, max_pixels=options.max_pixels, step=bar.update
+            )
+        if not len(found) and not options.quiet:
+            tqdm.write(f"note: {printable(str(path))}: {_NOTHING_PASSED}", file=sys.stderr)
+        return found
+
+    return ask
+
+
+def run(
+    options: Options, ask: Ask, *, skip: tuple[type[PerceptionError], ...] = (ImageError,)
+) -> int:
     """Answers all pictures and writes the results; returns the exit status.
 
     Whatever can be wrong with the inputs and the places to write is said before the models load.
+    skip: the errors that are of one picture alone, after which the others are still done.
     """
     pictures = find_images(options.inputs)
     _check_outputs(options)
@@ -109,8 +140,7 @@ def run(options: Options, ask: Ask) -> int:
             save=options.pictures,
             tell=tell,
             step=bar.update,
-            # Whether a point lies in a picture depends on the picture; a text doesn't.
-            skip=(ImageError, PromptError) if options.text is None else (ImageError,),
+            skip=skip,
         )
     _write_json(options, outcome)
     return _report_skipped(outcome, len(pictures))

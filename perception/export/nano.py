@@ -9,8 +9,7 @@ import torch
 from perception.detector.network import NanoNetwork
 from perception.detector.onnx_metadata import IMAGE, TEXT, DetectorMetadata
 from perception.export.onnx_file import write_onnx
-from perception.segmenter.exportable import ExportableDecoder, ExportableEncoder
-from perception.segmenter.onnx_metadata import DECODER, ENCODER, SegmenterMetadata
+from perception.export.sam import export_fast
 from perception.segmenter.sam import Sam
 
 VERSION = "1"
@@ -54,46 +53,6 @@ def export_detector(network: NanoNetwork, folder: Path, *, side: int) -> dict[st
     return {"nano-detector-text.onnx": text, "nano-detector-image.onnx": image}
 
 
-def export_segmenter(
-    sam: Sam, folder: Path, *, name: str = "nano", prefix: str = "nano-segmenter"
-) -> dict[str, float]:
-    """Writes the image encoder and the mask decoder.
-
-    Returns the largest difference from torch by file name; raises ExportError if it is too large.
-    """
-    side = sam.side
-    with torch.no_grad():
-        embedding = sam.encode(torch.zeros(1, 3, side, side))
-    channels, h, w = embedding.shape[1:]
-    metadata = SegmenterMetadata(name, VERSION, side, (channels, h, w))
-    generator = torch.Generator().manual_seed(0)
-
-    def prompts(count: int, places: int, has_mask: float) -> dict[str, torch.Tensor]:
-        return {
-            "embedding": torch.randn(1, channels, h, w, generator=generator),
-            "coords": torch.rand(count, places, 2, generator=generator) * side,
-            "labels": torch.randint(-1, 4, (count, places), generator=generator).float(),
-            "mask_input": torch.randn(count, 1, 4 * h, 4 * w, generator=generator),
-            "has_mask": torch.full((count,), float(has_mask)),
-        }
-
-    pictures = [{"pixels": torch.randn(1, 3, side, side, generator=generator)} for _ in range(2)]
-    encoder = write_onnx(
-        ExportableEncoder(sam),
-        folder / f"{prefix}-encoder.onnx",
-        pictures,
-        outputs=["embedding"],
-        dynamic={},
-        metadata=metadata.to_map(ENCODER),
-    )
-    per_prompt = {"coords": {0: "P", 1: "K"}, "labels": {0: "P", 1: "K"}}
-    per_prompt |= {"mask_input": {0: "P"}, "has_mask": {0: "P"}}
-    decoder = write_onnx(
-        ExportableDecoder(sam),
-        folder / f"{prefix}-decoder.onnx",
-        [prompts(2, 3, 1), prompts(1, 1, 0), prompts(1, 2, 1), prompts(3, 5, 0)],
-        outputs=["logits", "quality"],
-        dynamic=per_prompt,
-        metadata=metadata.to_map(DECODER),
-    )
-    return {f"{prefix}-encoder.onnx": encoder, f"{prefix}-decoder.onnx": decoder}
+def export_segmenter(sam: Sam, folder: Path) -> dict[str, float]:
+    """Writes the image encoder, the preparer and the mask decoder; see ``export_fast``."""
+    return export_fast(sam, folder, name="nano", prefix="nano-segmenter")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 from perception.errors import ExportError, WeightsError
 from perception.onnx_session import open_session, runtime_errors
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -34,23 +38,59 @@ def write_onnx(
 
     cases: the first one is traced, all are compared, so let them differ in every dynamic size.
     outputs: their names; dynamic: which axes of an input may have any size; metadata: goes into the
-    file. The file takes its name only after it agreed: raises ExportError, and leaves nothing
-    behind, where torch can't trace the module, where an output has another shape, or where a
-    difference exceeds ``tolerance``. The module is put into evaluation mode.
+    file. Raises ExportError, and leaves nothing behind, where torch can't trace the module and
+    where the file disagrees with it (``write_agreed``). The module is put into evaluation mode.
     """
-    part = path.with_name(path.name + ".part")
+    model = trace(module, cases[0], path.name, outputs=outputs, dynamic=dynamic)
+    return write_agreed(
+        model, module, path, cases, outputs=outputs, metadata=metadata, tolerance=tolerance
+    )
+
+
+def trace(
+    module: nn.Module,
+    case: Case,
+    name: str,
+    *,
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+) -> ModelProto:
+    """The graph of a module, without notes of this machine; name: for ExportError."""
     with torch.inference_mode(False), torch.no_grad():
-        wanted = [_run(module.eval(), case) for case in cases]
-        program = _trace(module, cases[0], path.name, outputs, dynamic)
+        program = _trace(module.eval(), case, name, outputs, dynamic)
     _strip(program)
-    program.model.metadata_props.update(metadata)
+    model: ModelProto = program.model_proto
+    return model
+
+
+def write_agreed(
+    model: ModelProto,
+    module: nn.Module,
+    path: Path,
+    cases: Sequence[Case],
+    *,
+    outputs: Sequence[str],
+    metadata: Mapping[str, str],
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Writes a graph if it gives what ``module`` gives, and returns the largest difference.
+
+    The file takes its name only after it agreed: raises ExportError, and leaves nothing behind,
+    where it can't be run, an output has another shape, or a difference exceeds ``tolerance``.
+    """
+    import onnx
+
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    part = path.with_name(path.name + ".part")
     try:
-        program.save(part)
-        worst = 0.0
-        for have, want in zip(_run_file(part, cases, outputs), wanted, strict=True):
-            for output, ours, theirs in zip(outputs, have, want, strict=True):
-                difference = _difference(f'{path.name}: "{output}"', ours, theirs)
-                worst = float(np.maximum(worst, difference))  # unlike max(), passes nan on
+        try:
+            onnx.save(model, part)
+        except ValueError as error:  # protobuf's limit
+            raise ExportError(
+                f"{path.name}: larger than 2 GB, which no ONNX file can be"
+            ) from error
+        worst = largest_difference(part, module, cases, outputs=outputs, name=path.name)
         if not worst <= tolerance:  # nan is refused as well
             raise ExportError(
                 f"{path.name}: the graph differs from torch by {worst:.2g}, at most "
@@ -59,6 +99,23 @@ def write_onnx(
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+    return worst
+
+
+def largest_difference(
+    path: Path, module: nn.Module, cases: Sequence[Case], *, outputs: Sequence[str], name: str
+) -> float:
+    """How far a file's answers are from the module's over the cases; nan where a value is.
+
+    Raises ExportError where the file can't be run, or an output has another shape.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        wanted = [_run(module.eval(), case) for case in cases]
+    worst = 0.0
+    for have, want in zip(_run_file(path, cases, outputs), wanted, strict=True):
+        for output, ours, theirs in zip(outputs, have, want, strict=True):
+            difference = _difference(f'{name}: "{output}"', ours, theirs)
+            worst = float(np.maximum(worst, difference))  # unlike max(), passes nan on
     return worst
 
 

@@ -136,9 +136,21 @@ def _annotations(
         if result.runner_up is not None and result.runner_up[n] >= 0:
             name = result.classes[result.runner_up[n]]
             annotation["runner_up_category_id"] = category_ids[name]
+        annotation |= _origin(result, n)
         annotation["segmentation"] = _segmentation(result, n)
         annotations.append(annotation)
     return annotations
+
+
+def _origin(result: Instances, n: int) -> dict[str, Any]:
+    """Where segment-everything asked, in the fields of SA-1B: its point, its crop as xywh."""
+    origin: dict[str, Any] = {}
+    if result.points is not None:
+        origin["point_coords"] = [[_rounded(at, _DECIMALS_PIXEL) for at in result.points[n]]]
+    if result.crop_boxes is not None:
+        (crop,) = xyxy_to_xywh(result.crop_boxes[n : n + 1])
+        origin["crop_box"] = [_rounded(side, _DECIMALS_PIXEL) for side in crop]
+    return origin
 
 
 def _segmentation(result: Instances, n: int) -> dict[str, Any] | list[Any]:

@@ -2,40 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from math import inf
+from typing import Any, Protocol
 
 import numpy as np
 
 from perception.errors import PromptError
-from perception.segmenter.prompts import PromptRows, prompt_rows
-from perception.types import Embedding, FloatArray, MaskCandidates, Prompt
+from perception.segmenter.prompts import PromptRows, point_rows, prompt_rows
+from perception.types import (
+    Embedding,
+    FloatArray,
+    IntArray,
+    MaskCandidates,
+    Prompt,
+    Proposals,
+)
 
-RunDecoder = Callable[[FloatArray, PromptRows], tuple[FloatArray, FloatArray]]
-"""Features C x h x w and P rows -> logits P x 4 x 4h x 4w, quality P x 4."""
+MASKS = 4
+"""Of each prompt: the single-mask answer and three candidates."""
 
 ROWS_PER_CALL = 16
 """Prompts per call of a decoder: full-size SAM needs tens of megabytes for each."""
 
 
-def decode_prompt(
-    embedding: Embedding,
-    prompt: Prompt,
-    *,
-    model: str,
-    mask_size: int,
-    run: RunDecoder,
-    rows_per_call: int = ROWS_PER_CALL,
-) -> MaskCandidates:
-    """Answer a prompt with ``run``; model: who must have made the embedding."""
-    if embedding.model != model:
+class Decoder(Protocol):
+    """What a runtime brings. model: whose embeddings it reads; mask_size: h = w of its logits."""
+
+    model: str
+    mask_size: int
+
+    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> Any:
+        """What all prompts on a picture share; earlier: one answer's logits h x w, fed back."""
+        ...
+
+    def run(
+        self, image: Any, rows: PromptRows, least_quality: FloatArray
+    ) -> tuple[FloatArray, IntArray, FloatArray]:
+        """P rows on one prepared image -> the masks whose quality reaches least_quality (4).
+
+        Returns logits K x h x w, which they are as 4 * row + mask, K, and the quality P x 4 of all.
+        """
+        ...
+
+
+def decode_prompt(decoder: Decoder, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
+    """All four masks of each prompt; raises PromptError as ``Segmenter.decode``."""
+    _check_model(decoder, embedding)
+    rows = prompt_rows(prompt, embedding.frame, decoder.mask_size)
+    logits = np.empty((len(rows), MASKS, decoder.mask_size, decoder.mask_size), np.float32)
+    quality = np.empty((len(rows), MASKS), np.float32)
+    every = np.full(MASKS, -inf, np.float32)
+    for part, image in _pieces(decoder, embedding, rows):
+        masks, _, quality[part] = decoder.run(image, rows[part], every)
+        logits[part] = masks.reshape(logits[part].shape)
+    return MaskCandidates(logits, quality, embedding.frame, ambiguous=prompt.is_ambiguous)
+
+
+def propose_masks(
+    decoder: Decoder, embedding: Embedding, points: FloatArray, least_quality: float
+) -> Proposals:
+    """The good candidates of each lone point; raises PromptError as ``Segmenter.propose``."""
+    _check_model(decoder, embedding)
+    rows = point_rows(points, embedding.frame)
+    least = np.array([inf, *[least_quality] * (MASKS - 1)], np.float32)
+    size = decoder.mask_size
+    found = [
+        (np.empty((0, size, size), np.float32), np.empty(0, np.int64), np.empty(0, np.float32))
+    ]
+    for part, image in _pieces(decoder, embedding, rows):
+        logits, which, quality = decoder.run(image, rows[part], least)
+        found.append((logits, which + MASKS * part.start, quality.reshape(-1)[which]))
+    logits, which, quality = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    return Proposals(logits, quality, which // MASKS, which % MASKS, embedding.frame)
+
+
+def _check_model(decoder: Decoder, embedding: Embedding) -> None:
+    if embedding.model != decoder.model:
         raise PromptError(
-            f"this embedding was made by {embedding.model}, not by {model}: "
+            f"this embedding was made by {embedding.model}, not by {decoder.model}: "
             "encode the picture with the segmenter that decodes it"
         )
-    rows = prompt_rows(prompt, embedding.frame, mask_size)
-    logits = np.empty((len(rows), 4, mask_size, mask_size), np.float32)
-    quality = np.empty((len(rows), 4), np.float32)
-    for start in range(0, len(rows), rows_per_call):
-        part = slice(start, start + rows_per_call)
-        logits[part], quality[part] = run(embedding.features, rows[part])
-    return MaskCandidates(logits, quality, embedding.frame, ambiguous=prompt.is_ambiguous)
+
+
+def _pieces(
+    decoder: Decoder, embedding: Embedding, rows: PromptRows
+) -> Iterator[tuple[slice, Any]]:
+    """Rows that go into one call, and their image; an earlier mask makes an image of its own."""
+    if rows.mask_logits is not None:
+        for n, earlier in enumerate(rows.mask_logits):
+            yield slice(n, n + 1), decoder.prepare(embedding, earlier)
+    elif len(rows):
+        image = decoder.prepare(embedding)
+        for start in range(0, len(rows), ROWS_PER_CALL):
+            yield slice(start, start + ROWS_PER_CALL), image

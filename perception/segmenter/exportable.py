@@ -1,10 +1,14 @@
-"""The SAM network in the two pieces that an ONNX file holds each."""
+"""The SAM network in the pieces that an ONNX file holds each."""
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.frame import Frame
 from perception.segmenter.sam import Sam
+from perception.segmenter.transformer import PreparedImage
 
 
 class ExportableEncoder(nn.Module):
@@ -19,8 +23,26 @@ class ExportableEncoder(nn.Module):
         return self.sam.encode(pixels)
 
 
+class ExportablePreparer(nn.Module):
+    """An embedding, perhaps with an earlier mask -> what the decoder takes of the image."""
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__()
+        self.sam = sam
+
+    def forward(
+        self, embedding: Tensor, mask_input: Tensor, has_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """embedding: 1 x C x h x w; mask_input: 1 x 1 x 4h x 4w; has_mask: 1, 0 or 1.
+
+        Returns cells 1 x S x C, keys and queries 1 x H x d x S, values 1 x H x S x d.
+        """
+        image = self.sam.prepare(embedding, mask_input, has_mask)
+        return image.cells, image.keys, image.values, image.queries
+
+
 class ExportableDecoder(nn.Module):
-    """P prompts of K places each on one embedding -> four masks with predicted quality."""
+    """P prompts of K places each on one prepared image -> the masks that are worth having."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -28,16 +50,89 @@ class ExportableDecoder(nn.Module):
 
     def forward(
         self,
-        embedding: Tensor,
+        cells: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        queries: Tensor,
         coords: Tensor,
         labels: Tensor,
-        mask_input: Tensor,
-        has_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+        least_quality: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode; nothing here depends on P, K or the values.
 
-        embedding: 1 x C x h x w; coords: P x K x 2 in pixels of the model's input, without the
-        + 0.5; labels: P x K; mask_input: P x 1 x 4h x 4w; has_mask: P, 0 or 1.
-        Returns logits P x 4 x 4h x 4w, quality P x 4.
+        cells, keys, values, queries: see ``PreparedImage``, of one image; coords: P x K x 2 in
+        pixels of the model's input, without the + 0.5; labels: P x K; least_quality: 4, what each
+        of the four masks must reach.
+        Returns logits N x 4h x 4w of the N masks that do, in the order of the prompts; which they
+        are, N, as 4 * prompt + mask; quality P x 4 of all.
         """
-        return self.sam.decode(embedding, coords, labels, mask_input, has_mask)
+        encoder = self.sam.prompt_encoder
+        position = encoder.image_position().flatten(2).transpose(1, 2)
+        image = PreparedImage(cells, position, keys, values, queries)
+        return self.sam.decode_good(image, coords, labels, least_quality)
+
+
+class ReferenceLogits(nn.Module):
+    """What ``segment_anything``'s ONNX decoder computes before it upsamples.
+
+    single_mask: of the four masks give only the one that the number of places calls for.
+    """
+
+    def __init__(self, sam: Sam, *, single_mask: bool) -> None:
+        super().__init__()
+        self.sam = sam
+        self.single_mask = single_mask
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """One prompt of K places on one image.
+
+        image_embeddings: 1 x C x h x w; point_coords: 1 x K x 2 in pixels of the model's input;
+        point_labels: 1 x K; mask_input: 1 x 1 x 4h x 4w; has_mask_input: 1, 0 or 1.
+        Returns logits 1 x M x 4h x 4w and quality 1 x M, M = 4, or 1 of a single mask.
+        """
+        image = self.sam.prepare(image_embeddings, mask_input, has_mask_input)
+        logits, quality = self.sam.decode(image, point_coords, point_labels)
+        if not self.single_mask:
+            return logits, quality
+        # Up to two places (a point and its padding) a prompt is ambiguous: the best candidate.
+        places = torch.ones_like(point_labels).sum()
+        is_single_answer = torch.tensor([1.0, 0.0, 0.0, 0.0], device=quality.device)
+        best = (quality + (places - 2.5) * 1000 * is_single_answer).argmax(dim=1)
+        rows = torch.arange(1, device=quality.device)
+        return logits[rows, best][:, None], quality[rows, best][:, None]
+
+
+class ReferenceDecoder(nn.Module):
+    """``segment_anything``'s ONNX decoder as torch computes it, to compare a file with."""
+
+    def __init__(self, sam: Sam, *, single_mask: bool) -> None:
+        super().__init__()
+        self.logits = ReferenceLogits(sam, single_mask=single_mask)
+        self.side = sam.side
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        orig_im_size: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``ReferenceLogits``; orig_im_size: 2 (H, W). Masks 1 x M x H x W come first."""
+        low, quality = self.logits(
+            image_embeddings, point_coords, point_labels, mask_input, has_mask_input
+        )
+        frame = Frame((int(orig_im_size[0]), int(orig_im_size[1])), self.side)
+        height, width = frame.resized_hw
+        square = F.interpolate(low, (self.side, self.side), mode="bilinear", align_corners=False)
+        inside = square[..., :height, :width]
+        masks = F.interpolate(inside, frame.image_hw, mode="bilinear", align_corners=False)
+        return masks, quality, low

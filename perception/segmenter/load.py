@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,14 @@ from perception.segmenter.build import (
     build_sam_vit_h,
     build_sam_vit_l,
 )
+from perception.segmenter.checkpoint import first_few, read_state_dict
 from perception.segmenter.sam import Sam
+from perception.segmenter.transformers_layout import (
+    is_transformers_layout,
+    spelling,
+    transformers_name,
+    without_twin,
+)
 
 POSITION = "image_encoder.pos_embed"
 BUILDERS = {768: build_sam_vit_b, 1024: build_sam_vit_l, 1280: build_sam_vit_h}
@@ -25,24 +30,19 @@ BUILDERS = {768: build_sam_vit_b, 1024: build_sam_vit_l, 1280: build_sam_vit_h}
 
 
 def load_sam(path: str | Path) -> Sam:
-    """The published SAM checkpoint (ViT-B, L or H; .pth or .safetensors) in ``path``.
+    """The published SAM network (ViT-B, L or H) whose weights are in ``path``.
+
+    Either the published checkpoint (.pth or .safetensors), or what transformers' ``SamModel``
+    saves: a .safetensors or .bin file, or its folder, in one file or in shards.
 
     Raises WeightsError when the file is missing, damaged or holds anything else.
     """
     weights = read_state_dict(path)
-    position = weights.get(POSITION)
-    if position is None:
-        raise WeightsError(
-            f"{path}: not a SAM checkpoint: it has no {POSITION}, its keys start with "
-            + ", ".join(sorted(weights)[:3])
-        )
-    width = position.shape[-1] if position.ndim else 0
-    if width not in BUILDERS:
-        known = ", ".join(str(n) for n in BUILDERS)
-        raise WeightsError(
-            f"{path}: a SAM network of width {width}; the published ones are {known}"
-        )
-    return build_with_weights(BUILDERS[width], weights, path)
+    spell: Callable[[str], str] = str
+    if is_transformers_layout(weights):
+        weights = without_twin(weights, path)
+        spell = spelling(weights)
+    return build_with_weights(_builder(weights, spell, path), weights, path, spell=spell)
 
 
 def load_nano(path: str | Path, *, side: int = 320) -> Sam:
@@ -51,92 +51,59 @@ def load_nano(path: str | Path, *, side: int = 320) -> Sam:
 
 
 def build_with_weights(
-    build: Callable[[], Sam], weights: dict[str, Tensor], path: str | Path
+    build: Callable[[], Sam],
+    weights: dict[str, Tensor],
+    path: str | Path,
+    *,
+    spell: Callable[[str], str] = str,
 ) -> Sam:
     """The network that ``build`` makes, with these weights as float32.
 
-    Raises WeightsError that names every missing, unknown and wrongly shaped key.
+    spell: a key of the network -> its name in the weights.
+
+    Raises WeightsError that names the missing, unknown and wrongly shaped keys as the file does.
     """
     with torch.device("meta"):  # random weights that are thrown away cost seconds and gigabytes
         sam = build()
     wanted = sam.state_dict()
-    shapes = (
-        f"{key} {tuple(weights[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in weights and weights[key].shape != wanted[key].shape
-    )
-    faults = {
-        "missing": ", ".join(key for key in wanted if key not in weights),
-        "unknown": ", ".join(key for key in weights if key not in wanted),
-        "wrong shape": ", ".join(shapes),
-    }
-    if any(faults.values()):
-        named = "; ".join(f"{what}: {keys}" for what, keys in faults.items() if keys)
-        raise WeightsError(f"{path}: its weights don't fit the network: {named}")
-    typed = {key: value.to(wanted[key].dtype) for key, value in weights.items()}
+    names = {key: spell(key) for key in wanted}
+    faults = _faults({names[key]: value.shape for key, value in wanted.items()}, weights)
+    if faults:
+        raise WeightsError(f"{path}: its weights don't fit the network: {faults}")
+    typed = {key: weights[names[key]].to(value.dtype) for key, value in wanted.items()}
     sam.load_state_dict(typed, strict=True, assign=True)
     return sam.eval()
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or a torch checkpoint, on the CPU; runs no code of it.
+def _faults(wanted: dict[str, torch.Size], weights: dict[str, Tensor]) -> str:
+    """What is missing, unknown and wrongly shaped in the weights, in one line; "" where all fit."""
+    shapes = [
+        f"{name} {tuple(weights[name].shape)} instead of {tuple(shape)}"
+        for name, shape in wanted.items()
+        if name in weights and weights[name].shape != shape
+    ]
+    faults = {
+        "missing": [name for name in wanted if name not in weights],
+        "unknown": [name for name in weights if name not in wanted],
+        "wrong shape": shapes,
+    }
+    return "; ".join(f"{what}: {first_few(names)}" for what, names in faults.items() if names)
 
-    Raises WeightsError when the file is missing, damaged, or holds more than named tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such model file")
-    weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if not isinstance(weights, dict) or not weights:
-        raise WeightsError(f"{path}: expected named tensors, got {type(weights).__name__}")
-    other = [str(key) for key, value in weights.items() if not isinstance(value, Tensor)]
-    if other:
+
+def _builder(
+    weights: dict[str, Tensor], spell: Callable[[str], str], path: str | Path
+) -> Callable[[], Sam]:
+    """The builder of the published network that has the width of these weights."""
+    position = weights.get(spell(POSITION))
+    if position is None:
         raise WeightsError(
-            f"{path}: expected named tensors; these entries are something else: {', '.join(other)}"
+            f"{path}: not a SAM checkpoint: it has no {POSITION} (in transformers' layout "
+            f"{transformers_name(POSITION)}), its keys start with " + ", ".join(sorted(weights)[:3])
         )
-    return weights
-
-
-def _read_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: a damaged safetensors file: {_first_line(error)}") from None
-
-
-def _read_torch(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise WeightsError(
-                f"{path}: refused: it holds Python objects beside tensors, which could run code"
-            ) from None
-        raise WeightsError(f"{path}: not a checkpoint: {_beginning(path, error)}") from None
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise WeightsError(f"{path}: a damaged checkpoint: {_beginning(path, error)}") from None
-
-
-def _beginning(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        start = file.read(64).lstrip()
-    if not start:
-        return "the file is empty"
-    if start.startswith(b"<"):
-        return "it is a web page; download the file itself"
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    width = position.shape[-1] if position.ndim else 0
+    if width not in BUILDERS:
+        known = ", ".join(str(n) for n in BUILDERS)
+        raise WeightsError(
+            f"{path}: a SAM network of width {width}; the published ones are {known}"
+        )
+    return BUILDERS[width]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from perception.segmenter.graph_forms import gelu
 from perception.segmenter.layer_norm import LayerNorm2d
 from perception.segmenter.mlp import Mlp
-from perception.segmenter.transformer import TwoWayTransformer
+from perception.segmenter.transformer import PreparedImage, TwoWayTransformer
 
 MASKS = 4
 """The single-mask answer, then the three candidates for an ambiguous prompt."""
 
 
 class MaskDecoder(nn.Module):
-    """P prompts -> logits P x 4 x 4h x 4w and quality P x 4 (index 0: the single-mask answer).
+    """Three steps: ``prepare`` an image, ``look`` with prompts, ``upscale`` the masks wanted.
+
+    There are four masks a prompt; index 0 is the single-mask answer.
 
     channels: C, of the embedding and the tokens; quality_depth, quality_hidden: the perceptron that
     predicts each mask's IoU with the truth.
@@ -46,49 +50,72 @@ class MaskDecoder(nn.Module):
         )
         self.iou_prediction_head = Mlp(channels, quality_hidden, MASKS, depth=quality_depth)
 
-    def forward(
-        self, embeddings: Tensor, position: Tensor, sparse: Tensor, dense: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Decode P prompts.
+    def prepare(self, embeddings: Tensor, position: Tensor, dense: Tensor) -> PreparedImage:
+        """What doesn't depend on the places of a prompt, with B rows.
 
-        embeddings: P x C x h x w, one per prompt, or 1 x C x h x w shared by all;
-        position: 1 x C x h x w, the positional code of the cells;
-        sparse: P x K x C, the prompts' tokens;
-        dense: (P or 1) x C x (h or 1) x (w or 1), added to the embeddings.
-        Returns logits P x 4 x 4h x 4w, quality P x 4.
+        embeddings: B x C x h x w, or 1 x C x h x w shared by B earlier masks; position:
+        1 x C x h x w, the positional code of the cells; dense: (B or 1) x C x (h or 1) x (w or 1),
+        added to the embeddings.
         """
-        h, w = embeddings.shape[-2:]
+        cells = (embeddings + dense).flatten(2).transpose(1, 2)  # B x S x C
+        code = position.flatten(2).transpose(1, 2)  # 1 x S x C
+        return self.transformer.prepare(cells.contiguous(), code.contiguous())
+
+    def look(self, image: PreparedImage, sparse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The prompts' tokens P x K x C look at an image of 1 or P rows, and it looks at them.
+
+        Returns mask tokens P x 4 x C, cells P x S x C and quality P x 4; ``upscale`` makes the
+        masks, of those whose quality is worth it.
+        """
         answers = torch.cat((self.iou_token.weight, self.mask_tokens.weight))  # 5 x C
         tokens = torch.cat((answers.expand(sparse.shape[0], -1, -1), sparse), dim=1)
-        cells = (embeddings + dense).flatten(2).transpose(1, 2)  # (P or 1) x S x C
-        code = position.flatten(2).transpose(1, 2)  # 1 x S x C
-        tokens, cells = self.transformer(tokens, cells, code)
+        tokens, cells = self.transformer(tokens, image, answers=len(answers))
         quality: Tensor = self.iou_prediction_head(tokens[:, 0])  # P x 4
-        return self._masks(tokens[:, 1 : 1 + MASKS], cells, h, w), quality
+        return tokens[:, 1:], cells, quality
 
-    def _masks(self, tokens: Tensor, cells: Tensor, h: int, w: int) -> Tensor:
-        """Mask tokens P x 4 x C and cells P x S x C -> logits P x 4 x 4h x 4w."""
+    def upscale(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        """Mask tokens P x 4 x C and square cells P x S x C -> logits P x 4 x 4h x 4w."""
         layers = self.output_upscaling
         first, second = cast(nn.ConvTranspose2d, layers[0]), cast(nn.ConvTranspose2d, layers[3])
-        norm, gelu = cast(LayerNorm2d, layers[1]), layers[2]
-        # Stride 2, kernel 2: no two inputs write one output, so each transposed convolution is one
-        # matrix product per cell. The pixels stay inside their cell until only 4 channels are left.
-        x = quarters(cells, first)  # P x S x 4 x C/4
-        x = quarters(gelu(norm.last(x)), second)  # P x S x 4 x 4 x C/8
-        mixes = zip(self.output_hypernetworks_mlps, tokens.unbind(1), strict=True)
-        mix = torch.stack([mlp(token) for mlp, token in mixes], dim=-1)  # P x C/8 x 4
-        logits: Tensor = gelu(x).flatten(1, 3) @ mix  # P x S·16 x 4
-        # Cell y x, half y x, quarter y x, mask -> mask, rows, columns.
-        prompts = tokens.shape[0]
-        logits = logits.reshape(prompts, h, w, 2, 2, 2, 2, MASKS).permute(0, 7, 1, 3, 5, 2, 4, 6)
-        return logits.reshape(prompts, MASKS, 4 * h, 4 * w)
+        norm = cast(LayerNorm2d, layers[1])
+        prompts, side = len(tokens), math.isqrt(cells.shape[1])
+        mix = self._hypernetworks(tokens)  # P x 4 x C/8
+        parts = []
+        for half in row_halves(cells.unflatten(1, (side, side)), first):  # P x h x 2w x C/4
+            for quarter in row_halves(gelu(norm.last(half)), second):  # P x h x 4w x C/8
+                pixels = gelu(quarter).flatten(1, 2).transpose(1, 2)  # P x C/8 x h·4w
+                parts.append((mix @ pixels).unflatten(2, (side, 4 * side)))  # P x 4 x h x 4w
+        logits = torch.stack(parts, dim=3)  # P x 4 x h x 4 x 4w
+        return logits.reshape(prompts, MASKS, 4 * side, 4 * side)
+
+    def _hypernetworks(self, tokens: Tensor) -> Tensor:
+        """Mask tokens P x 4 x C -> how each mask mixes the channels P x 4 x C/8.
+
+        The four perceptrons, of one shape, run as one.
+        """
+        x = tokens.transpose(0, 1)  # 4 x P x C
+        depth = len(cast(Mlp, self.output_hypernetworks_mlps[0]).layers)
+        for i in range(depth):
+            layers = [
+                cast(nn.Linear, cast(Mlp, m).layers[i]) for m in self.output_hypernetworks_mlps
+            ]
+            weight = torch.stack([layer.weight.T for layer in layers])  # 4 x C x C'
+            bias = torch.stack([layer.bias for layer in layers])[:, None]
+            x = x @ weight + bias
+            x = x if i == depth - 1 else x.relu()
+        return x.transpose(0, 1)
 
 
-def quarters(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
-    """A stride-2, kernel-2 transposed convolution of channels-last cells.
+def row_halves(x: Tensor, conv: nn.ConvTranspose2d) -> list[Tensor]:
+    """A stride-2, kernel-2 transposed convolution of channels-last cells, as its even and odd rows.
 
-    ... x A -> ... x 4 x B: for each cell its 2 x 2 finer cells, row by row.
+    P x h x w x A -> twice P x h x 2w x B. No two inputs write one output, so it is a matrix product
+    per cell; and two cells of one row that come of one cell already lie side by side.
     """
-    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # A x 4·B
-    finer: Tensor = (x @ weight).reshape(*x.shape[:-1], 4, conv.out_channels)
-    return finer if conv.bias is None else finer + conv.bias
+    halves = []
+    for weight in conv.weight.permute(2, 0, 3, 1):  # A x 2 x B each
+        finer = x @ weight.flatten(1)  # P x h x w x 2·B
+        if conv.bias is not None:
+            finer = finer + conv.bias.repeat(2)
+        halves.append(finer.unflatten(3, (2, -1)).flatten(2, 3))
+    return halves

@@ -1,22 +1,30 @@
 """A segmenter that ONNX Runtime runs; needs no torch.
 
-Two files. The encoder takes ``pixels`` 1 x 3 x S x S (normalised) and gives ``embedding``
-1 x C x h x w. The decoder takes
+Three files. The encoder takes ``pixels`` 1 x 3 x S x S (normalised) and gives ``embedding``
+1 x C x h x w. The preparer makes of an embedding, once, what all prompts on the picture share:
 
 ==============  =======================  =====================================================
 ``embedding``   1 x C x h x w float32
-``coords``      P x K x 2 float32        (x, y) in pixels of the model's input
-``labels``      P x K float32            -1 padding, 0 out, 1 in, 2 and 3 the corners of a box
-``mask_input``  P x 1 x 4h x 4w float32  earlier logits
-``has_mask``    P float32                1 where they count, else 0
+``mask_input``  1 x 1 x 4h x 4w float32  earlier logits, which become part of the picture
+``has_mask``    1 float32                1 where they count, else 0
 ==============  =======================  =====================================================
 
-and gives ``logits`` P x 4 x 4h x 4w and ``quality`` P x 4. All are floats, because a web page has
-these at hand. Both files carry ``SegmenterMetadata``.
+It gives ``cells``, ``keys``, ``values`` and ``queries``, which the decoder takes beside
+
+=================  =================  ========================================================
+``coords``         P x K x 2 float32  (x, y) in pixels of the model's input
+``labels``         P x K float32      -1 padding, 0 out, 1 in, 2 and 3 the corners of a box
+``least_quality``  4 float32          of each mask; those below it are not made
+=================  =================  ========================================================
+
+and gives ``logits`` N x 4h x 4w, ``masks`` N (which they are, as 4 * prompt + mask) and
+``quality`` P x 4. All inputs are floats, because a web page has these at hand. Every file carries
+``SegmenterMetadata``.
 """
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,60 +32,131 @@ import numpy as np
 
 from perception.errors import WeightsError
 from perception.frame import fit_picture
-from perception.onnx_session import open_session
-from perception.segmenter.decoding import decode_prompt
-from perception.segmenter.onnx_metadata import DECODER, ENCODER, SegmenterMetadata
+from perception.onnx_session import device_of, open_session
+from perception.segmenter.decoding import decode_prompt, propose_masks
+from perception.segmenter.onnx_metadata import DECODER, ENCODER, PREPARER, SegmenterMetadata
 from perception.segmenter.prompts import PromptRows
-from perception.types import Embedding, FloatArray, ImageArray, MaskCandidates, Prompt
+from perception.types import (
+    Embedding,
+    FloatArray,
+    ImageArray,
+    IntArray,
+    MaskCandidates,
+    Prompt,
+    Proposals,
+)
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, OrtValue
+
+PREPARED = ("cells", "keys", "values", "queries")
 
 
 class OnnxSegmenter:
-    """A ``Segmenter`` over an encoder's and a decoder's ONNX file.
+    """A ``Segmenter`` over the ONNX files of an encoder, a preparer and a decoder.
 
     threads: of each session; 0 means all the cores that this process may use.
     Raises WeightsError when a file is missing, damaged, of another kind or of another model.
     """
 
     def __init__(
-        self, encoder_path: str | Path, decoder_path: str | Path, *, threads: int = 0
+        self,
+        encoder_path: str | Path,
+        preparer_path: str | Path,
+        decoder_path: str | Path,
+        *,
+        threads: int = 0,
     ) -> None:
         self._encoder = open_session(encoder_path, threads=threads)
-        self._decoder = open_session(decoder_path, threads=threads)
+        preparer = open_session(preparer_path, threads=threads)
+        decoder = open_session(decoder_path, threads=threads)
         self.metadata = _metadata(self._encoder, ENCODER, encoder_path)
-        other = _metadata(self._decoder, DECODER, decoder_path)
-        if other != self.metadata:
-            raise WeightsError(
-                f"{encoder_path} and {decoder_path} are of two models: {self.metadata} and {other}"
-            )
+        for session, part, path in (
+            (preparer, PREPARER, preparer_path),
+            (decoder, DECODER, decoder_path),
+        ):
+            other = _metadata(session, part, path)
+            if other != self.metadata:
+                raise WeightsError(
+                    f"{encoder_path} and {path} are of two models: {self.metadata} and {other}"
+                )
         self.name = self.metadata.name
-        self._model = f"{self.name} {self.metadata.version}".rstrip()
+        self._decoder = _Decoder(preparer, decoder, self.metadata)
 
     def encode(self, image: ImageArray) -> Embedding:
         """RGB uint8 H x W x 3 -> embedding with features C x h x w, float32."""
         frame, pixels = fit_picture(image, self.metadata.side)
         (features,) = self._encoder.run(["embedding"], {"pixels": pixels})
-        return Embedding(features[0], frame, self._model)
+        embedding = Embedding(features[0], frame, self._decoder.model)
+        prepared = self._decoder.prepare(embedding)
+        return Embedding(features[0], frame, self._decoder.model, prepared)
 
     def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
         """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""
-        return decode_prompt(
-            embedding, prompt, model=self._model, mask_size=self.metadata.mask_size, run=self._run
-        )
+        return decode_prompt(self._decoder, embedding, prompt)
 
-    def _run(self, features: FloatArray, rows: PromptRows) -> tuple[FloatArray, FloatArray]:
-        mask_input, has_mask = rows.mask_input(self.metadata.mask_size)
+    def propose(
+        self, embedding: Embedding, points: FloatArray, *, least_quality: float = -inf
+    ) -> Proposals:
+        """The good candidates of each of N lone points; see ``Segmenter``."""
+        return propose_masks(self._decoder, embedding, points, least_quality)
+
+
+class _Prepared(tuple["OrtValue", ...]):
+    """What the preparer gives, on the device where the decoder runs."""
+
+
+class _Decoder:
+    def __init__(
+        self, preparer: InferenceSession, decoder: InferenceSession, metadata: SegmenterMetadata
+    ) -> None:
+        self.model = f"{metadata.name} {metadata.version}".rstrip()
+        self.mask_size = metadata.mask_size
+        self._preparer, self._decoder = preparer, decoder
+        self._device = device_of(decoder)
+
+    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> _Prepared:
+        if earlier is None and isinstance(embedding.prepared, _Prepared):
+            return embedding.prepared
+        size = self.mask_size
+        inputs = {
+            "embedding": np.asarray(embedding.features, np.float32)[None],
+            "mask_input": np.zeros((1, 1, size, size), np.float32)
+            if earlier is None
+            else earlier[None, None],
+            "has_mask": np.full(1, earlier is not None, np.float32),
+        }
+        return _Prepared(_run(self._preparer, inputs, PREPARED, self._device))
+
+    def run(
+        self, image: _Prepared, rows: PromptRows, least_quality: FloatArray
+    ) -> tuple[FloatArray, IntArray, FloatArray]:
         inputs: dict[str, Any] = {
-            "embedding": features[None],
+            **dict(zip(PREPARED, image, strict=True)),
             "coords": rows.coords,
             "labels": rows.labels.astype(np.float32),
-            "mask_input": mask_input,
-            "has_mask": has_mask.astype(np.float32),
+            "least_quality": least_quality,
         }
-        logits, quality = self._decoder.run(["logits", "quality"], inputs)
-        return logits, quality
+        outputs = _run(self._decoder, inputs, ("logits", "masks", "quality"), "cpu")
+        logits, masks, quality = (value.numpy() for value in outputs)
+        return logits, masks, quality
+
+
+def _run(
+    session: InferenceSession, inputs: dict[str, Any], outputs: tuple[str, ...], device: str
+) -> list[OrtValue]:
+    """Runs a session on arrays and values that may lie on its device, and leaves them there."""
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        if isinstance(value, np.ndarray):
+            binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        else:
+            binding.bind_ortvalue_input(name, value)
+    for name in outputs:
+        binding.bind_output(name, device)
+    session.run_with_iobinding(binding)
+    values: list[OrtValue] = binding.get_outputs()
+    return values
 
 
 def _metadata(session: InferenceSession, part: str, path: str | Path) -> SegmenterMetadata:

@@ -1,4 +1,4 @@
-"""What a segmenter's two ONNX files say about themselves, in their ``custom_metadata_map``."""
+"""What a segmenter's three ONNX files say about themselves, in their ``custom_metadata_map``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from perception.errors import WeightsError
 
-ENCODER, DECODER = "segmenter-encoder", "segmenter-decoder"
+ENCODER = "segmenter-encoder"
+PREPARER = "segmenter-preparer"
+DECODER = "segmenter-decoder"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class SegmenterMetadata:
         return 4 * self.embedding[1]
 
     def to_map(self, part: str) -> dict[str, str]:
-        """For the file of one part, ``ENCODER`` or ``DECODER``."""
+        """For the file of one part: ``ENCODER``, ``PREPARER`` or ``DECODER``."""
         return {
             "part": part,
             "name": self.name,

@@ -8,7 +8,7 @@ import numpy as np
 
 from perception.errors import PromptError
 from perception.frame import Frame
-from perception.types import BoolArray, FloatArray, IntArray, Prompt
+from perception.types import FloatArray, IntArray, Prompt
 
 PAD, TOP_LEFT, BOTTOM_RIGHT = -1, 2, 3
 """SAM's labels of places beside 0 (a point outside the thing) and 1 (a point inside)."""
@@ -32,13 +32,6 @@ class PromptRows:
     def __getitem__(self, rows: slice) -> PromptRows:
         masks = None if self.mask_logits is None else self.mask_logits[rows]
         return PromptRows(self.coords[rows], self.labels[rows], masks)
-
-    def mask_input(self, size: int) -> tuple[FloatArray, BoolArray]:
-        """Earlier masks P x 1 x size x size, zeros where there are none, and has_mask P."""
-        if self.mask_logits is None:
-            none = np.zeros((len(self), 1, size, size), np.float32)
-            return none, np.zeros(len(self), np.bool_)
-        return self.mask_logits[:, None], np.ones(len(self), np.bool_)
 
 
 def prompt_rows(prompt: Prompt, frame: Frame, mask_size: int) -> PromptRows:
@@ -67,3 +60,13 @@ def prompt_rows(prompt: Prompt, frame: Frame, mask_size: int) -> PromptRows:
         corners, corner_labels = np.zeros((1, 1, 2), np.float32), np.array([PAD], np.int64)
     coords = np.concatenate((points, corners[0]))
     return PromptRows(coords[None], np.concatenate((labels, corner_labels))[None], masks)
+
+
+def point_rows(points: FloatArray, frame: Frame) -> PromptRows:
+    """N lone points of a picture, N x 2, as N rows, each closed by a padding place.
+
+    Raises PromptError where a point is outside the picture.
+    """
+    inside = frame.points_to_model(frame.fit_prompt(Prompt(points=points)).points)
+    coords = np.stack((inside, np.zeros_like(inside)), axis=1)  # N x 2 x 2
+    return PromptRows(coords, np.tile(np.array([1, PAD], np.int64), (len(coords), 1)), None)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Protocol
 
-from perception.types import Embedding, ImageArray, MaskCandidates, Prompt
+from perception.types import (
+    Embedding,
+    FloatArray,
+    ImageArray,
+    MaskCandidates,
+    Prompt,
+    Proposals,
+)
 
 
 class Segmenter(Protocol):
@@ -27,5 +35,15 @@ class Segmenter(Protocol):
 
         Raises PromptError for another model's embedding, a point outside the picture, a box wholly
         outside, or an earlier mask of another size.
+        """
+        ...
+
+    def propose(
+        self, embedding: Embedding, points: FloatArray, *, least_quality: float = -inf
+    ) -> Proposals:
+        """The three candidates of each of N lone points whose quality reaches ``least_quality``.
+
+        points: N x 2 (x, y) in pixels of the picture; N may be 0. What falls short is never
+        upscaled. Raises PromptError for another model's embedding and a point outside the picture.
         """
         ...

@@ -6,10 +6,12 @@ checkpoints.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from perception.segmenter.mask_decoder import MaskDecoder
+from perception.segmenter.mask_decoder import MASKS, MaskDecoder
 from perception.segmenter.prompt_encoder import PromptEncoder
+from perception.segmenter.transformer import PreparedImage
 
 
 class Sam(nn.Module):
@@ -38,26 +40,61 @@ class Sam(nn.Module):
         embeddings: Tensor = self.image_encoder(pixels)
         return embeddings
 
-    def decode(
+    def prepare(
         self,
         embeddings: Tensor,
-        coords: Tensor,
-        labels: Tensor,
         mask_input: Tensor | None = None,
         has_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """P prompts -> logits P x 4 x 4h x 4w, quality P x 4 (index 0: the single-mask answer).
+    ) -> PreparedImage:
+        """Embeddings B x C x h x w -> what all prompts on each image share.
 
-        embeddings: 1 x C x h x w, one image for all prompts, or P x C x h x w, one row per prompt
-        (``embeddings[image_of_prompt]``); coords: P x K x 2 (x, y) in pixels of the model's input;
-        labels: P x K, see ``prompt_encoder``; mask_input: earlier logits P x 1 x 4h x 4w;
-        has_mask: P, which rows of mask_input count (default: all).
+        mask_input: earlier logits B x 1 x 4h x 4w, on one image or on one each; has_mask: B, which
+        of them count (default: all). An earlier mask becomes part of the image.
         """
         encoder = self.prompt_encoder
-        logits, quality = self.mask_decoder(
-            embeddings,
-            encoder.image_position(),
-            encoder.sparse(coords, labels),
-            encoder.dense(mask_input, has_mask),
-        )
-        return logits, quality
+        dense = encoder.dense(mask_input, has_mask)
+        return self.mask_decoder.prepare(embeddings, encoder.image_position(), dense)
+
+    def look(
+        self, image: PreparedImage, coords: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """P prompts -> mask tokens P x 4 x C, cells P x S x C, quality P x 4.
+
+        Takes what ``decode`` takes; ``upscale`` makes logits P x 4 x 4h x 4w of tokens and cells.
+        """
+        return self.mask_decoder.look(image, self.prompt_encoder.sparse(coords, labels))
+
+    def upscale(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        """Mask tokens P x 4 x C and cells P x S x C -> logits P x 4 x 4h x 4w."""
+        return self.mask_decoder.upscale(tokens, cells)
+
+    def decode(self, image: PreparedImage, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """P prompts -> logits P x 4 x 4h x 4w, quality P x 4 (index 0: the single-mask answer).
+
+        image: one for all prompts, or one row per prompt (``image.rows(image_of_prompt)``);
+        coords: P x K x 2 (x, y) in pixels of the model's input; labels: P x K, see
+        ``prompt_encoder``.
+        """
+        tokens, cells, quality = self.look(image, coords, labels)
+        return self.upscale(tokens, cells), quality
+
+    def decode_good(
+        self, image: PreparedImage, coords: Tensor, labels: Tensor, least_quality: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """P prompts -> the masks whose quality reaches least_quality (4); others cost no upscaling.
+
+        Returns logits N x 4h x 4w in the order of the prompts; which they are, N, as
+        4 * prompt + mask; the quality P x 4 of all.
+        """
+        tokens, cells, quality = self.look(image, coords, labels)
+        good = quality >= least_quality  # P x 4
+        has_good = good.any(dim=1)
+        # Where there is none, the first prompt is upscaled for nothing: ONNX Runtime's GELU divides
+        # by the number of rows.
+        is_first = torch.arange(len(good), device=good.device) == 0
+        upscaled = has_good | (is_first & ~has_good.any())
+        rows = upscaled.nonzero()[:, 0]
+        logits = self.upscale(tokens[rows], cells[rows])
+        prompts, masks = good.nonzero().unbind(1)
+        row_of_prompt = upscaled.long().cumsum(0) - 1
+        return logits[row_of_prompt[prompts], masks], prompts * MASKS + masks, quality

@@ -14,8 +14,6 @@ from perception.model import Model
 def options(**changes):
     parts = {
         "inputs": ("a.png",),
-        "text": "red",
-        "threshold": 0.3,
         "out": None,
         "json": None,
         "save": None,
@@ -68,6 +66,23 @@ def test_defaults_come_from_the_library(command):
     }
 
 
+def test_defaults_of_everything_come_from_the_library():
+    shown = defaults("everything")
+    call = inspect.signature(Model.everything).parameters
+    assert (shown.pop("model"), shown.pop("threads")) == ("nano", 0)
+    assert shown == {name: call[name].default for name in shown}
+    assert set(shown) == {
+        "points_per_side",
+        "quality",
+        "stability",
+        "nms",
+        "crop_layers",
+        "min_region",
+        "min_area",
+        "max_pixels",
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -94,13 +109,38 @@ def test_usage_errors_are_one_line(capsys, arguments, message):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument"),
+        (["a.png", "--text", "red"], "No such option"),
+        (["a.png", "--threshold", "0.3"], "No such option"),
+        (["a.png", "--points-per-side", "0"], "0 is not in the range x>=1"),
+        (["a.png", "--points-per-side", "8.5"], "not a valid integer"),
+        (["a.png", "--quality", "88"], "not in the range 0<=x<=1"),
+        (["a.png", "--stability", "-1"], "not in the range"),
+        (["a.png", "--nms", "1.5"], "not in the range"),
+        (["a.png", "--crop-layers", "-1"], "not in the range"),
+        (["a.png", "--min-area", "-1"], "not in the range"),
+        (["a.png", "--min-region", "-1"], "not in the range"),
+    ],
+)
+def test_usage_errors_of_everything_are_one_line(capsys, arguments, message):
+    assert status(["everything", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
 def test_detect_needs_a_text(capsys):
     assert status(["detect", "a.png"]) == 2
     assert "--text" in capsys.readouterr().err
 
 
 def test_help_and_version(capsys):
-    for arguments in (["--help"], ["segment", "-h"], ["detect", "--help"], ["--version"]):
+    shown = (["--help"], ["segment", "-h"], ["detect", "--help"], ["everything", "-h"])
+    for arguments in (*shown, ["--version"]):
         assert status(arguments) == 0
     assert "--candidates" in capsys.readouterr().out
     assert status([]) == 2

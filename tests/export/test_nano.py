@@ -10,7 +10,7 @@ from detector.tiny import IMAGE, PIECES, SIDE, TEXT, export_tiny
 
 from perception.detector import onnx_metadata
 from perception.detector.onnx_metadata import DetectorMetadata
-from perception.export.nano import export_segmenter
+from perception.export.sam import export_fast
 from perception.onnx_session import open_session
 from perception.segmenter.mask_decoder import MaskDecoder
 from perception.segmenter.nano_encoder import NanoImageEncoder
@@ -47,7 +47,7 @@ def sam() -> Sam:
 @pytest.fixture(scope="module")
 def segmenter(sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     folder = tmp_path_factory.mktemp("segmenter")
-    return folder, export_segmenter(sam, folder, name="tiny", prefix="small")
+    return folder, export_fast(sam, folder, name="tiny", prefix="small")
 
 
 def test_the_detector_files_agree_with_torch() -> None:
@@ -69,7 +69,7 @@ def test_the_detector_files_say_what_they_are(name: str, part: str) -> None:
 
 def test_the_segmenter_files_agree_with_torch(segmenter: tuple[Path, dict[str, float]]) -> None:
     folder, worst = segmenter
-    assert list(worst) == ["small-encoder.onnx", "small-decoder.onnx"]
+    assert list(worst) == ["small-encoder.onnx", "small-preparer.onnx", "small-decoder.onnx"]
     assert sorted(worst) == sorted(file.name for file in folder.iterdir())
     assert all(0 <= difference < 1e-4 for difference in worst.values())
 
@@ -78,7 +78,7 @@ def test_the_segmenter_files_agree_with_torch(segmenter: tuple[Path, dict[str, f
 def test_the_segmenter_files_run(
     sam: Sam, segmenter: tuple[Path, dict[str, float]], size: tuple[int, int]
 ) -> None:
-    files = (segmenter[0] / f"small-{part}.onnx" for part in ("encoder", "decoder"))
+    files = (segmenter[0] / f"small-{part}.onnx" for part in ("encoder", "preparer", "decoder"))
     have, want = OnnxSegmenter(*files, threads=1), TorchSegmenter(sam, name="tiny", version="1")
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     prompt = Prompt(boxes=[[1, 2, 15, 12], [0, 0, 9, 9]])

@@ -149,3 +149,12 @@ def test_what_does_not_belong_in_one_file():
         to_coco([result(), result()])
     with pytest.raises(ValueError, match="different ways"):
         to_coco([result("a.jpg"), result("b.jpg", info={"version": "2"})])
+
+
+def test_where_segment_everything_asked():
+    """In the fields and layouts of SA-1B."""
+    asked = result(count=1, points=np.array([[5.5, 6]]), crop_boxes=np.array([[2, 3, 30, 20]]))
+    (annotation,) = to_coco([asked])["annotations"]
+    assert annotation["point_coords"] == [[5.5, 6]]
+    assert annotation["crop_box"] == [2, 3, 28, 17]
+    assert "point_coords" not in to_coco([result()])["annotations"][0]

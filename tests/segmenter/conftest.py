@@ -11,12 +11,11 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam as ReferenceSam
 
-from perception.segmenter.exportable import ExportableDecoder, ExportableEncoder
-from perception.segmenter.onnx_metadata import DECODER, ENCODER
+from perception.export.sam import export_fast
 from perception.segmenter.sam import Sam
 from perception.types import ImageArray
 
-from .tiny import METADATA, SIDE, add_noise, build_reference, build_tiny
+from .tiny import add_noise, build_reference, build_tiny
 
 
 @pytest.fixture(autouse=True)
@@ -62,35 +61,11 @@ def picture() -> Callable[[int, int], ImageArray]:
 
 
 @pytest.fixture(scope="session")
-def onnx_files(tiny: Sam, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The tiny SAM as encoder and decoder files, with metadata."""
+def onnx_files(tiny: Sam, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """The tiny SAM as encoder, preparer and decoder files."""
     folder = tmp_path_factory.mktemp("onnx")
-    embedding = torch.randn(1, *METADATA.embedding)
-    coords, labels = torch.rand(2, 3, 2) * SIDE, torch.ones(2, 3)
-    masks = torch.randn(2, 1, METADATA.mask_size, METADATA.mask_size)
-    p, k = torch.export.Dim("P"), torch.export.Dim("K")
-    with torch.no_grad():
-        encoder = torch.onnx.export(
-            ExportableEncoder(tiny).eval(),
-            (torch.randn(1, 3, SIDE, SIDE),),
-            input_names=["pixels"],
-            output_names=["embedding"],
-            opset_version=18,
-            dynamo=True,
-            verbose=False,
-        )
-        decoder = torch.onnx.export(
-            ExportableDecoder(tiny).eval(),
-            (embedding, coords, labels, masks, torch.ones(2)),
-            input_names=["embedding", "coords", "labels", "mask_input", "has_mask"],
-            output_names=["logits", "quality"],
-            opset_version=18,
-            dynamo=True,
-            verbose=False,
-            dynamic_shapes=({}, {0: p, 1: k}, {0: p, 1: k}, {0: p}, {0: p}),
-        )
-    for program, part in ((encoder, ENCODER), (decoder, DECODER)):
-        assert program is not None
-        program.model.metadata_props.update(METADATA.to_map(part))
-        program.save(folder / f"{part}.onnx")
-    return folder / f"{ENCODER}.onnx", folder / f"{DECODER}.onnx"
+    export_fast(tiny, folder, name="tiny", prefix="tiny")
+    encoder, preparer, decoder = (
+        folder / f"tiny-{part}.onnx" for part in ("encoder", "preparer", "decoder")
+    )
+    return encoder, preparer, decoder

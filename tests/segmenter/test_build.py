@@ -40,7 +40,7 @@ def test_nano_is_small() -> None:
 def test_nano_answers_at_half_of_its_side(side: int) -> None:
     nano = build_nano(side)
     embedding = nano.encode(torch.randn(1, 3, side, side))
-    logits, _ = nano.decode(embedding, torch.zeros(2, 1, 2), torch.ones(2, 1))
+    logits, _ = nano.decode(nano.prepare(embedding), torch.zeros(2, 1, 2), torch.ones(2, 1))
     assert embedding.shape == (1, 96, side // 8, side // 8)
     assert logits.shape == (2, 4, side // 2, side // 2)
     assert (nano.side, nano.mask_size) == (side, side // 2)
@@ -57,9 +57,8 @@ def test_every_nano_weight_learns() -> None:
         coords = torch.rand(4, 5, 2) * 32
         labels = torch.tensor([[-1, 0, 1, 2, 3]] * 4)
         masks, has_mask = torch.randn(4, 1, 16, 16), torch.tensor([1, 0, 1, 0])
-        logits, quality = nano.decode(
-            embeddings[torch.tensor([0, 0, 1, 1])], coords, labels, masks, has_mask
-        )
+        image = nano.prepare(embeddings[torch.tensor([0, 0, 1, 1])], masks, has_mask)
+        logits, quality = nano.decode(image, coords, labels)
         (logits.square().mean() + quality.square().mean()).backward()
     # A key bias adds the same to every cell's score: softmax drops it, and so does the network.
     assert all(

@@ -1,32 +1,89 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from perception.errors import PromptError
 from perception.frame import Frame
-from perception.segmenter.decoding import decode_prompt
+from perception.segmenter.decoding import ROWS_PER_CALL, decode_prompt, propose_masks
 from perception.segmenter.prompts import PromptRows
-from perception.types import Embedding, FloatArray, Prompt
+from perception.types import Embedding, FloatArray, IntArray, Prompt
 
 EMBEDDING = Embedding(np.zeros((2, 4, 4), np.float32), Frame((40, 80), 32), "fake")
 
 
-@pytest.mark.parametrize(
-    ("prompts", "calls"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (7, [3, 3, 1])]
-)
-def test_rows_go_in_bounded_pieces_and_come_back_in_order(prompts: int, calls: list[int]) -> None:
-    seen: list[int] = []
+class Recorder:
+    """A decoder whose logits and quality tell a row by its x; it notes how it is called."""
 
-    def run(features: FloatArray, rows: PromptRows) -> tuple[FloatArray, FloatArray]:
-        assert features is EMBEDDING.features
-        seen.append(len(rows))
-        x1 = rows.coords[:, 1, 0]  # tells the rows apart
-        return np.tile(x1[:, None, None, None], (1, 4, 16, 16)), np.tile(x1[:, None], (1, 4))
+    model, mask_size = "fake", 16
 
+    def __init__(self) -> None:
+        self.prepared: list[float] = []
+        self.calls: list[int] = []
+
+    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> Any:
+        assert embedding is EMBEDDING
+        self.prepared.append(0.0 if earlier is None else float(earlier.mean()))
+        return self.prepared[-1]
+
+    def run(
+        self, image: float, rows: PromptRows, least_quality: FloatArray
+    ) -> tuple[FloatArray, IntArray, FloatArray]:
+        self.calls.append(len(rows))
+        x = rows.coords[:, -1 if rows.labels[0, -1] == 3 else 0, 0] + image
+        quality = np.tile(x[:, None], (1, 4)) - np.float32([0, 0, 1, 2])
+        which = np.flatnonzero(quality >= least_quality)
+        logits = np.tile(x[which // 4, None, None], (1, 16, 16))
+        return logits, which, quality
+
+
+@pytest.mark.parametrize("prompts", [0, 1, ROWS_PER_CALL, ROWS_PER_CALL + 1, 2 * ROWS_PER_CALL + 3])
+def test_rows_go_in_bounded_pieces_and_come_back_in_order(prompts: int) -> None:
     prompt = Prompt(boxes=[[0, 0, n + 1, 5] for n in range(prompts)])
-    have = decode_prompt(EMBEDDING, prompt, model="fake", mask_size=16, run=run, rows_per_call=3)
+    decoder = Recorder()
+    have = decode_prompt(decoder, EMBEDDING, prompt)
     want = 0.4 * np.arange(1, prompts + 1)
-    assert seen == calls
+    assert sum(decoder.calls) == prompts
+    assert max(decoder.calls, default=0) <= ROWS_PER_CALL
+    assert len(decoder.prepared) == min(prompts, 1)
     assert len(have) == prompts
     np.testing.assert_allclose(have.logits.max((1, 2, 3), initial=0), want, rtol=1e-6)
-    np.testing.assert_allclose(have.quality[:, 3], want, rtol=1e-6)
+    np.testing.assert_allclose(have.quality[:, 0], want, rtol=1e-6)
+
+
+def test_each_earlier_mask_makes_an_image_of_its_own() -> None:
+    masks = np.stack([np.full((16, 16), n, np.float32) for n in (10, 20)])
+    prompt = Prompt(boxes=[[0, 0, 5, 5], [0, 0, 10, 5]], mask_logits=masks)
+    decoder = Recorder()
+    have = decode_prompt(decoder, EMBEDDING, prompt)
+    assert decoder.prepared == [10, 20]
+    assert decoder.calls == [1, 1]
+    np.testing.assert_allclose(have.quality[:, 0], [12, 24])
+
+
+def test_proposals_are_the_good_candidates_in_order() -> None:
+    points = np.array(
+        [[5 * (n % 8), n] for n in range(20)], np.float32
+    )  # x in the model: 2 (n % 8)
+    have = propose_masks(Recorder(), EMBEDDING, points, 9)
+    want = [(n, mask) for n in range(20) for mask in (1, 2, 3) if 2 * (n % 8) - (mask - 1) >= 9]
+    assert list(zip(have.prompt_ids, have.candidate_ids, strict=True)) == want
+    assert have.logits.shape == (len(want), 16, 16)
+    assert (have.quality >= 9).all()
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 2)), np.zeros((3, 2))])
+def test_nothing_good_is_no_proposal(points: FloatArray) -> None:
+    have = propose_masks(Recorder(), EMBEDDING, points, 9)
+    assert len(have) == 0
+    assert have.logits.shape[1:] == (16, 16) or have.logits.size == 0
+
+
+def test_another_models_embedding_is_refused() -> None:
+    other = Embedding(EMBEDDING.features, EMBEDDING.frame, "huge")
+    with pytest.raises(PromptError, match="made by huge, not by fake"):
+        decode_prompt(Recorder(), other, Prompt(points=[[1, 1]]))
+    with pytest.raises(PromptError, match="made by huge, not by fake"):
+        propose_masks(Recorder(), other, np.zeros((1, 2), np.float32), 0)

@@ -10,17 +10,21 @@ from safetensors.torch import save_file
 
 from perception.errors import WeightsError
 from perception.segmenter.build import build_nano, build_sam_vit_b
-from perception.segmenter.load import build_with_weights, load_nano, load_sam, read_state_dict
+from perception.segmenter.checkpoint import read_state_dict
+from perception.segmenter.load import build_with_weights, load_nano, load_sam
 from perception.segmenter.sam import Sam
 
 from .tiny import build_tiny
 
 
 class Evil:
-    """Unpickling this would run a command."""
+    """Unpickling this would make a folder."""
+
+    def __init__(self, folder: Path | str = "") -> None:
+        self.folder = folder
 
     def __reduce__(self):
-        return os.system, ("true",)
+        return os.mkdir, (str(self.folder),)
 
 
 @pytest.fixture
@@ -82,8 +86,7 @@ def test_every_fault_is_named_in_one_line(tiny: Sam) -> None:
     )
 
 
-def truncated(whole: bytes) -> bytes:
-    return whole[: len(whole) // 2]
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 375042383\n"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +97,10 @@ def truncated(whole: bytes) -> bytes:
         ("sam.pth", b"just some text, no weights", "not a checkpoint|a damaged checkpoint"),
         ("sam.pth", bytes(range(256)) * 8, "not a checkpoint|a damaged checkpoint"),
         ("sam.pth", pickle.dumps(Evil()), "not a checkpoint"),
-        ("sam.safetensors", b"", "a damaged safetensors file"),
-        ("sam.safetensors", b"<!DOCTYPE html><html></html>", "a damaged safetensors file"),
+        ("sam.pth", LFS, "it is a pointer of Git LFS"),
+        ("sam.safetensors", b"", "a damaged safetensors file: the file is empty"),
+        ("sam.safetensors", b"<!DOCTYPE html><html></html>", "it is a web page"),
+        ("sam.safetensors", LFS, "it is a pointer of Git LFS"),
     ],
 )
 def test_a_file_of_something_else(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -118,10 +123,16 @@ def test_a_truncated_file(tmp_path: Path, tiny: Sam, suffix: str, kept: float) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_checkpoint_with_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"weights": Evil()}, tmp_path / "sam.pth")
+@pytest.mark.parametrize("name", ["sam.pth", "pytorch_model.bin"])
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, name: str, is_zip: bool) -> None:
+    evil = {"weights": Evil(tmp_path / "ran")}
+    torch.save(evil, tmp_path / name, _use_new_zipfile_serialization=is_zip)
     with pytest.raises(WeightsError, match="refused: it holds Python objects"):
-        load_sam(tmp_path / "sam.pth")
+        load_sam(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+    torch.load(tmp_path / name, weights_only=False)
+    assert (tmp_path / "ran").exists()  # it would have
 
 
 @pytest.mark.parametrize(
@@ -130,6 +141,8 @@ def test_a_checkpoint_with_code_is_refused(tmp_path: Path) -> None:
         ({}, "expected named tensors, got dict"),
         ([1, 2], "expected named tensors, got list"),
         ({"model": {"a": torch.zeros(1)}, "epoch": 3}, "something else: model, epoch"),
+        ({1: torch.zeros(1)}, "something else: 1$"),
+        (dict.fromkeys("abcdefg", 1), "something else: a, b, c, d, e and 2 more$"),
         ({"encoder.weight": torch.zeros(1)}, "has no image_encoder.pos_embed.*encoder.weight"),
         ({"image_encoder.pos_embed": torch.zeros(())}, "a SAM network of width 0"),
     ],
@@ -143,6 +156,37 @@ def test_a_checkpoint_of_something_else(tmp_path: Path, content, message: str) -
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such model file"):
         load_sam(tmp_path / "sam.pth")
+
+
+@pytest.mark.parametrize("kept", [1, 10, 40, 100, 1000, -1])
+def test_a_truncated_file_of_the_old_format(tmp_path: Path, tiny: Sam, kept: int) -> None:
+    """Before torch 1.6: pickles one after the other, which fail in many ways."""
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(tiny.state_dict(), path, _use_new_zipfile_serialization=False)
+    assert read_state_dict(path).keys() == tiny.state_dict().keys()
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(WeightsError, match=r"damaged|not a checkpoint") as caught:
+        load_sam(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(WeightsError, match=r"tiny\.pth: can't be read: Permission denied"):
+        load_sam(checkpoint)
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="a folder without weights"):
+        load_sam(tmp_path)
+
+
+def test_many_faults_are_shortened(tiny: Sam) -> None:
+    with pytest.raises(WeightsError, match=r"missing: (\S+, ){4}\S+ and \d+ more; unknown: a$"):
+        build_with_weights(build_tiny, {"a": torch.zeros(1)}, "some.pth")
 
 
 def test_the_weights_of_another_model_are_no_nano(checkpoint: Path) -> None:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from perception.errors import PromptError, WeightsError
-from perception.segmenter.onnx import OnnxSegmenter
+from perception.segmenter.onnx import PREPARED, OnnxSegmenter
 from perception.segmenter.sam import Sam
 from perception.segmenter.torch_segmenter import TorchSegmenter
 from perception.types import ImageArray, Prompt
@@ -18,7 +18,7 @@ from perception.types import ImageArray, Prompt
 from .tiny import METADATA
 
 Draw = Callable[[int, int], ImageArray]
-Files = tuple[Path, Path]
+Files = tuple[Path, Path, Path]
 
 ONE_MASK = np.random.default_rng(0).normal(size=(1, 32, 32))
 THREE_MASKS = np.random.default_rng(0).normal(size=(3, 32, 32))
@@ -65,18 +65,35 @@ def test_the_decoder_file_takes_any_number_of_prompts_and_places(
     import torch
 
     rng = np.random.default_rng(0)
-    inputs = {
+    image = {
         "embedding": rng.normal(size=(1, *METADATA.embedding)),
+        "mask_input": rng.normal(size=(1, 1, 32, 32)),
+        "has_mask": np.full(1, has_mask),
+    }
+    places_of_prompts = {
         "coords": rng.uniform(0, 64, (prompts, places, 2)),
         "labels": rng.integers(-1, 4, (prompts, places)),
-        "mask_input": rng.normal(size=(prompts, 1, 32, 32)),
-        "has_mask": np.full(prompts, has_mask),
     }
-    inputs = {name: value.astype(np.float32) for name, value in inputs.items()}
-    have = onnxruntime.InferenceSession(onnx_files[1]).run(None, inputs)
-    want = tiny.decode(*(torch.from_numpy(value) for value in inputs.values()))
-    for ours, theirs in zip(have, want, strict=True):
-        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-4)
+    image, asked = (
+        {name: value.astype(np.float32) for name, value in part.items()}
+        for part in (image, places_of_prompts)
+    )
+    prepared = onnxruntime.InferenceSession(onnx_files[1]).run(PREPARED, image)
+    decoder = onnxruntime.InferenceSession(onnx_files[2])
+    inputs = dict(zip(PREPARED, prepared, strict=True)) | asked
+    prepared = tiny.prepare(*(torch.from_numpy(value) for value in image.values()))
+    want_logits, want_quality = tiny.decode(
+        prepared, *(torch.from_numpy(value) for value in asked.values())
+    )
+    middle = float(want_quality.flatten().sort().values[prompts * 2 - 1 : prompts * 2 + 1].mean())
+    for least in (-np.inf, middle, np.inf):
+        good = (want_quality >= least).flatten()
+        logits, masks, quality = decoder.run(
+            None, inputs | {"least_quality": np.full(4, least, np.float32)}
+        )
+        assert masks.tolist() == good.nonzero()[:, 0].tolist()
+        np.testing.assert_allclose(logits, want_logits.flatten(0, 1)[good], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(quality, want_quality, rtol=0, atol=1e-4)
 
 
 def test_the_runtimes_read_each_others_embeddings(
@@ -117,30 +134,30 @@ def test_a_file_that_is_no_model(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(WeightsError, match=message) as caught:
-        OnnxSegmenter(onnx_files[0], path)
+        OnnxSegmenter(*onnx_files[:2], path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_truncated_file(onnx_files: Files, tmp_path: Path) -> None:
     path = tmp_path / "decoder.onnx"
-    path.write_bytes(onnx_files[1].read_bytes()[:5000])
+    path.write_bytes(onnx_files[2].read_bytes()[:5000])
     with pytest.raises(WeightsError, match="not an ONNX model"):
-        OnnxSegmenter(onnx_files[0], path)
+        OnnxSegmenter(*onnx_files[:2], path)
 
 
 def test_encoder_and_decoder_swapped(onnx_files: Files) -> None:
     with pytest.raises(WeightsError, match="expected the ONNX file of a segmenter-encoder"):
-        OnnxSegmenter(onnx_files[1], onnx_files[0])
+        OnnxSegmenter(*onnx_files[::-1])
 
 
 def test_files_of_two_models(onnx_files: Files, tmp_path: Path) -> None:
-    model = onnx.load(onnx_files[1])
+    model = onnx.load(onnx_files[2])
     for entry in model.metadata_props:
         if entry.key == "version":
             entry.value = "2"
     onnx.save(model, tmp_path / "decoder.onnx")
     with pytest.raises(WeightsError, match="are of two models"):
-        OnnxSegmenter(onnx_files[0], tmp_path / "decoder.onnx")
+        OnnxSegmenter(*onnx_files[:2], tmp_path / "decoder.onnx")
 
 
 def test_needs_no_torch() -> None:

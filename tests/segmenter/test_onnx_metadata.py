@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from perception.errors import WeightsError
-from perception.segmenter.onnx_metadata import DECODER, ENCODER, SegmenterMetadata
+from perception.segmenter.onnx_metadata import DECODER, ENCODER, PREPARER, SegmenterMetadata
 
 NANO = SegmenterMetadata("nano-segmenter", "1", 320, (96, 40, 40))
 
 
-@pytest.mark.parametrize("part", [ENCODER, DECODER])
+@pytest.mark.parametrize("part", [ENCODER, PREPARER, DECODER])
 def test_there_and_back(part: str) -> None:
     assert SegmenterMetadata.from_map(NANO.to_map(part), part, path="a.onnx") == NANO
     assert NANO.mask_size == 160

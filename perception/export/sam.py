@@ -1,0 +1,158 @@
+"""SAM networks as ONNX files, in our signature or in that of ``segment_anything``'s own export."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from perception.export.onnx_file import Case, trace, write_agreed, write_onnx
+from perception.export.upsampling_graph import UPSAMPLED, append_upsampling
+from perception.segmenter.exportable import (
+    ExportableDecoder,
+    ExportableEncoder,
+    ExportablePreparer,
+    ReferenceDecoder,
+    ReferenceLogits,
+)
+from perception.segmenter.onnx import PREPARED
+from perception.segmenter.onnx_metadata import DECODER, ENCODER, PREPARER, SegmenterMetadata
+from perception.segmenter.sam import Sam
+
+VERSION = "1"
+REFERENCE_DECODER = "segment-anything-decoder"
+ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.3), (0.011, 1.0))
+"""Heights and widths of the pictures that an export is tried with, over the longer side."""
+
+
+def export_fast(sam: Sam, folder: Path, *, name: str, prefix: str) -> dict[str, float]:
+    """Writes the image encoder, the preparer and the mask decoder, as ``OnnxSegmenter`` reads them.
+
+    Returns the largest difference from torch by file name; raises ExportError if it is too large.
+    """
+    draw = torch.Generator().manual_seed(0)
+    metadata = _metadata(sam, name)
+    paths = {
+        part: folder / f"{prefix}-{part.removeprefix('segmenter-')}.onnx"
+        for part in (ENCODER, PREPARER, DECODER)
+    }
+    encoder = write_onnx(
+        ExportableEncoder(sam),
+        paths[ENCODER],
+        [{"pixels": torch.randn(1, 3, sam.side, sam.side, generator=draw)} for _ in range(2)],
+        outputs=["embedding"],
+        dynamic={},
+        metadata=metadata.to_map(ENCODER),
+    )
+    preparer = write_onnx(
+        ExportablePreparer(sam),
+        paths[PREPARER],
+        [_image(metadata, has_mask, draw) for has_mask in (True, False)],
+        outputs=list(PREPARED),
+        dynamic={},
+        metadata=metadata.to_map(PREPARER),
+    )
+    decoder = write_onnx(
+        ExportableDecoder(sam),
+        paths[DECODER],
+        list(_decoder_cases(sam, metadata, draw)),
+        outputs=["logits", "masks", "quality"],
+        dynamic={"coords": {0: "P", 1: "K"}, "labels": {0: "P", 1: "K"}},
+        metadata=metadata.to_map(DECODER),
+    )
+    worst = (encoder, preparer, decoder)
+    return dict(zip((path.name for path in paths.values()), worst, strict=True))
+
+
+def export_reference(
+    sam: Sam, folder: Path, *, name: str, prefix: str, single_mask: bool = False
+) -> dict[str, float]:
+    """Writes a decoder with the inputs and outputs of ``segment_anything``'s ONNX export.
+
+    A page or a tool that ran that one can run this one. single_mask: give only the mask that the
+    prompt calls for, as that export's option does. Otherwise as ``export_fast``.
+    """
+    draw = torch.Generator().manual_seed(0)
+    metadata = _metadata(sam, name)
+    path = folder / f"{prefix}-{REFERENCE_DECODER}.onnx"
+    cases = list(_reference_cases(metadata, draw))
+    traced = {key: value for key, value in cases[0].items() if key != "orig_im_size"}
+    logits = trace(
+        ReferenceLogits(sam, single_mask=single_mask),
+        traced,
+        path.name,
+        outputs=["low_res_masks", "iou_predictions"],
+        dynamic={"point_coords": {1: "K"}, "point_labels": {1: "K"}},
+    )
+    worst = write_agreed(
+        append_upsampling(logits, side=sam.side),
+        ReferenceDecoder(sam, single_mask=single_mask),
+        path,
+        cases,
+        outputs=[UPSAMPLED, "iou_predictions", "low_res_masks"],
+        metadata=metadata.to_map(REFERENCE_DECODER),
+    )
+    return {path.name: worst}
+
+
+def _metadata(sam: Sam, name: str) -> SegmenterMetadata:
+    with torch.inference_mode(False), torch.no_grad():
+        embedding = sam.encode(torch.zeros(1, 3, sam.side, sam.side))
+    channels, h, w = embedding.shape[1:]
+    return SegmenterMetadata(name, VERSION, sam.side, (channels, h, w))
+
+
+def _image(metadata: SegmenterMetadata, has_mask: bool, draw: torch.Generator) -> Case:
+    size = metadata.mask_size
+    return {
+        "embedding": torch.randn(1, *metadata.embedding, generator=draw),
+        "mask_input": torch.randn(1, 1, size, size, generator=draw),
+        "has_mask": torch.full((1,), float(has_mask)),
+    }
+
+
+def _places(rows: int, places: int, side: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Places of every kind: points in and out, corners of boxes, padding."""
+    coords = torch.rand(rows, places, 2, generator=draw) * side
+    labels = torch.randint(-1, 4, (rows, places), generator=draw).float()
+    return coords, labels
+
+
+def _decoder_cases(sam: Sam, metadata: SegmenterMetadata, draw: torch.Generator) -> Iterator[Case]:
+    """Numbers of prompts and places, with and without an earlier mask, all masks, some and none."""
+    for rows, places, has_mask, least in (
+        (2, 3, True, -math.inf),
+        (1, 1, False, -math.inf),
+        (1, 2, True, -math.inf),
+        (3, 5, False, 0.0),
+        (2, 20, False, -math.inf),
+        (2, 2, False, math.inf),
+    ):
+        with torch.inference_mode(False), torch.no_grad():
+            image = sam.prepare(*_image(metadata, has_mask, draw).values())
+        coords, labels = _places(rows, places, metadata.side, draw)
+        yield {
+            **{key: getattr(image, key) for key in PREPARED},
+            "coords": coords,
+            "labels": labels,
+            "least_quality": torch.full((4,), least),
+        }
+
+
+def _reference_cases(metadata: SegmenterMetadata, draw: torch.Generator) -> Iterator[Case]:
+    """Aspect ratios, numbers of places, with and without an earlier mask."""
+    for n, aspect in enumerate(ASPECTS * 2):
+        image = _image(metadata, n % 3 == 0, draw)
+        coords, labels = _places(1, (2, 5, 1)[n % 3], metadata.side, draw)
+        longer = (metadata.side, 300)[n % 2]
+        yield {
+            "image_embeddings": image["embedding"],
+            "point_coords": coords,
+            "point_labels": labels,
+            "mask_input": image["mask_input"],
+            "has_mask_input": image["has_mask"],
+            "orig_im_size": torch.tensor([max(1.0, round(part * longer)) for part in aspect]),
+        }

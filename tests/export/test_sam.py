@@ -1,0 +1,122 @@
+"""SAM networks as ONNX files; the published export's fault is refused."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segment_anything.utils.onnx import SamOnnxModel
+from segmenter.tiny import SIDE, add_noise, build_reference, build_tiny
+
+from perception.errors import ExportError
+from perception.export.onnx_file import largest_difference
+from perception.export.sam import ASPECTS, _metadata, _reference_cases, export_reference
+from perception.onnx_session import open_session
+from perception.segmenter.exportable import ReferenceDecoder
+from perception.segmenter.sam import Sam
+
+OUTPUTS = ("masks", "iou_predictions", "low_res_masks")
+
+
+@pytest.fixture(scope="module")
+def sam() -> Sam:
+    torch.manual_seed(0)
+    sam = build_tiny()
+    add_noise(sam)
+    return sam
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["four masks", "single mask"])
+def exported(
+    request: pytest.FixtureRequest, sam: Sam, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, bool]:
+    folder = tmp_path_factory.mktemp("sam")
+    (name,) = export_reference(sam, folder, name="tiny", prefix="tiny", single_mask=request.param)
+    assert name == "tiny-segment-anything-decoder.onnx"
+    return folder / name, request.param
+
+
+def published(sam: Sam, *, single_mask: bool = False) -> SamOnnxModel:
+    reference = build_reference()
+    reference.load_state_dict(sam.state_dict())
+    return SamOnnxModel(reference, return_single_mask=single_mask).eval()
+
+
+@pytest.mark.parametrize("hw", [(64, 64), (48, 64), (20, 64), (200, 31), (333, 500), (1, 64)])
+@pytest.mark.parametrize("places", [2, 3])
+@pytest.mark.parametrize("has_mask", [0, 1])
+def test_the_file_can_stand_in_for_the_published_export(
+    sam: Sam, exported: tuple[Path, bool], hw: tuple[int, int], places: int, has_mask: int
+) -> None:
+    path, single_mask = exported
+    generator = torch.Generator().manual_seed(3)
+    inputs = {
+        "image_embeddings": torch.randn(1, 32, 8, 8, generator=generator),
+        "point_coords": torch.rand(1, places, 2, generator=generator) * SIDE,
+        "point_labels": torch.tensor([[1.0, -1.0, 0.0][:places]]),
+        "mask_input": torch.randn(1, 1, 32, 32, generator=generator),
+        "has_mask_input": torch.tensor([float(has_mask)]),
+        "orig_im_size": torch.tensor([float(n) for n in hw]),
+    }
+    have = open_session(path).run(OUTPUTS, {k: v.numpy() for k, v in inputs.items()})
+    with torch.no_grad():
+        model = published(sam, single_mask=single_mask)
+        # The published post-processing takes a picture of 1024; the tiny one is smaller.
+        _, quality, low = model(**inputs)
+        decoder = ReferenceDecoder(sam, single_mask=single_mask)
+        masks, *_ = decoder(*inputs.values())
+    count = 1 if single_mask else 4
+    assert [array.shape for array in have] == [(1, count, *hw), (1, count), (1, count, 32, 32)]
+    for ours, theirs in zip(have, (masks, quality, low), strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-4)
+
+
+def test_the_upsampling_is_the_published_predictors(sam: Sam) -> None:
+    reference = build_reference()
+    low = torch.randn(1, 4, 32, 32)
+    for height, width in ((48, 80), (97, 33), (5, 64)):
+        scale = SIDE / max(height, width)
+        inside = (int(height * scale + 0.5), int(width * scale + 0.5))
+        want = reference.postprocess_masks(low, inside, (height, width))
+        decoder = ReferenceDecoder(sam, single_mask=False)
+        decoder.logits = lambda *_: (low, low.mean((2, 3)))  # type: ignore[assignment]
+        have, _, _ = decoder(*[torch.zeros(1)] * 5, torch.tensor([float(height), float(width)]))
+        torch.testing.assert_close(have, want)
+
+
+def test_an_aspect_ratio_baked_in_is_refused(sam: Sam, tmp_path: Path) -> None:
+    """The published package's export, made for one size, gives other pictures that size's masks."""
+    cases = list(_reference_cases(_metadata(sam, "tiny"), torch.Generator().manual_seed(0)))
+    baked = BakedIn(ReferenceDecoder(sam, single_mask=False), ASPECTS[0]).eval()
+    path = tmp_path / "baked.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            baked,
+            tuple(cases[0].values()),
+            str(path),
+            input_names=list(cases[0]),
+            output_names=list(OUTPUTS),
+            dynamic_axes={"point_coords": {1: "K"}, "point_labels": {1: "K"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    module = ReferenceDecoder(sam, single_mask=False)
+    square = cases[:1]
+    assert largest_difference(path, module, square, outputs=OUTPUTS, name="baked") <= 1e-4
+    with pytest.raises(ExportError, match=r'baked: "masks" has the shape'):
+        largest_difference(path, module, cases, outputs=OUTPUTS, name="baked")
+
+
+class BakedIn(torch.nn.Module):
+    """Traced, the sizes that torch computes from ``orig_im_size`` become constants."""
+
+    def __init__(self, decoder: ReferenceDecoder, aspect: tuple[float, float]) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.decoder(*inputs)

@@ -1,0 +1,314 @@
+"""Times our SAM and ``segment_anything``'s side by side, with the same weights, in one run.
+
+    python tools/bench_sam.py [--only click,boxes,everything,encoder] [--checkpoint FILE]
+                              [--picture FILE] [--runs 9] [--points 32] [--json FILE]
+
+Without a checkpoint both get the same random ViT-B weights: the work is the same, the masks mean
+nothing. Ours and theirs take turns; medians. Every row says how far the answers are apart, and no
+row counts whose masks differ. Needs the extra [dev].
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
+from segment_anything.modeling import Sam as ReferenceSam
+from segment_anything.utils.onnx import SamOnnxModel
+from torch import Tensor
+
+from perception.export.sam import export_fast
+from perception.images import read_image
+from perception.masks import rle_to_mask
+from perception.onnx_session import open_session, usable_cores
+from perception.segmenter.build import build_sam_vit_b
+from perception.segmenter.everything import find_everything
+from perception.segmenter.everything_settings import EverythingSettings
+from perception.segmenter.load import load_sam
+from perception.segmenter.onnx import OnnxSegmenter
+from perception.segmenter.sam import Sam
+from perception.segmenter.torch_segmenter import TorchSegmenter
+from perception.types import ImageArray, Prompt
+
+PICTURE = Path(__file__).resolve().parent.parent / "demos" / "images" / "park.jpg"
+BOXES = 64
+SHARE = 0.3
+"""Of the candidates that pass the quality filter where the weights are random."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: seconds of theirs and ours, and how far the answers are apart."""
+
+    work: str
+    theirs: float
+    ours: float
+    apart: str
+
+    def __str__(self) -> str:
+        ratio = self.theirs / self.ours
+        theirs, ours = (f"{1000 * s:,.1f}" for s in (self.theirs, self.ours))
+        return f"| {self.work} | {theirs} | {ours} | **{ratio:.1f}** | {self.apart} |"
+
+
+def take_turns(
+    theirs: Callable[[], object], ours: Callable[[], object], runs: int
+) -> tuple[float, float]:
+    """Median seconds of each, after a call of each that isn't counted."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for n in range(runs + 1):
+        for work, list_of_times in zip((theirs, ours), times, strict=True):
+            began = time.perf_counter()
+            work()
+            if n:
+                list_of_times.append(time.perf_counter() - began)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def matrix_peak() -> str:
+    """What a large matrix product reaches here, in GFLOP/s."""
+    peaks = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.randn(2048, 2048, dtype=dtype), torch.randn(2048, 2048, dtype=dtype)
+        seconds, _ = take_turns(lambda a=a, b=b: a @ b, lambda: None, 5)
+        peaks.append(f"{str(dtype).removeprefix('torch.')} {2 * 2048**3 / seconds / 1e9:.0f}")
+    return ", ".join(peaks) + " GFLOP/s (torch, 2048 x 2048)"
+
+
+class Bench:
+    """Both models with the same weights, the ONNX files of both, and one picture."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        torch.manual_seed(0)
+        self.runs, self.points, self.folder = arguments.runs, arguments.points, folder
+        self.image: ImageArray = read_image(arguments.picture)
+        self.sam: Sam = load_sam(arguments.checkpoint) if arguments.checkpoint else random_sam()
+        self.is_random = arguments.checkpoint is None
+        self.reference: ReferenceSam = sam_model_registry["vit_b"]().eval()
+        self.reference.load_state_dict(self.sam.state_dict(), strict=True)
+        self.predictor = SamPredictor(self.reference)
+        self.onnx = self._onnx_segmenter()
+
+    def _onnx_segmenter(self) -> OnnxSegmenter:
+        export_fast(self.sam, self.folder, name="vit_b", prefix="vit_b")
+        files = (self.folder / f"vit_b-{p}.onnx" for p in ("encoder", "preparer", "decoder"))
+        return OnnxSegmenter(*files)
+
+    def click(self) -> Iterator[Row]:
+        """One point on an encoded picture, through both ONNX decoders."""
+        session = open_session(export_reference_onnx(self.reference, self.folder))
+        embedding = self.onnx.encode(self.image)
+        height, width = self.image.shape[:2]
+        prompt = Prompt(points=[[width / 3, height / 2]])
+        point = embedding.frame.points_to_model(prompt.points)
+        inputs = {
+            "image_embeddings": embedding.features[None],
+            "point_coords": np.concatenate((point, np.zeros((1, 2))))[None].astype(np.float32),
+            "point_labels": np.array([[1, -1]], np.float32),
+            "mask_input": np.zeros((1, 1, 256, 256), np.float32),
+            "has_mask_input": np.zeros(1, np.float32),
+            "orig_im_size": np.array([height, width], np.float32),
+        }
+        low = ["iou_predictions", "low_res_masks"]
+        (_, want), have = session.run(low, inputs), self.onnx.decode(embedding, prompt)
+        apart = f"logits within {np.abs(have.logits - want).max():.1g}"
+        times = take_turns(
+            lambda: session.run(None, inputs),
+            lambda: self.onnx.decode(embedding, prompt),
+            self.runs,
+        )
+        yield Row(
+            "one click, ONNX, to low-resolution masks (theirs: also full size)", *times, apart
+        )
+        times = take_turns(
+            lambda: session.run(None, inputs),
+            lambda: self.onnx.decode(embedding, prompt).masks(),
+            self.runs,
+        )
+        yield Row(
+            "one click, ONNX, to the best mask at full size (theirs: all four)", *times, apart
+        )
+
+    def boxes(self) -> Iterator[Row]:
+        """Many boxes on one encoded picture."""
+        height, width = self.image.shape[:2]
+        low = np.random.default_rng(0).uniform(0, 0.6, (BOXES, 2))
+        boxes = np.concatenate((low, low + 0.3), axis=1) * [width, height, width, height]
+        prompt = Prompt(boxes=boxes.astype(np.float32))
+        self.predictor.set_image(self.image)
+        theirs = self.predictor.transform.apply_boxes_torch(
+            torch.from_numpy(prompt.boxes), (height, width)
+        )
+
+        def reference() -> Tensor:
+            return self.predictor.predict_torch(None, None, theirs, multimask_output=True)[2]
+
+        for name, segmenter in (("ONNX", self.onnx), ("torch", torch_segmenter(self.sam))):
+            embedding = segmenter.encode(self.image)
+            have = segmenter.decode(embedding, prompt)
+            apart = np.abs(have.logits[:, 1:] - reference().numpy()).max()
+            decode = lambda s=segmenter, e=embedding: s.decode(e, prompt)  # noqa: E731
+            times = take_turns(reference, decode, max(1, self.runs // 4))
+            yield Row(f"{BOXES} boxes, {name}", *times, f"logits within {apart:.1g}")
+
+    def everything(self) -> Iterator[Row]:
+        """A grid of points, from the picture to the list of masks."""
+        settings = {"quality": 0.88, "stability": 0.95}
+        if self.is_random:
+            settings = {"quality": self._quantile(), "stability": 0.5}
+        generator = SamAutomaticMaskGenerator(
+            self.reference,
+            points_per_side=self.points,
+            pred_iou_thresh=settings["quality"],
+            stability_score_thresh=settings["stability"],
+            output_mode="coco_rle",
+        )
+        ours = EverythingSettings(points_per_side=self.points, **settings)
+        results: dict[str, Any] = {}
+        times = take_turns_once(
+            lambda: results.update(theirs=generator.generate(self.image)),
+            lambda: results.update(ours=find_everything(self.onnx, self.image, ours)),
+        )
+        share = matched_share(results["theirs"], results["ours"].masks)
+        count = len(results["theirs"])
+        kept = f" ({SHARE:.0%} of the candidates pass)" if self.is_random else ""
+        yield Row(
+            f"everything, {self.points} x {self.points} points{kept}",
+            *times,
+            f"{share:.1%} of {count} masks at IoU 0.99",
+        )
+
+    def _quantile(self) -> float:
+        """A quality that a fixed share of the candidates of a coarse grid reaches."""
+        height, width = self.image.shape[:2]
+        steps = (np.arange(8) + 0.5) / 8
+        grid = np.stack(np.meshgrid(steps * width, steps * height), axis=-1).reshape(-1, 2)
+        found = self.onnx.propose(self.onnx.encode(self.image), grid.astype(np.float32))
+        return float(np.quantile(found.quality, 1 - SHARE))
+
+    def encoder(self) -> Iterator[Row]:
+        """The image encoder alone, from the picture to the embedding."""
+
+        def reference() -> Tensor:
+            self.predictor.set_image(self.image)
+            return self.predictor.features
+
+        want = reference()[0].numpy()
+        for name, segmenter in (
+            ("ONNX fp32", self.onnx),
+            ("torch fp32", torch_segmenter(self.sam)),
+        ):
+            have = segmenter.encode(self.image).features
+            encode = lambda s=segmenter: s.encode(self.image)  # noqa: E731
+            times = take_turns(reference, encode, max(1, self.runs // 4))
+            yield Row(f"encoder, {name}", *times, f"within {np.abs(have - want).max():.1g}")
+
+
+def random_sam() -> Sam:
+    """ViT-B with random weights whose tables and norms are not all zeros and ones."""
+    sam = build_sam_vit_b()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, value in sam.named_parameters():
+            if value.ndim == 1 or "pos" in name:
+                value += 0.02 * torch.randn(value.shape, generator=generator)
+    return sam
+
+
+def torch_segmenter(sam: Sam) -> TorchSegmenter:
+    return TorchSegmenter(sam, name="vit_b", version="1")
+
+
+def export_reference_onnx(reference: ReferenceSam, folder: Path) -> Path:
+    """The published package's own ONNX export of its decoder, traced on a picture of 1024."""
+    path = folder / "reference.onnx"
+    inputs = {
+        "image_embeddings": torch.randn(1, 256, 64, 64),
+        "point_coords": torch.randint(0, 1024, (1, 5, 2)).float(),
+        "point_labels": torch.randint(0, 4, (1, 5)).float(),
+        "mask_input": torch.randn(1, 1, 256, 256),
+        "has_mask_input": torch.ones(1),
+        "orig_im_size": torch.tensor([1024.0, 1024.0]),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            SamOnnxModel(reference, return_single_mask=False).eval(),
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=["masks", "iou_predictions", "low_res_masks"],
+            dynamic_axes={"point_coords": {1: "n"}, "point_labels": {1: "n"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    return path
+
+
+def take_turns_once(
+    theirs: Callable[[], object], ours: Callable[[], object]
+) -> tuple[float, float]:
+    """Seconds of one call each: for work that takes minutes."""
+    ours()
+    began = time.perf_counter()
+    theirs()
+    middle = time.perf_counter()
+    ours()
+    return middle - began, time.perf_counter() - middle
+
+
+def matched_share(theirs: list[dict[str, Any]], ours: np.ndarray) -> float:
+    """Share of their masks that one of ours, N x H x W, matches at IoU 0.99."""
+    from perception.types import Rle
+
+    flat = ours.reshape(len(ours), -1)
+    hits = 0
+    for annotation in theirs:
+        code = annotation["segmentation"]
+        counts = code["counts"] if isinstance(code["counts"], str) else code["counts"].decode()
+        mask = rle_to_mask(Rle(size=tuple(code["size"]), counts=counts)).reshape(-1)
+        both, either = (flat & mask).sum(1), (flat | mask).sum(1)
+        hits += bool((both >= 0.99 * np.maximum(either, 1)).any())
+    return hits / max(1, len(theirs))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", default="click,boxes,everything,encoder")
+    parser.add_argument("--checkpoint", type=Path, default=None)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--points", type=int, default=32)
+    parser.add_argument("--json", type=Path, default=None)
+    arguments = parser.parse_args()
+    torch.set_num_threads(usable_cores())
+    print(f"{platform.machine()}, {usable_cores()} cores, {matrix_peak()}\n")
+    print("| work | segment_anything, ms | ours, ms | ratio | answers |\n|---|---|---|---|---|")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        bench = Bench(arguments, Path(folder))
+        for name in arguments.only.split(","):
+            for row in getattr(bench, name)():
+                print(row, flush=True)
+                rows.append(row)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"\npeak memory of the whole run, both models: {peak:.1f} GiB")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=2))
+
+
+if __name__ == "__main__":
+    main()
