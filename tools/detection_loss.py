@@ -29,7 +29,9 @@ def detection_loss(
     place = overlap.sum() / total
     named = naming_loss(logits[taken], truth[batch, owner.clamp(min=0)][taken]) * weight[taken]
     parts = {"words": words, "names": named.sum() / total, "boxes": place}
-    return words + parts["names"] + 5 * place, {name: part.item() for name, part in parts.items()}
+    return words + 2 * parts["names"] + 5 * place, {
+        name: part.item() for name, part in parts.items()
+    }
 
 
 def naming_loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ ASKED = {
     "breakfast": "apple. banana. croissant. strawberry. pancakes. coffee cup. key",
 }
 HERO_THRESHOLD = 0.4
-THRESHOLDS = (0.1, 0.3, 0.6)
+STREET = "vehicle: car | bus | ambulance, bicycle"
+THRESHOLDS = (0.05, 0.3, 0.95)
 
 
 def grid(pictures: list[Image.Image], columns: int) -> Image.Image:
@@ -44,8 +45,8 @@ def main() -> None:
         for name, text in ASKED.items()
     ]
     grid(overlays, 2).save(out / "result.jpg", quality=82)
-    picture, text = out / "images" / "shapes.jpg", ASKED["shapes"]
-    steps = [model(picture, text, threshold=threshold).overlay() for threshold in THRESHOLDS]
+    picture = out / "images" / "street.jpg"
+    steps = [model(picture, STREET, threshold=threshold).overlay() for threshold in THRESHOLDS]
     small = [step.resize((420, 315), Image.Resampling.LANCZOS) for step in steps]
     grid(small, 3).save(out / "threshold.jpg", quality=82)
     for name in ("result.jpg", "threshold.jpg"):

@@ -1,8 +1,9 @@
 """Trains the nano detector on drawn scenes, on a CPU or one GPU.
 
-    python tools/train_detector.py --run runs/detector [--steps 6000] [--side 256] [--device cuda]
+    python tools/train_detector.py --out runs/detector [--steps 6000] [--side 256] [--device cuda]
 
-Saves often and resumes; ends with the weights as safetensors. Then: tools/export_nano.py.
+Saves often and resumes; ends with the weights as safetensors. Then: tools/export_nano.py. On the
+cores of a CPU: torchrun --nproc-per-node 2 tools/train_detector.py --out ... --workers 0
 """
 
 from __future__ import annotations
@@ -56,21 +57,23 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.start:
         network.load_state_dict(load_file(arguments.start))
     trainer = Trainer(
-        network, arguments.run / "state.pt", steps=arguments.steps, rate=arguments.rate
+        network, arguments.out / "state.pt", steps=arguments.steps, rate=arguments.rate
     )
     seed = trainer.scene_seed(arguments.seed)
-    scenes = DetectionBatches(tokenizer, side=arguments.side, size=arguments.batch, seed=seed)
+    scenes = DetectionBatches(
+        tokenizer, side=arguments.side, size=arguments.batch // trainer.processes, seed=seed
+    )
     trainer.run(
         load_batches(scenes, arguments.workers),
         lambda batch: step(network, batch),
         until=arguments.until or arguments.steps,
         pictures=arguments.batch,
     )
-    trainer.save_weights(arguments.run / "nano-detector.safetensors")
+    trainer.save_weights(arguments.out / "nano-detector.safetensors")
 
 
 def main() -> None:
-    parser = training_options(__doc__ or "", run=Path("runs/detector"), batch=32, rate=2e-3)
+    parser = training_options(__doc__ or "", out=Path("runs/detector"), batch=32, rate=2e-3)
     parser.add_argument("--vocabulary", type=Path, default=Path("weights/nano-detector-vocab.txt"))
     parser.add_argument("--start", type=Path, default=None, help="weights to begin with")
     train(parser.parse_args())

@@ -1,6 +1,6 @@
 """Trains the nano segmenter on drawn scenes, on a CPU or one GPU.
 
-    python tools/train_segmenter.py --run runs/segmenter [--steps 6000] [--side 256] [--data DIR]
+    python tools/train_segmenter.py --out runs/segmenter [--steps 6000] [--side 256] [--data DIR]
 
 --data names a folder with coco_train92/ and photos_permissive/ (photographs under free licences,
 the first with masks): with it, three pictures in ten are, or stand on, photographs. Saves often and
@@ -97,10 +97,10 @@ def train(arguments: argparse.Namespace) -> None:
     device = torch.device(arguments.device)
     torch.manual_seed(arguments.seed)
     sam = build_nano(arguments.side).train().to(device).to(memory_format=torch.channels_last)
-    trainer = Trainer(sam, arguments.run / "state.pt", steps=arguments.steps, rate=arguments.rate)
+    trainer = Trainer(sam, arguments.out / "state.pt", steps=arguments.steps, rate=arguments.rate)
     scenes = SegmentationBatches(
         side=arguments.side,
-        size=arguments.batch,
+        size=arguments.batch // trainer.processes,
         seed=trainer.scene_seed(arguments.seed),
         data=arguments.data,
     )
@@ -110,11 +110,11 @@ def train(arguments: argparse.Namespace) -> None:
         until=arguments.until or arguments.steps,
         pictures=arguments.batch,
     )
-    trainer.save_weights(arguments.run / "nano-segmenter.safetensors")
+    trainer.save_weights(arguments.out / "nano-segmenter.safetensors")
 
 
 def main() -> None:
-    parser = training_options(__doc__ or "", run=Path("runs/segmenter"), batch=16, rate=1e-3)
+    parser = training_options(__doc__ or "", out=Path("runs/segmenter"), batch=16, rate=1e-3)
     parser.add_argument("--data", type=Path, default=None, help="folder with photographs")
     train(parser.parse_args())
 

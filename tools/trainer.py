@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from processes import average_gradients, join_processes
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
@@ -23,15 +24,15 @@ REPORT_EVERY = 50  # steps
 
 
 def training_options(
-    description: str, *, run: Path, batch: int, rate: float
+    description: str, *, out: Path, batch: int, rate: float
 ) -> argparse.ArgumentParser:
     """The options of every training, with a model's own defaults."""
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
-    parser.add_argument("--run", type=Path, default=run, help="folder of the state and the weights")
+    parser.add_argument("--out", type=Path, default=out, help="folder of the state and the weights")
     parser.add_argument("--steps", type=int, default=6000, help="length of the whole schedule")
     parser.add_argument("--until", type=int, default=None, help="stop here (default: at --steps)")
     parser.add_argument("--side", type=int, default=256, help="of the pictures, in pixels")
-    parser.add_argument("--batch", type=int, default=batch, help="pictures a step")
+    parser.add_argument("--batch", type=int, default=batch, help="pictures a step, all processes")
     parser.add_argument("--rate", type=float, default=rate, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw; 0: none")
@@ -62,13 +63,14 @@ class Trainer:
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": others, "weight_decay": 0}]
         self.optimizer = torch.optim.AdamW(groups, lr=rate)
         self.step = 0
+        self.rank, self.processes = join_processes()
         self.save_seconds, self.saved = save_seconds, time.monotonic()
         if path.is_file():
             self._resume()
 
     def scene_seed(self, seed: int) -> int:
-        """A seed for the scenes: a resumed run draws others than its first part did."""
-        return seed * 1_000_003 + self.step
+        """A seed for the scenes: each process, and a resumed run, draws others."""
+        return (seed * 1_000_003 + self.step) * 1_009 + self.rank
 
     def run(
         self,
@@ -80,7 +82,7 @@ class Trainer:
     ) -> None:
         """Trains up to step ``until``, printing means of the loss and the figures, and saves.
 
-        loss_of: a batch -> its loss, and figures for the log; pictures: in a batch.
+        loss_of: a batch -> its loss, and figures for the log; pictures: in a step.
         """
         log: list[dict[str, float]] = []
         began, first = time.monotonic(), self.step
@@ -89,7 +91,7 @@ class Trainer:
             loss, figures = loss_of(next(source))
             self.update(loss)
             log.append({"loss": loss.item(), **figures})
-            if self.step % REPORT_EVERY == 0:
+            if self.step % REPORT_EVERY == 0 and self.rank == 0:
                 means = {name: sum(row[name] for row in log) / len(log) for name in log[0]}
                 line = " ".join(f"{name} {value:.3f}" for name, value in means.items())
                 speed = (self.step - first) * pictures / (time.monotonic() - began)
@@ -105,6 +107,7 @@ class Trainer:
             group["lr"] = self.rate * warm * cosine
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        average_gradients(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1
@@ -122,7 +125,9 @@ class Trainer:
                 ours[name].copy_(value)
 
     def save(self) -> None:
-        """Writes the state beside the old one and puts it in its place."""
+        """Writes the state beside the old one and puts it in its place; the first process does."""
+        if self.rank:
+            return
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -136,7 +141,9 @@ class Trainer:
         self.saved = time.monotonic()
 
     def save_weights(self, path: Path) -> None:
-        """Writes the averaged weights as safetensors."""
+        """Writes the averaged weights as safetensors; the first process does."""
+        if self.rank:
+            return
         weights = {name: value.contiguous() for name, value in self.average.state_dict().items()}
         save_file(weights, str(path))
 

@@ -138,7 +138,7 @@ def edges_to_boxes(edges: Tensor, hw: tuple[int, int], stride: int) -> Tensor:
 def build_nano_detector(vocabulary: int) -> NanoNetwork:
     """The embedded nano detector, with random weights; vocabulary: how many pieces there are."""
     return NanoNetwork(
-        Backbone(widths=(24, 32, 64, 128, 192), depths=(1, 2, 3, 2), channels=96),
+        Backbone(widths=(24, 32, 64, 128, 192), depths=(1, 3, 6, 4), channels=96),
         TextEncoder(vocabulary=vocabulary, width=128, depth=2, heads=4, hidden=256),
         channels=96,
         width=128,

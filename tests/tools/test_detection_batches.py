@@ -127,3 +127,18 @@ def test_batches_follow_from_the_seed(batch: DetectionBatch) -> None:
         assert torch.equal(getattr(first, name), value), name
     assert not torch.equal(second.images, batch.images)
     assert not torch.equal(other.images, batch.images)
+
+
+def test_every_scene_comes_twice_and_its_phrases_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detection_batches.ECHO_AFTER", 4)
+    batches = draw(2)
+    drawn = [next(batches) for _ in range(14)]
+    pictures = [image.numpy().tobytes() for batch in drawn for image in batch.images]
+    times = [pictures.count(picture) for picture in dict.fromkeys(pictures)]
+    assert set(times) <= {1, 2}
+    assert times.count(2) >= 5
+    first = {batch.images[n].numpy().tobytes(): batch for batch in reversed(drawn) for n in (0, 1)}
+    last = {batch.images[n].numpy().tobytes(): batch for batch in drawn for n in (0, 1)}
+    again = [key for key in first if first[key] is not last[key]]
+    assert again
+    assert all(first[key].ids.tolist() != last[key].ids.tolist() for key in again)

@@ -169,8 +169,8 @@ def test_batches_come_in_order(workers: int) -> None:
 
 
 def test_options() -> None:
-    parser = training_options("Trains a thing.\n\nMore.", run=Path("runs/x"), batch=7, rate=0.5)
+    parser = training_options("Trains a thing.\n\nMore.", out=Path("runs/x"), batch=7, rate=0.5)
     options = parser.parse_args(["--steps", "9"])
-    assert (options.run, options.batch, options.rate) == (Path("runs/x"), 7, 0.5)
+    assert (options.out, options.batch, options.rate) == (Path("runs/x"), 7, 0.5)
     assert (options.steps, options.until, options.seed, options.workers) == (9, None, 0, 1)
     assert parser.description == "Trains a thing."
