@@ -172,6 +172,40 @@ def everything(
     return run.run(options, run.ask_everything(options, settings))
 
 
+@cli.command()
+@click.argument("model")
+@click.option("--out", required=True, metavar="DIR", help="Folder for the ONNX files.")
+@click.option(
+    "--signature",
+    "signatures",
+    type=click.Choice(["fast", "segment-anything"]),
+    multiple=True,
+    default=["fast"],
+    show_default=True,
+    help="fast: encoder, preparer and decoder, as perception runs them. segment-anything: a "
+    "decoder that can take the place of that package's export. Repeatable.",
+)
+@click.option(
+    "--single-mask",
+    is_flag=True,
+    help="With segment-anything: give the one mask that the prompt calls for, not all four.",
+)
+def export(model: str, out: str, signatures: Sequence[str], single_mask: bool) -> int:
+    """Write a segmenter as ONNX files: "nano", or a SAM checkpoint (file or folder).
+
+    A file is written only if it gives what torch gives; a card beside it says how closely.
+    """
+    from pathlib import Path
+
+    from perception.export.checkpoint import export_checkpoint
+
+    if single_mask and "segment-anything" not in signatures:
+        raise click.UsageError("--single-mask is for --signature segment-anything")
+    for path in export_checkpoint(model, Path(out), signatures=signatures, single_mask=single_mask):
+        click.echo(f"wrote {path} and its card")
+    return 0
+
+
 def main() -> None:
     """Runs the command line and ends the process with its status."""
     for stream in (sys.stdout, sys.stderr):

@@ -80,11 +80,14 @@ class MaskDecoder(nn.Module):
         norm = cast(LayerNorm2d, layers[1])
         prompts, side = len(tokens), math.isqrt(cells.shape[1])
         mix = self._hypernetworks(tokens)  # P x 4 x C/8
+        grid = cells.reshape(prompts, side, side, cells.shape[2])
         parts = []
-        for half in row_halves(cells.unflatten(1, (side, side)), first):  # P x h x 2w x C/4
+        for half in row_halves(grid, first):  # P x h x 2w x C/4
             for quarter in row_halves(gelu(norm.last(half)), second):  # P x h x 4w x C/8
                 pixels = gelu(quarter).flatten(1, 2).transpose(1, 2)  # P x C/8 x h·4w
-                parts.append((mix @ pixels).unflatten(2, (side, 4 * side)))  # P x 4 x h x 4w
+                parts.append(
+                    (mix @ pixels).reshape(prompts, MASKS, side, 4 * side)
+                )  # P x 4 x h x 4w
         logits = torch.stack(parts, dim=3)  # P x 4 x h x 4 x 4w
         return logits.reshape(prompts, MASKS, 4 * side, 4 * side)
 
@@ -117,5 +120,6 @@ def row_halves(x: Tensor, conv: nn.ConvTranspose2d) -> list[Tensor]:
         finer = x @ weight.flatten(1)  # P x h x w x 2·B
         if conv.bias is not None:
             finer = finer + conv.bias.repeat(2)
-        halves.append(finer.unflatten(3, (2, -1)).flatten(2, 3))
+        rows, h, w, _ = finer.shape
+        halves.append(finer.reshape(rows, h, 2 * w, conv.out_channels))
     return halves

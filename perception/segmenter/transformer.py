@@ -103,21 +103,21 @@ class TwoWayLayer(nn.Module):
         if self.is_first:  # the tokens still are their own code, and nothing is worth keeping
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
-            coded = tokens + first
-            tokens = tokens + self.self_attn(coded, coded, tokens)
+            asking = tokens + first
+            tokens = tokens + self.self_attn(asking, asking, tokens)
         tokens = self.norm1(tokens)
         seen, looking = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        coded = cells if self.is_first else cells + image.position  # the first one is prepared
         if self.is_first:
             look = seen.tokens_to_prepared(tokens + first, image.keys, image.values)
         else:
-            coded_cells = cells + image.position
-            look = seen.tokens_to_cells(tokens + first, coded_cells, cells)
+            look = seen.tokens_to_cells(tokens + first, coded, cells)
         tokens = self.norm2(tokens + look)
         tokens = self.norm3(tokens + self.mlp(tokens))
         if self.is_first:
             look = looking.prepared_to_tokens(image.queries, tokens + first, tokens)
         else:
-            look = looking.cells_to_tokens(coded_cells, tokens + first, tokens)
+            look = looking.cells_to_tokens(coded, tokens + first, tokens)
         return tokens, norm_of_sum(self.norm4, cells, look)
 
 
@@ -167,7 +167,7 @@ class Attention(nn.Module):
         drops it. (A X) Wv + bv in place of A (X Wv + bv): the rows of A sum to one.
         """
         if is_many(q):
-            return self(q, k.expand(len(q), -1, -1), v.expand(len(q), -1, -1))
+            return self.forward(q, k.expand(len(q), -1, -1), v.expand(len(q), -1, -1))
         rows, count, channels = q.shape
         q = split(self.q_proj(q), self.heads) * self.scale  # P x H x T x d
         asked = (q @ self._by_head(self.k_proj)).flatten(1, 2)  # P x H·T x C
@@ -183,7 +183,7 @@ class Attention(nn.Module):
         X (k Wq)ᵀ + k·bq in place of (X Wq + bq) kᵀ, and A (v Wo) in place of (A v) Wo.
         """
         if is_many(k):
-            return self(q.expand(len(k), -1, -1), k, v)
+            return self.forward(q.expand(len(k), -1, -1), k, v)
         rows, count, _ = k.shape
         k = split(self.k_proj(k), self.heads) * self.scale  # P x H x T x d
         asked = (k @ self._by_head(self.q_proj)).flatten(1, 2)  # P x H·T x C
