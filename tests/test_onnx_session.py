@@ -38,8 +38,7 @@ def test_runs(doubling: Path, threads: int, kind: type) -> None:
 def test_threads(doubling: Path, threads: int, want: int) -> None:
     options = open_session(doubling, threads=threads).get_session_options()
     assert options.intra_op_num_threads == want
-    spinning = options.get_session_config_entry("session.intra_op.allow_spinning")
-    assert spinning == "0"
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,7 @@ def export_reference(
 
 
 def _metadata(sam: Sam, name: str) -> SegmenterMetadata:
-    with torch.inference_mode(False), torch.no_grad():
-        embedding = sam.encode(torch.zeros(1, 3, sam.side, sam.side))
-    channels, h, w = embedding.shape[1:]
-    return SegmenterMetadata(name, VERSION, sam.side, (channels, h, w))
+    return SegmenterMetadata(name, VERSION, sam.side, sam.embedding_shape)
 
 
 def _image(metadata: SegmenterMetadata, has_mask: bool, draw: torch.Generator) -> Case:
@@ -154,5 +151,5 @@ def _reference_cases(metadata: SegmenterMetadata, draw: torch.Generator) -> Iter
             "point_labels": labels,
             "mask_input": image["mask_input"],
             "has_mask_input": image["has_mask"],
-            "orig_im_size": torch.tensor([max(1.0, round(part * longer)) for part in aspect]),
+            "orig_im_size": torch.tensor([float(max(1, round(part * longer))) for part in aspect]),
         }

@@ -22,15 +22,21 @@ from perception.types import (
 MASKS = 4
 """Of each prompt: the single-mask answer and three candidates."""
 
-ROWS_PER_CALL = 16
-"""Prompts per call of a decoder: full-size SAM needs tens of megabytes for each."""
+CELL_BYTES, CELL_BYTES_GPU = 8 << 20, 256 << 20
+"""What the cells of the prompts in one call may take. On a CPU more would fall out of its cache:
+with 16 prompts a call full-size SAM takes a third longer for each than with two."""
 
 
 class Decoder(Protocol):
-    """What a runtime brings. model: whose embeddings it reads; mask_size: h = w of its logits."""
+    """What a runtime brings.
+
+    model: whose embeddings it reads; mask_size: h = w of its logits; rows_per_call: how many
+    prompts it runs at once, see ``rows_per_call``.
+    """
 
     model: str
     mask_size: int
+    rows_per_call: int
 
     def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> Any:
         """What all prompts on a picture share; earlier: one answer's logits h x w, fed back."""
@@ -44,6 +50,12 @@ class Decoder(Protocol):
         Returns logits K x h x w, which they are as 4 * row + mask, K, and the quality P x 4 of all.
         """
         ...
+
+
+def rows_per_call(embedding_shape: tuple[int, int, int], *, gpu: bool) -> int:
+    """How many prompts a decoder should run at once, by the shape C x h x w of its embeddings."""
+    limit = CELL_BYTES_GPU if gpu else CELL_BYTES
+    return max(1, limit // (4 * int(np.prod(embedding_shape))))
 
 
 def decode_prompt(decoder: Decoder, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
@@ -94,5 +106,5 @@ def _pieces(
             yield slice(n, n + 1), decoder.prepare(embedding, earlier)
     elif len(rows):
         image = decoder.prepare(embedding)
-        for start in range(0, len(rows), ROWS_PER_CALL):
-            yield slice(start, start + ROWS_PER_CALL), image
+        for start in range(0, len(rows), decoder.rows_per_call):
+            yield slice(start, start + decoder.rows_per_call), image

@@ -131,8 +131,12 @@ class ReferenceDecoder(nn.Module):
             image_embeddings, point_coords, point_labels, mask_input, has_mask_input
         )
         frame = Frame((int(orig_im_size[0]), int(orig_im_size[1])), self.side)
-        height, width = frame.resized_hw
-        square = F.interpolate(low, (self.side, self.side), mode="bilinear", align_corners=False)
-        inside = square[..., :height, :width]
-        masks = F.interpolate(inside, frame.image_hw, mode="bilinear", align_corners=False)
-        return masks, quality, low
+        return upsample(low, frame), quality, low
+
+
+def upsample(logits: Tensor, frame: Frame) -> Tensor:
+    """Logits 1 x M x 4h x 4w over the padded square -> 1 x M x H x W, in SAM's two steps."""
+    height, width = frame.resized_hw
+    square = F.interpolate(logits, (frame.side, frame.side), mode="bilinear", align_corners=False)
+    inside = square[..., :height, :width]
+    return F.interpolate(inside, frame.image_hw, mode="bilinear", align_corners=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -80,14 +81,12 @@ class MaskDecoder(nn.Module):
         norm = cast(LayerNorm2d, layers[1])
         prompts, side = len(tokens), math.isqrt(cells.shape[1])
         mix = self._hypernetworks(tokens)  # P x 4 x C/8
-        grid = cells.reshape(prompts, side, side, cells.shape[2])
         parts = []
-        for half in row_halves(grid, first):  # P x h x 2w x C/4
-            for quarter in row_halves(gelu(norm.last(half)), second):  # P x h x 4w x C/8
-                pixels = gelu(quarter).flatten(1, 2).transpose(1, 2)  # P x C/8 x h·4w
+        for half in row_halves(cells, first):  # P x h·2w x C/4, the w of a row side by side
+            for quarter in row_halves(gelu(norm.last(half)), second, gelu):  # P x h·4w x C/8
                 parts.append(
-                    (mix @ pixels).reshape(prompts, MASKS, side, 4 * side)
-                )  # P x 4 x h x 4w
+                    (mix @ quarter.transpose(1, 2)).reshape(prompts, MASKS, side, 4 * side)
+                )
         logits = torch.stack(parts, dim=3)  # P x 4 x h x 4 x 4w
         return logits.reshape(prompts, MASKS, 4 * side, 4 * side)
 
@@ -109,17 +108,21 @@ class MaskDecoder(nn.Module):
         return x.transpose(0, 1)
 
 
-def row_halves(x: Tensor, conv: nn.ConvTranspose2d) -> list[Tensor]:
+def row_halves(
+    x: Tensor, conv: nn.ConvTranspose2d, activation: Callable[[Tensor], Tensor] | None = None
+) -> list[Tensor]:
     """A stride-2, kernel-2 transposed convolution of channels-last cells, as its even and odd rows.
 
-    P x h x w x A -> twice P x h x 2w x B. No two inputs write one output, so it is a matrix product
-    per cell; and two cells of one row that come of one cell already lie side by side.
+    P x S x A, the cells row by row -> twice P x 2·S x B. No two inputs write one output, so it is a
+    matrix product per cell; and two cells of one row that come of one cell already lie side by
+    side. activation: applied to each half.
     """
+    rows, cells, _ = x.shape
     halves = []
     for weight in conv.weight.permute(2, 0, 3, 1):  # A x 2 x B each
-        finer = x @ weight.flatten(1)  # P x h x w x 2·B
+        finer = x @ weight.flatten(1)  # P x S x 2·B
         if conv.bias is not None:
             finer = finer + conv.bias.repeat(2)
-        rows, h, w, _ = finer.shape
-        halves.append(finer.reshape(rows, h, 2 * w, conv.out_channels))
+        finer = finer if activation is None else activation(finer)
+        halves.append(finer.reshape(rows, 2 * cells, conv.out_channels))
     return halves

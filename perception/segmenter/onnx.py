@@ -33,7 +33,7 @@ import numpy as np
 from perception.errors import WeightsError
 from perception.frame import fit_picture
 from perception.onnx_session import device_of, open_session
-from perception.segmenter.decoding import decode_prompt, propose_masks
+from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
 from perception.segmenter.onnx_metadata import DECODER, ENCODER, PREPARER, SegmenterMetadata
 from perception.segmenter.prompts import PromptRows
 from perception.types import (
@@ -114,6 +114,7 @@ class _Decoder:
         self.mask_size = metadata.mask_size
         self._preparer, self._decoder = preparer, decoder
         self._device = device_of(decoder)
+        self.rows_per_call = rows_per_call(metadata.embedding, gpu=self._device != "cpu")
 
     def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> _Prepared:
         if earlier is None and isinstance(embedding.prepared, _Prepared):

@@ -31,6 +31,12 @@ class Sam(nn.Module):
         return self.prompt_encoder.image_size
 
     @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """C, h, w of what ``encode`` gives for a picture."""
+        size = self.prompt_encoder.embedding_size
+        return self.prompt_encoder.no_mask_embed.embedding_dim, size, size
+
+    @property
     def mask_size(self) -> int:
         """Side of the square logits that ``decode`` returns and takes back."""
         return 4 * self.prompt_encoder.embedding_size

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from perception.frame import fit_picture
-from perception.segmenter.decoding import decode_prompt, propose_masks
+from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
 from perception.segmenter.prompts import PromptRows
 from perception.segmenter.sam import Sam
 from perception.segmenter.transformer import PreparedImage
@@ -59,6 +59,7 @@ class _Decoder:
     def __init__(self, sam: Sam, model: str, device: torch.device) -> None:
         self.sam, self.model, self.device = sam, model, device
         self.mask_size = sam.mask_size
+        self.rows_per_call = rows_per_call(sam.embedding_shape, gpu=device.type != "cpu")
 
     @torch.inference_mode()
     def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> PreparedImage:

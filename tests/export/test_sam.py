@@ -6,16 +6,19 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from segment_anything.utils.onnx import SamOnnxModel
 from segmenter.tiny import SIDE, add_noise, build_reference, build_tiny
 
 from perception.errors import ExportError
-from perception.export.onnx_file import largest_difference
-from perception.export.sam import ASPECTS, _metadata, _reference_cases, export_reference
+from perception.export.onnx_file import largest_difference, write_agreed
+from perception.export.sam import _reference_cases, export_reference
+from perception.frame import Frame
 from perception.onnx_session import open_session
-from perception.segmenter.exportable import ReferenceDecoder
+from perception.segmenter.exportable import ReferenceDecoder, upsample
+from perception.segmenter.onnx_metadata import SegmenterMetadata
 from perception.segmenter.sam import Sam
 
 OUTPUTS = ("masks", "iou_predictions", "low_res_masks")
@@ -74,28 +77,26 @@ def test_the_file_can_stand_in_for_the_published_export(
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-4)
 
 
-def test_the_upsampling_is_the_published_predictors(sam: Sam) -> None:
-    reference = build_reference()
-    low = torch.randn(1, 4, 32, 32)
-    for height, width in ((48, 80), (97, 33), (5, 64)):
-        scale = SIDE / max(height, width)
-        inside = (int(height * scale + 0.5), int(width * scale + 0.5))
-        want = reference.postprocess_masks(low, inside, (height, width))
-        decoder = ReferenceDecoder(sam, single_mask=False)
-        decoder.logits = lambda *_: (low, low.mean((2, 3)))  # type: ignore[assignment]
-        have, _, _ = decoder(*[torch.zeros(1)] * 5, torch.tensor([float(height), float(width)]))
-        torch.testing.assert_close(have, want)
+@pytest.mark.parametrize("hw", [(48, 80), (97, 33), (5, 64)])
+def test_the_upsampling_is_the_published_predictors(hw: tuple[int, int]) -> None:
+    logits = torch.randn(1, 4, 32, 32)
+    frame = Frame(hw, SIDE)
+    want = build_reference().postprocess_masks(logits, frame.resized_hw, hw)
+    torch.testing.assert_close(upsample(logits, frame), want)
 
 
-def test_an_aspect_ratio_baked_in_is_refused(sam: Sam, tmp_path: Path) -> None:
-    """The published package's export, made for one size, gives other pictures that size's masks."""
-    cases = list(_reference_cases(_metadata(sam, "tiny"), torch.Generator().manual_seed(0)))
-    baked = BakedIn(ReferenceDecoder(sam, single_mask=False), ASPECTS[0]).eval()
-    path = tmp_path / "baked.onnx"
+def test_the_published_export_bakes_one_aspect_ratio_in_and_is_refused(
+    sam: Sam, tmp_path: Path
+) -> None:
+    """It turns the size of the picture that it is traced with into a constant."""
+    draw = torch.Generator().manual_seed(0)
+    metadata = SegmenterMetadata("tiny", "1", SIDE, sam.embedding_shape)
+    cases = list(_reference_cases(metadata, draw))
+    path = tmp_path / "published.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            baked,
+            published(sam),
             tuple(cases[0].values()),
             str(path),
             input_names=list(cases[0]),
@@ -104,19 +105,12 @@ def test_an_aspect_ratio_baked_in_is_refused(sam: Sam, tmp_path: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
-    module = ReferenceDecoder(sam, single_mask=False)
-    square = cases[:1]
-    assert largest_difference(path, module, square, outputs=OUTPUTS, name="baked") <= 1e-4
-    with pytest.raises(ExportError, match=r'baked: "masks" has the shape'):
-        largest_difference(path, module, cases, outputs=OUTPUTS, name="baked")
-
-
-class BakedIn(torch.nn.Module):
-    """Traced, the sizes that torch computes from ``orig_im_size`` become constants."""
-
-    def __init__(self, decoder: ReferenceDecoder, aspect: tuple[float, float]) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self.decoder(*inputs)
+    ours = ReferenceDecoder(sam, single_mask=False)
+    square = [case for case in cases if case["orig_im_size"].tolist() == [SIDE, SIDE]]
+    assert 0 < len(square) < len(cases)
+    assert largest_difference(path, ours, square, outputs=OUTPUTS, name="published") <= 1e-4
+    with pytest.raises(ExportError, match=r"differs from torch by .* nothing was written"):
+        write_agreed(
+            onnx.load(path), ours, tmp_path / "new.onnx", cases, outputs=OUTPUTS, metadata={}
+        )
+    assert not (tmp_path / "new.onnx").exists()

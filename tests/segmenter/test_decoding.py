@@ -7,7 +7,7 @@ import pytest
 
 from perception.errors import PromptError
 from perception.frame import Frame
-from perception.segmenter.decoding import ROWS_PER_CALL, decode_prompt, propose_masks
+from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
 from perception.segmenter.prompts import PromptRows
 from perception.types import Embedding, FloatArray, IntArray, Prompt
 
@@ -17,7 +17,7 @@ EMBEDDING = Embedding(np.zeros((2, 4, 4), np.float32), Frame((40, 80), 32), "fak
 class Recorder:
     """A decoder whose logits and quality tell a row by its x; it notes how it is called."""
 
-    model, mask_size = "fake", 16
+    model, mask_size, rows_per_call = "fake", 16, 3
 
     def __init__(self) -> None:
         self.prepared: list[float] = []
@@ -39,14 +39,14 @@ class Recorder:
         return logits, which, quality
 
 
-@pytest.mark.parametrize("prompts", [0, 1, ROWS_PER_CALL, ROWS_PER_CALL + 1, 2 * ROWS_PER_CALL + 3])
+@pytest.mark.parametrize("prompts", [0, 1, 3, 4, 10])
 def test_rows_go_in_bounded_pieces_and_come_back_in_order(prompts: int) -> None:
     prompt = Prompt(boxes=[[0, 0, n + 1, 5] for n in range(prompts)])
     decoder = Recorder()
     have = decode_prompt(decoder, EMBEDDING, prompt)
     want = 0.4 * np.arange(1, prompts + 1)
     assert sum(decoder.calls) == prompts
-    assert max(decoder.calls, default=0) <= ROWS_PER_CALL
+    assert max(decoder.calls, default=0) <= decoder.rows_per_call
     assert len(decoder.prepared) == min(prompts, 1)
     assert len(have) == prompts
     np.testing.assert_allclose(have.logits.max((1, 2, 3), initial=0), want, rtol=1e-6)
@@ -79,6 +79,19 @@ def test_nothing_good_is_no_proposal(points: FloatArray) -> None:
     have = propose_masks(Recorder(), EMBEDDING, points, 9)
     assert len(have) == 0
     assert have.logits.shape[1:] == (16, 16) or have.logits.size == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "gpu", "rows"),
+    [
+        ((256, 64, 64), False, 2),
+        ((256, 64, 64), True, 64),
+        ((96, 40, 40), False, 13),
+        ((256, 256, 256), False, 1),
+    ],
+)
+def test_how_many_prompts_a_call_takes(shape: tuple[int, int, int], gpu: bool, rows: int) -> None:
+    assert rows_per_call(shape, gpu=gpu) == rows
 
 
 def test_another_models_embedding_is_refused() -> None:

@@ -54,8 +54,12 @@ def test_no_prompts_are_no_masks(tiny: Sam) -> None:
 def test_row_halves_are_a_transposed_convolution(bias: bool) -> None:
     conv = nn.ConvTranspose2d(6, 5, 2, stride=2, bias=bias)
     x = torch.randn(2, 6, 3, 4)
-    halves = row_halves(x.permute(0, 2, 3, 1), conv)  # twice 2 x 3 x 8 x 5
-    finer = torch.stack(halves, dim=2).flatten(1, 2).permute(0, 3, 1, 2)
+    halves = row_halves(x.permute(0, 2, 3, 1).flatten(1, 2), conv)  # twice 2 x 3·8 x 5
+    finer = (
+        torch.stack([half.reshape(2, 3, 8, 5) for half in halves], dim=2)
+        .flatten(1, 2)
+        .permute(0, 3, 1, 2)
+    )
     assert (finer - conv(x)).abs().max() <= 1e-5
 
 

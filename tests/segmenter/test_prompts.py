@@ -5,7 +5,7 @@ import pytest
 
 from perception.errors import PromptError
 from perception.frame import Frame
-from perception.segmenter.prompts import prompt_rows
+from perception.segmenter.prompts import point_rows, prompt_rows
 from perception.types import Prompt
 
 FRAME = Frame((40, 80), 160)  # both axes are doubled
@@ -58,19 +58,21 @@ def test_what_cannot_be_a_row_is_named(prompt: Prompt, message: str) -> None:
         prompt_rows(prompt, FRAME, 40)
 
 
-def test_mask_input_of_rows_without_masks_is_zero() -> None:
-    masks, has_mask = prompt_rows(Prompt(boxes=[[1, 2, 3, 4]] * 2), FRAME, 40).mask_input(40)
-    assert masks.shape == (2, 1, 40, 40)
-    assert not masks.any()
-    assert has_mask.tolist() == [False, False]
-
-
 def test_a_slice_keeps_the_masks_beside_their_rows() -> None:
     earlier = np.arange(3, dtype=np.float32).repeat(1600).reshape(3, 40, 40)
     rows = prompt_rows(
         Prompt(boxes=[[0, 0, n + 1, 9] for n in range(3)], mask_logits=earlier), FRAME, 40
     )
-    masks, has_mask = rows[1:3].mask_input(40)
     assert rows[1:3].coords[:, 1, 0].tolist() == [4, 6]
-    assert masks[:, 0, 0, 0].tolist() == [1, 2]
-    assert has_mask.tolist() == [True, True]
+    assert rows[1:3].mask_logits[:, 0, 0].tolist() == [1, 2]
+
+
+def test_lone_points_are_a_row_each() -> None:
+    rows = point_rows(np.float32([[1, 2], [30, 4]]), FRAME)
+    alone = [prompt_rows(Prompt(points=[point]), FRAME, 40) for point in ([1, 2], [30, 4])]
+    assert rows.coords.tolist() == [row.coords[0].tolist() for row in alone]
+    assert rows.labels.tolist() == [row.labels[0].tolist() for row in alone]
+    assert rows.mask_logits is None
+    assert len(point_rows(np.zeros((0, 2), np.float32), FRAME)) == 0
+    with pytest.raises(PromptError, match="outside the picture"):
+        point_rows(np.float32([[1, 2], [3000, 4]]), FRAME)
