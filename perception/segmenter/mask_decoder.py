@@ -79,7 +79,7 @@ class MaskDecoder(nn.Module):
         layers = self.output_upscaling
         first, second = cast(nn.ConvTranspose2d, layers[0]), cast(nn.ConvTranspose2d, layers[3])
         norm = cast(LayerNorm2d, layers[1])
-        prompts, side = len(tokens), math.isqrt(cells.shape[1])
+        prompts, side = tokens.shape[0], math.isqrt(cells.shape[1])
         mix = self._hypernetworks(tokens)  # P x 4 x C/8
         parts = []
         for half in row_halves(cells, first):  # P x h·2w x C/4, the w of a row side by side

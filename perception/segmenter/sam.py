@@ -97,7 +97,7 @@ class Sam(nn.Module):
         has_good = good.any(dim=1)
         # Where there is none, the first prompt is upscaled for nothing: ONNX Runtime's GELU divides
         # by the number of rows.
-        is_first = torch.arange(len(good), device=good.device) == 0
+        is_first = torch.arange(good.shape[0], device=good.device) == 0
         upscaled = has_good | (is_first & ~has_good.any())
         rows = upscaled.nonzero()[:, 0]
         logits = self.upscale(tokens[rows], cells[rows])
