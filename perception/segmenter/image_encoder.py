@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from perception.segmenter.layer_norm import LayerNorm2d
 from perception.segmenter.mlp import MlpBlock
 
+ROWS = 16
+"""Rows of a grid that attend at once. All of SAM's 64 rows have 0.8 GB of scores, and adding the
+bias to so much memory takes as long as the matrix products; windows have fewer rows.
+"""
+
 
 class ViTImageEncoder(nn.Module):
     """B x 3 x S x S normalised pixels -> B x C x h x w embedding, h = w = S / patch.
@@ -120,15 +125,31 @@ class GridAttention(nn.Module):
         qkv = self.qkv(x).reshape(b, h * w, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each B x heads x S x d
         q_grid = q.reshape(b, self.heads, h, w, -1)
-        # The position terms see the query before its scaling, as in the published network.
-        bias_h = torch.einsum("bnyxd,yid->bnyxi", q_grid, offsets(self.rel_pos_h, h))
-        bias_w = torch.einsum("bnyxd,xjd->bnyxj", q_grid, offsets(self.rel_pos_w, w))
-        bias = bias_h[..., :, None] + bias_w[..., None, :]  # B x heads x h x w x h x w
-        out = nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=bias.reshape(b, self.heads, h * w, h * w)
-        )  # B x heads x S x d
+        by_row, by_column = offsets(self.rel_pos_h, h), offsets(self.rel_pos_w, w)
+        parts = [
+            attend(q_grid[:, :, y : y + ROWS], k, v, by_row[y : y + ROWS], by_column)
+            for y in range(0, h, ROWS)
+        ]
+        out = torch.cat(parts, dim=2)  # B x heads x S x d
         projected: Tensor = self.proj(out.transpose(1, 2).reshape(b, h, w, -1))
         return projected
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """Some rows of a grid look at all of it, with a bias for how far apart two cells are.
+
+    q: B x heads x r x w x d; k, v: B x heads x S x d, S = h·w; by_row: r x h x d, by_column:
+    w x w x d -> B x heads x r·w x d. The bias sees the query before its scaling, as in the
+    published network.
+    """
+    b, heads, rows, w, d = q.shape
+    row_bias = torch.einsum("bnyxd,yid->bnyxi", q, by_row)  # B x heads x r x w x h
+    column_bias = torch.einsum("bnyxd,xjd->bnyxj", q, by_column)  # B x heads x r x w x w
+    scores = (q * d**-0.5).flatten(2, 3) @ k.transpose(2, 3)  # B x heads x r·w x S
+    scores = scores.reshape(b, heads, rows * w, -1, w) + row_bias.flatten(2, 3)[..., None]
+    scores = scores + column_bias.flatten(2, 3)[..., None, :]
+    mixed: Tensor = scores.flatten(3).softmax(-1) @ v
+    return mixed
 
 
 def offsets(table: Tensor, n: int) -> Tensor:

@@ -6,7 +6,7 @@ from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling import Sam as ReferenceSam
 from torch import nn
 
-from perception.segmenter.image_encoder import ViTImageEncoder, grid_of, offsets, windows_of
+from perception.segmenter.image_encoder import ROWS, ViTImageEncoder, grid_of, offsets, windows_of
 from perception.segmenter.sam import Sam
 
 from .tiny import SIDE, add_noise
@@ -26,6 +26,7 @@ def test_agrees_with_the_published_network(tiny: Sam, reference: ReferenceSam) -
         (32, 4, ()),  # all windowed, whole windows
         (40, 4, ()),  # 5 cells: padded by 3
         (24, 14, (1,)),  # a window larger than the grid
+        (8 * (2 * ROWS + 3), 4, (0,)),  # more rows than attend at once
     ],
 )
 def test_windows_and_padding_agree(side: int, window: int, global_blocks: tuple[int, ...]) -> None:
