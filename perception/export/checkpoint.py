@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 from perception.errors import MissingExtraError
 from perception.formats.atomic import check_writable, whole_file
@@ -44,26 +45,29 @@ def export_checkpoint(
     source = data_folder() / NANO if model == "nano" else Path(model)
     sam = load_nano(source) if source.name == NANO else load_sam(source)
     name = "nano" if source.name == NANO else source.stem
-    worst: dict[str, float] = {}
-    if FAST in signatures:
-        worst |= export_fast(sam, folder, name=name, prefix=name)
-    if REFERENCE in signatures:
-        worst |= export_reference(sam, folder, name=name, prefix=name, single_mask=single_mask)
-    for file_name, difference in worst.items():
-        path = folder / file_name
-        card = {
-            "file": file_name,
-            "bytes": path.stat().st_size,
-            "sha256": sha256_of_file(path),
-            "opset": OPSET,
-            "largest_difference_from_torch": float(f"{difference:.2g}"),
-            "allowed_difference": TOLERANCE,
-            "made_from": source.name,
-            "versions": {
-                "perception": __version__,
-                **{name: installed_version(name) for name in ("torch", "onnx", "onnxscript")},
-            },
-        }
-        with whole_file(path.with_name(f"{file_name}.json")) as file:
-            file.write((json.dumps(card, indent=2) + "\n").encode())
-    return [folder / file_name for file_name in worst]
+    exports = {
+        FAST: lambda: export_fast(sam, folder, name=name, prefix=name),
+        REFERENCE: lambda: export_reference(
+            sam, folder, name=name, prefix=name, single_mask=single_mask
+        ),
+    }
+    versions = {part: installed_version(part) for part in ("torch", "onnx", "onnxscript")}
+    card = {
+        "opset": OPSET,
+        "allowed_difference": TOLERANCE,
+        "made_from": source.name,
+        "versions": {"perception": __version__, **versions},
+    }
+    files: list[Path] = []
+    for signature in signatures:
+        for file_name, difference in exports[signature]().items():
+            files.append(folder / file_name)
+            _write_card(files[-1], card | {"largest_difference_from_torch": difference})
+    return files
+
+
+def _write_card(path: Path, card: dict[str, Any]) -> None:
+    """What is known of an exported file, as ``FILE.json`` beside it."""
+    about = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+    with whole_file(path.with_name(f"{path.name}.json")) as file:
+        file.write((json.dumps(about | card, indent=2) + "\n").encode())

@@ -48,7 +48,6 @@ def export_detector(network: NanoNetwork, folder: Path, *, side: int) -> dict[st
         outputs=["boxes", "logits"],
         dynamic={"tokens": {0: "T"}},
         metadata=metadata.to_map(IMAGE),
-        tolerance=2e-3,  # boxes are in pixels, up to some hundreds
     )
     return {"nano-detector-text.onnx": text, "nano-detector-image.onnx": image}
 

@@ -176,7 +176,12 @@ def _run_file(path: Path, cases: Sequence[Case], outputs: Sequence[str]) -> list
 
 
 def _difference(what: str, have: np.ndarray, want: np.ndarray) -> float:
-    """The largest difference of one output; nan where a value is."""
+    """The largest difference of one output; nan where a value is.
+
+    It is a share of the largest value where that is above 1: float32 has seven digits, not four
+    behind the point.
+    """
     if have.shape != want.shape:
         raise ExportError(f"{what} has the shape {have.shape}, torch gives {want.shape}")
-    return float(np.abs(have - want).max(initial=0.0))
+    scale = np.abs(want).max(initial=1.0)
+    return float((np.abs(have - want) / scale).max(initial=0.0))
