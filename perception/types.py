@@ -22,6 +22,9 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 ImageArray = NDArray[np.uint8]
 
+MASKS = 4
+"""A segmenter's answers to one prompt: the single-mask answer and three candidates."""
+
 SINGLE_MASK = 0
 """Index of the single-mask answer in a ``MaskCandidates``; 1, 2 and 3 are the ambiguous ones."""
 

@@ -11,7 +11,6 @@ safetensors hold half the bytes, and the ONNX files hold the very same numbers.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from perception.export.nano import export_detector, export_segmenter
 from perception.images import read_image
 from perception.phrases import parse
 from perception.segmenter.build import build_nano
+from perception.weights import sha256_of_file
 
 DETECTOR_SIDE, SEGMENTER_SIDE = 320, 320
 PRECISION = 0.91
@@ -106,9 +106,9 @@ def manifest(out: Path) -> str:
         lines += [f"[models.{name}]", f'family = "{name}"', 'licence = "Apache-2.0"']
         lines += [f'trained = "{TRAINED[name]}; see MODEL_CARD.md"', ""]
         for file_name in (*(f"{name}-{part}" for part in parts), f"{name}.safetensors"):
-            data = (out / file_name).read_bytes()
-            lines += [f"[[models.{name}.files]]", f'name = "{file_name}"', f"bytes = {len(data)}"]
-            lines += [f'sha256 = "{hashlib.sha256(data).hexdigest()}"', ""]
+            path = out / file_name
+            lines += [f"[[models.{name}.files]]", f'name = "{file_name}"']
+            lines += [f"bytes = {path.stat().st_size}", f'sha256 = "{sha256_of_file(path)}"', ""]
     return "\n".join(lines)
 
 

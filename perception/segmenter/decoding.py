@@ -11,6 +11,7 @@ import numpy as np
 from perception.errors import PromptError
 from perception.segmenter.prompts import PromptRows, point_rows, prompt_rows
 from perception.types import (
+    MASKS,
     Embedding,
     FloatArray,
     IntArray,
@@ -18,9 +19,6 @@ from perception.types import (
     Prompt,
     Proposals,
 )
-
-MASKS = 4
-"""Of each prompt: the single-mask answer and three candidates."""
 
 CELL_BYTES, CELL_BYTES_GPU = 8 << 20, 256 << 20
 """What the cells of the prompts in one call may take. On a CPU more would fall out of its cache:

@@ -117,19 +117,10 @@ class ReferenceDecoder(nn.Module):
         self.logits = ReferenceLogits(sam, single_mask=single_mask)
         self.side = sam.side
 
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        point_coords: Tensor,
-        point_labels: Tensor,
-        mask_input: Tensor,
-        has_mask_input: Tensor,
-        orig_im_size: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As ``ReferenceLogits``; orig_im_size: 2 (H, W). Masks 1 x M x H x W come first."""
-        low, quality = self.logits(
-            image_embeddings, point_coords, point_labels, mask_input, has_mask_input
-        )
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of ``ReferenceLogits``, then orig_im_size, 2 (H, W). Masks 1 x M x H x W first."""
+        *prompt, orig_im_size = inputs
+        low, quality = self.logits(*prompt)
         frame = Frame((int(orig_im_size[0]), int(orig_im_size[1])), self.side)
         return upsample(low, frame), quality, low
 

@@ -13,9 +13,7 @@ from perception.segmenter.graph_forms import gelu
 from perception.segmenter.layer_norm import LayerNorm2d
 from perception.segmenter.mlp import Mlp
 from perception.segmenter.transformer import PreparedImage, TwoWayTransformer
-
-MASKS = 4
-"""The single-mask answer, then the three candidates for an ambiguous prompt."""
+from perception.types import MASKS
 
 
 class MaskDecoder(nn.Module):

@@ -24,6 +24,7 @@ and gives ``logits`` N x 4h x 4w, ``masks`` N (which they are, as 4 * prompt + m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,7 @@ class OnnxSegmenter:
         frame, pixels = fit_picture(image, self.metadata.side)
         (features,) = self._encoder.run(["embedding"], {"pixels": pixels})
         embedding = Embedding(features[0], frame, self._decoder.model)
-        prepared = self._decoder.prepare(embedding)
-        return Embedding(features[0], frame, self._decoder.model, prepared)
+        return replace(embedding, prepared=self._decoder.prepare(embedding))
 
     def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
         """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from perception.segmenter.mask_decoder import MASKS, MaskDecoder
+from perception.segmenter.mask_decoder import MaskDecoder
 from perception.segmenter.prompt_encoder import PromptEncoder
 from perception.segmenter.transformer import PreparedImage
+from perception.types import MASKS
 
 
 class Sam(nn.Module):
