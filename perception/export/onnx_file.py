@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -133,7 +134,12 @@ def _trace(
     dynamic: Mapping[str, Mapping[int, str]],
 ) -> torch.onnx.ONNXProgram:
     dims = {dim: torch.export.Dim(dim) for axes in dynamic.values() for dim in axes.values()}
-    shapes = [{axis: dims[dim] for axis, dim in dynamic.get(key, {}).items()} for key in case]
+    shapes: list[Any] = [
+        {axis: dims[dim] for axis, dim in dynamic.get(key, {}).items()} for key in case
+    ]
+    named = sum(p.kind != p.VAR_POSITIONAL for p in signature(module.forward).parameters.values())
+    if named < len(shapes):  # torch wants those of *args as one
+        shapes = [*shapes[:named], tuple(shapes[named:])]
     try:
         program = torch.onnx.export(
             module,

@@ -18,8 +18,8 @@ from perception.segmenter.exportable import (
     ReferenceDecoder,
     ReferenceLogits,
 )
-from perception.segmenter.onnx import PREPARED
 from perception.segmenter.onnx_metadata import DECODER, ENCODER, PREPARER, SegmenterMetadata
+from perception.segmenter.prepared_image import image_to_tensors
 from perception.segmenter.sam import Sam
 
 VERSION = "1"
@@ -47,11 +47,12 @@ def export_fast(sam: Sam, folder: Path, *, name: str, prefix: str) -> dict[str, 
         dynamic={},
         metadata=metadata.to_map(ENCODER),
     )
+    images = [_image(metadata, has_mask, draw) for has_mask in (True, False)]
     preparer = write_onnx(
         ExportablePreparer(sam),
         paths[PREPARER],
-        [_image(metadata, has_mask, draw) for has_mask in (True, False)],
-        outputs=list(PREPARED),
+        images,
+        outputs=list(_prepared(sam, images[0])),
         dynamic={},
         metadata=metadata.to_map(PREPARER),
     )
@@ -128,15 +129,18 @@ def _decoder_cases(sam: Sam, metadata: SegmenterMetadata, draw: torch.Generator)
         (2, 20, False, -math.inf),
         (2, 2, False, math.inf),
     ):
-        with torch.inference_mode(False), torch.no_grad():
-            image = sam.prepare(*_image(metadata, has_mask, draw).values())
         coords, labels = _places(rows, places, metadata.side, draw)
         yield {
-            **{key: getattr(image, key) for key in PREPARED},
             "coords": coords,
             "labels": labels,
             "least_quality": torch.full((4,), least),
+            **_prepared(sam, _image(metadata, has_mask, draw)),
         }
+
+
+def _prepared(sam: Sam, image: Case) -> dict[str, Tensor]:
+    with torch.inference_mode(False), torch.no_grad():
+        return image_to_tensors(sam.prepare(*image.values()))
 
 
 def _reference_cases(metadata: SegmenterMetadata, draw: torch.Generator) -> Iterator[Case]:

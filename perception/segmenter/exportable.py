@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.frame import Frame
+from perception.segmenter.prepared_image import image_to_tensors, tensors_to_image
 from perception.segmenter.sam import Sam
-from perception.segmenter.transformer import PreparedImage
 
 
 class ExportableEncoder(nn.Module):
@@ -32,13 +32,13 @@ class ExportablePreparer(nn.Module):
 
     def forward(
         self, embedding: Tensor, mask_input: Tensor, has_mask: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """embedding: 1 x C x h x w; mask_input: 1 x 1 x 4h x 4w; has_mask: 1, 0 or 1.
 
-        Returns cells 1 x S x C, keys and queries 1 x H x d x S, values 1 x H x S x d.
+        Returns the tensors of ``image_to_tensors``.
         """
         image = self.sam.prepare(embedding, mask_input, has_mask)
-        return image.cells, image.keys, image.values, image.queries
+        return tuple(image_to_tensors(image).values())
 
 
 class ExportableDecoder(nn.Module):
@@ -49,26 +49,19 @@ class ExportableDecoder(nn.Module):
         self.sam = sam
 
     def forward(
-        self,
-        cells: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        queries: Tensor,
-        coords: Tensor,
-        labels: Tensor,
-        least_quality: Tensor,
+        self, coords: Tensor, labels: Tensor, least_quality: Tensor, *prepared: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode; nothing here depends on P, K or the values.
 
-        cells, keys, values, queries: see ``PreparedImage``, of one image; coords: P x K x 2 in
-        pixels of the model's input, without the + 0.5; labels: P x K; least_quality: 4, what each
-        of the four masks must reach.
+        coords: P x K x 2 in pixels of the model's input, without the + 0.5; labels: P x K;
+        least_quality: 4, what each of the four masks must reach; prepared: an image, the tensors
+        of ``image_to_tensors`` in their order.
         Returns logits N x 4h x 4w of the N masks that do, in the order of the prompts; which they
         are, N, as 4 * prompt + mask; quality P x 4 of all.
         """
-        encoder = self.sam.prompt_encoder
-        position = encoder.image_position().flatten(2).transpose(1, 2)
-        image = PreparedImage(cells, position, keys, values, queries)
+        position = self.sam.prompt_encoder.image_position().flatten(2).transpose(1, 2)
+        codes = self.sam.mask_decoder.transformer.prepare_codes(position)
+        image = tensors_to_image(prepared, position, codes)
         return self.sam.decode_good(image, coords, labels, least_quality)
 
 
@@ -97,7 +90,7 @@ class ReferenceLogits(nn.Module):
         point_labels: 1 x K; mask_input: 1 x 1 x 4h x 4w; has_mask_input: 1, 0 or 1.
         Returns logits 1 x M x 4h x 4w and quality 1 x M, M = 4, or 1 of a single mask.
         """
-        image = self.sam.prepare(image_embeddings, mask_input, has_mask_input)
+        image = self.sam.prepare(image_embeddings, mask_input, has_mask_input, factored=False)
         logits, quality = self.sam.decode(image, point_coords, point_labels)
         if not self.single_mask:
             return logits, quality

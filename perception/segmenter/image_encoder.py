@@ -12,13 +12,20 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from perception.segmenter.graph_forms import gelu
 from perception.segmenter.layer_norm import LayerNorm2d
 from perception.segmenter.mlp import MlpBlock
 
-ROWS = 16
-"""Rows of a grid that attend at once. All of SAM's 64 rows have 0.8 GB of scores, and adding the
-bias to so much memory takes as long as the matrix products; windows have fewer rows.
+ROWS_OF_SCORES, ROWS_OF_CELLS = 2, 16
+"""Rows of SAM's grid that attend, and that go through the perceptron, at once on a CPU.
+
+All 64 rows have 0.8 GB of scores, and passing over so much memory takes as long as the matrix
+products. Below 32 MB arrays stay in the caches, and torch gets them without asking the system for
+new pages each time: together this takes a third off the encoder's time.
 """
+
+FEW_CELLS = 256
+"""A grid up to here, such as a window, attends as a whole."""
 
 
 class ViTImageEncoder(nn.Module):
@@ -92,7 +99,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = GridAttention(width, heads=heads, grid=window or grid)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = MlpBlock(width, width * mlp_ratio, nn.GELU())
+        self.mlp = MlpBlock(width, width * mlp_ratio, gelu)
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,8 +111,8 @@ class Block(nn.Module):
         else:
             attended = self.attn(attended)
         x = x + attended
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
+        parts = torch.split(x, rows_at_once(x, ROWS_OF_CELLS), dim=1)
+        return torch.cat([part + self.mlp(self.norm2(part)) for part in parts], dim=1)
 
 
 class GridAttention(nn.Module):
@@ -124,15 +131,22 @@ class GridAttention(nn.Module):
         b, h, w, _ = x.shape
         qkv = self.qkv(x).reshape(b, h * w, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each B x heads x S x d
-        q_grid = q.reshape(b, self.heads, h, w, -1)
+        q = q.reshape(b, self.heads, h, w, -1)
         by_row, by_column = offsets(self.rel_pos_h, h), offsets(self.rel_pos_w, w)
-        parts = [
-            attend(q_grid[:, :, y : y + ROWS], k, v, by_row[y : y + ROWS], by_column)
-            for y in range(0, h, ROWS)
-        ]
-        out = torch.cat(parts, dim=2)  # B x heads x S x d
+        if x.is_cuda:
+            out = attend_fused(q, k, v, by_row, by_column)
+        else:
+            rows = rows_at_once(x, ROWS_OF_SCORES)
+            parts = zip(torch.split(q, rows, 2), torch.split(by_row, rows), strict=True)
+            out = torch.cat([attend(part, k, v, of, by_column) for part, of in parts], dim=2)
         projected: Tensor = self.proj(out.transpose(1, 2).reshape(b, h, w, -1))
         return projected
+
+
+def rows_at_once(x: Tensor, rows: int) -> int:
+    """How many rows of a grid ... x h x w x D to work on at once: all on a GPU, and of a window."""
+    height, width = x.shape[-3:-1]
+    return height if x.is_cuda or height * width <= FEW_CELLS else rows
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
@@ -142,14 +156,40 @@ def attend(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -
     w x w x d -> B x heads x r·w x d. The bias sees the query before its scaling, as in the
     published network.
     """
-    b, heads, rows, w, d = q.shape
-    row_bias = torch.einsum("bnyxd,yid->bnyxi", q, by_row)  # B x heads x r x w x h
-    column_bias = torch.einsum("bnyxd,xjd->bnyxj", q, by_column)  # B x heads x r x w x w
+    w, d = q.shape[3:]
+    row_bias, column_bias = biases(q, by_row, by_column)
     scores = (q * d**-0.5).flatten(2, 3) @ k.transpose(2, 3)  # B x heads x r·w x S
-    scores = scores.reshape(b, heads, rows * w, -1, w) + row_bias.flatten(2, 3)[..., None]
-    scores = scores + column_bias.flatten(2, 3)[..., None, :]
+    scores = scores.unflatten(3, (-1, w)) + row_bias[..., None]
+    scores = scores + column_bias[..., None, :]
     mixed: Tensor = scores.flatten(3).softmax(-1) @ v
     return mixed
+
+
+def attend_fused(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """``attend`` through torch's fused attention, which keeps no scores.
+
+    That takes no bias of this kind without writing all of it. But the bias of a query and a key is
+    a product, too: of the query's h + w biases and two ones at the key's row and column. So both
+    get h + w more channels, and the values as many zeros, because the kernels want equal widths.
+    """
+    h, w, d = *q.shape[2:4], q.shape[4]
+    places = torch.arange(h * w, device=q.device)
+    is_row = (places[:, None] // w == torch.arange(h, device=q.device)).to(q.dtype)  # S x h
+    is_column = (places[:, None] % w == torch.arange(w, device=q.device)).to(q.dtype)  # S x w
+    place = torch.cat((is_row, is_column), dim=1).expand(*k.shape[:2], -1, -1)
+    bias = torch.cat(biases(q, by_row, by_column), dim=-1)  # B x heads x S x h+w
+    longer_q = torch.cat(((q * d**-0.5).flatten(2, 3), bias), dim=-1)
+    longer_k = torch.cat((k, place), dim=-1)
+    longer_v = nn.functional.pad(v, (0, h + w))
+    mixed = nn.functional.scaled_dot_product_attention(longer_q, longer_k, longer_v, scale=1.0)
+    return mixed[..., :d]
+
+
+def biases(q: Tensor, by_row: Tensor, by_column: Tensor) -> tuple[Tensor, Tensor]:
+    """How much each query likes each row, B x heads x r·w x h, and each column, ... x r·w x w."""
+    row_bias = torch.einsum("bnyxd,yid->bnyxi", q, by_row).flatten(2, 3)
+    column_bias = torch.einsum("bnyxd,xjd->bnyxj", q, by_column).flatten(2, 3)
+    return row_bias, column_bias
 
 
 def offsets(table: Tensor, n: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from perception.segmenter.graph_forms import gelu
 from perception.segmenter.layer_norm import LayerNorm2d
 from perception.segmenter.mlp import Mlp
-from perception.segmenter.transformer import PreparedImage, TwoWayTransformer
+from perception.segmenter.prepared_image import PreparedImage
+from perception.segmenter.transformer import Cells, TwoWayTransformer
 from perception.types import MASKS
 
 
@@ -49,22 +49,25 @@ class MaskDecoder(nn.Module):
         )
         self.iou_prediction_head = Mlp(channels, quality_hidden, MASKS, depth=quality_depth)
 
-    def prepare(self, embeddings: Tensor, position: Tensor, dense: Tensor) -> PreparedImage:
+    def prepare(
+        self, embeddings: Tensor, position: Tensor, dense: Tensor, *, factored: bool = True
+    ) -> PreparedImage:
         """What doesn't depend on the places of a prompt, with B rows.
 
         embeddings: B x C x h x w, or 1 x C x h x w shared by B earlier masks; position:
         1 x C x h x w, the positional code of the cells; dense: (B or 1) x C x (h or 1) x (w or 1),
-        added to the embeddings.
+        added to the embeddings. factored: for many prompts; preparing for one costs less.
         """
         cells = (embeddings + dense).flatten(2).transpose(1, 2)  # B x S x C
         code = position.flatten(2).transpose(1, 2)  # 1 x S x C
-        return self.transformer.prepare(cells.contiguous(), code.contiguous())
+        finer = tuple(row_weights(self._upscaler(0))) if factored else ()
+        return self.transformer.prepare(cells.contiguous(), code.contiguous(), finer)
 
-    def look(self, image: PreparedImage, sparse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def look(self, image: PreparedImage, sparse: Tensor) -> tuple[Tensor, Cells, Tensor]:
         """The prompts' tokens P x K x C look at an image of 1 or P rows, and it looks at them.
 
-        Returns mask tokens P x 4 x C, cells P x S x C and quality P x 4; ``upscale`` makes the
-        masks, of those whose quality is worth it.
+        Returns mask tokens P x 4 x C, the cells of P prompts and quality P x 4; ``upscale`` makes
+        the masks, of those whose quality is worth it.
         """
         answers = torch.cat((self.iou_token.weight, self.mask_tokens.weight))  # 5 x C
         tokens = torch.cat((answers.expand(sparse.shape[0], -1, -1), sparse), dim=1)
@@ -72,21 +75,26 @@ class MaskDecoder(nn.Module):
         quality: Tensor = self.iou_prediction_head(tokens[:, 0])  # P x 4
         return tokens[:, 1:], cells, quality
 
-    def upscale(self, tokens: Tensor, cells: Tensor) -> Tensor:
-        """Mask tokens P x 4 x C and square cells P x S x C -> logits P x 4 x 4h x 4w."""
-        layers = self.output_upscaling
-        first, second = cast(nn.ConvTranspose2d, layers[0]), cast(nn.ConvTranspose2d, layers[3])
-        norm = cast(LayerNorm2d, layers[1])
-        prompts, side = tokens.shape[0], math.isqrt(cells.shape[1])
+    def upscale(self, tokens: Tensor, cells: Cells) -> Tensor:
+        """Mask tokens P x 4 x C and the cells of P prompts -> logits P x 4 x 4h x 4w."""
+        first, second = self._upscaler(0), self._upscaler(3)
+        norm = cast(LayerNorm2d, self.output_upscaling[1])
         mix = self._hypernetworks(tokens)  # P x 4 x C/8
         parts = []
-        for half in row_halves(cells, first):  # P x h·2w x C/4, the w of a row side by side
-            for quarter in row_halves(gelu(norm.last(half)), second, gelu):  # P x h·4w x C/8
-                parts.append(
-                    (mix @ quarter.transpose(1, 2)).reshape(prompts, MASKS, side, 4 * side)
-                )
-        logits = torch.stack(parts, dim=3)  # P x 4 x h x 4 x 4w
+        for n, weight in enumerate(row_weights(first)):
+            half = cells.projected(weight, row_bias(first), n)
+            half = gelu(norm.last(in_order(half, first)))  # P x h·2w x C/4
+            for weight_of_quarter in row_weights(second):
+                quarter = gelu(half @ weight_of_quarter + row_bias(second))
+                quarter = in_order(quarter, second)  # P x h·4w x C/8
+                parts.append(mix @ quarter.transpose(1, 2))  # P x 4 x h·4w
+        prompts, side = tokens.shape[0], math.isqrt(parts[0].shape[2] // 4)
+        rows = [part.reshape(prompts, MASKS, side, 4 * side) for part in parts]
+        logits = torch.stack(rows, dim=3)  # P x 4 x h x 4 x 4w
         return logits.reshape(prompts, MASKS, 4 * side, 4 * side)
+
+    def _upscaler(self, layer: int) -> nn.ConvTranspose2d:
+        return cast(nn.ConvTranspose2d, self.output_upscaling[layer])
 
     def _hypernetworks(self, tokens: Tensor) -> Tensor:
         """Mask tokens P x 4 x C -> how each mask mixes the channels P x 4 x C/8.
@@ -106,21 +114,25 @@ class MaskDecoder(nn.Module):
         return x.transpose(0, 1)
 
 
-def row_halves(
-    x: Tensor, conv: nn.ConvTranspose2d, activation: Callable[[Tensor], Tensor] | None = None
-) -> list[Tensor]:
-    """A stride-2, kernel-2 transposed convolution of channels-last cells, as its even and odd rows.
+def row_weights(conv: nn.ConvTranspose2d) -> list[Tensor]:
+    """A stride-2, kernel-2 transposed convolution, as it makes the even and the odd rows.
 
-    P x S x A, the cells row by row -> twice P x 2·S x B. No two inputs write one output, so it is a
-    matrix product per cell; and two cells of one row that come of one cell already lie side by
-    side. activation: applied to each half.
+    A cell's A channels times A x 2·B are the 2 cells of B channels that it becomes in such a row.
+    No two cells write into one.
     """
-    rows, cells, _ = x.shape
-    halves = []
-    for weight in conv.weight.permute(2, 0, 3, 1):  # A x 2 x B each
-        finer = x @ weight.flatten(1)  # P x S x 2·B
-        if conv.bias is not None:
-            finer = finer + conv.bias.repeat(2)
-        finer = finer if activation is None else activation(finer)
-        halves.append(finer.reshape(rows, 2 * cells, conv.out_channels))
-    return halves
+    return [weight.flatten(1) for weight in conv.weight.permute(2, 0, 3, 1)]
+
+
+def row_bias(conv: nn.ConvTranspose2d) -> Tensor:
+    """The bias of a row of ``row_weights``: 2·B."""
+    return (
+        conv.weight.new_zeros(2 * conv.out_channels) if conv.bias is None else conv.bias.repeat(2)
+    )
+
+
+def in_order(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+    """What ``row_weights`` made, P x S x 2·B, as P x 2·S x B.
+
+    The two cells that come of one lie side by side in their row already.
+    """
+    return x.reshape(x.shape[0], 2 * x.shape[1], conv.out_channels)

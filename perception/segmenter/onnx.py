@@ -9,7 +9,8 @@ Three files. The encoder takes ``pixels`` 1 x 3 x S x S (normalised) and gives `
 ``has_mask``    1 float32                1 where they count, else 0
 ==============  =======================  =====================================================
 
-It gives ``cells``, ``keys``, ``values`` and ``queries``, which the decoder takes beside
+It gives some twenty tensors (``perception.segmenter.prepared_image``), which the decoder takes by
+the same names beside
 
 =================  =================  ========================================================
 ``coords``         P x K x 2 float32  (x, y) in pixels of the model's input
@@ -49,8 +50,6 @@ from perception.types import (
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
-
-PREPARED = ("cells", "keys", "values", "queries")
 
 
 class OnnxSegmenter:
@@ -113,6 +112,7 @@ class _Decoder:
         self.model = f"{metadata.name} {metadata.version}".rstrip()
         self.mask_size = metadata.mask_size
         self._preparer, self._decoder = preparer, decoder
+        self._prepared = tuple(output.name for output in preparer.get_outputs())
         self._device = device_of(decoder)
         self.rows_per_call = rows_per_call(metadata.embedding, gpu=self._device != "cpu")
 
@@ -127,13 +127,13 @@ class _Decoder:
             else earlier[None, None],
             "has_mask": np.full(1, earlier is not None, np.float32),
         }
-        return _Prepared(_run(self._preparer, inputs, PREPARED, self._device))
+        return _Prepared(_run(self._preparer, inputs, self._prepared, self._device))
 
     def run(
         self, image: _Prepared, rows: PromptRows, least_quality: FloatArray
     ) -> tuple[FloatArray, IntArray, FloatArray]:
         inputs: dict[str, Any] = {
-            **dict(zip(PREPARED, image, strict=True)),
+            **dict(zip(self._prepared, image, strict=True)),
             "coords": rows.coords,
             "labels": rows.labels.astype(np.float32),
             "least_quality": least_quality,

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from perception.segmenter.mask_decoder import MaskDecoder
+from perception.segmenter.prepared_image import PreparedImage
 from perception.segmenter.prompt_encoder import PromptEncoder
-from perception.segmenter.transformer import PreparedImage
+from perception.segmenter.transformer import Cells
 from perception.types import MASKS
 
 
@@ -52,27 +53,31 @@ class Sam(nn.Module):
         embeddings: Tensor,
         mask_input: Tensor | None = None,
         has_mask: Tensor | None = None,
+        *,
+        factored: bool = True,
     ) -> PreparedImage:
         """Embeddings B x C x h x w -> what all prompts on each image share.
 
         mask_input: earlier logits B x 1 x 4h x 4w, on one image or on one each; has_mask: B, which
-        of them count (default: all). An earlier mask becomes part of the image.
+        of them count (default: all). An earlier mask becomes part of the image. factored: prepare
+        it for many prompts; for a single one less work is left without.
         """
         encoder = self.prompt_encoder
         dense = encoder.dense(mask_input, has_mask)
-        return self.mask_decoder.prepare(embeddings, encoder.image_position(), dense)
+        position = encoder.image_position()
+        return self.mask_decoder.prepare(embeddings, position, dense, factored=factored)
 
     def look(
         self, image: PreparedImage, coords: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """P prompts -> mask tokens P x 4 x C, cells P x S x C, quality P x 4.
+    ) -> tuple[Tensor, Cells, Tensor]:
+        """P prompts -> mask tokens P x 4 x C, their cells, quality P x 4.
 
         Takes what ``decode`` takes; ``upscale`` makes logits P x 4 x 4h x 4w of tokens and cells.
         """
         return self.mask_decoder.look(image, self.prompt_encoder.sparse(coords, labels))
 
-    def upscale(self, tokens: Tensor, cells: Tensor) -> Tensor:
-        """Mask tokens P x 4 x C and cells P x S x C -> logits P x 4 x 4h x 4w."""
+    def upscale(self, tokens: Tensor, cells: Cells) -> Tensor:
+        """Mask tokens P x 4 x C and the cells of P prompts -> logits P x 4 x 4h x 4w."""
         return self.mask_decoder.upscale(tokens, cells)
 
     def decode(self, image: PreparedImage, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,7 +106,7 @@ class Sam(nn.Module):
         is_first = torch.arange(good.shape[0], device=good.device) == 0
         upscaled = has_good | (is_first & ~has_good.any())
         rows = upscaled.nonzero()[:, 0]
-        logits = self.upscale(tokens[rows], cells[rows])
+        logits = self.upscale(tokens.index_select(0, rows), cells.picked(rows))
         prompts, masks = good.nonzero().unbind(1)
         row_of_prompt = upscaled.long().cumsum(0) - 1
         return logits[row_of_prompt[prompts], masks], prompts * MASKS + masks, quality

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from perception.frame import fit_picture
 from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
+from perception.segmenter.prepared_image import PreparedImage
 from perception.segmenter.prompts import PromptRows
 from perception.segmenter.sam import Sam
-from perception.segmenter.transformer import PreparedImage
 from perception.types import (
     Embedding,
     FloatArray,
@@ -66,7 +66,9 @@ class _Decoder:
         if earlier is None and isinstance(embedding.prepared, PreparedImage):
             return embedding.prepared
         mask = None if earlier is None else self._tensor(earlier)[None, None]
-        return self.sam.prepare(self._tensor(embedding.features)[None], mask)
+        features = self._tensor(embedding.features)[None]
+        # An earlier mask is of one prompt.
+        return self.sam.prepare(features, mask, factored=earlier is None)
 
     @torch.inference_mode()
     def run(

@@ -6,7 +6,14 @@ from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling import Sam as ReferenceSam
 from torch import nn
 
-from perception.segmenter.image_encoder import ROWS, ViTImageEncoder, grid_of, offsets, windows_of
+from perception.segmenter.image_encoder import (
+    ViTImageEncoder,
+    attend,
+    attend_fused,
+    grid_of,
+    offsets,
+    windows_of,
+)
 from perception.segmenter.sam import Sam
 
 from .tiny import SIDE, add_noise
@@ -26,7 +33,7 @@ def test_agrees_with_the_published_network(tiny: Sam, reference: ReferenceSam) -
         (32, 4, ()),  # all windowed, whole windows
         (40, 4, ()),  # 5 cells: padded by 3
         (24, 14, (1,)),  # a window larger than the grid
-        (8 * (2 * ROWS + 3), 4, (0,)),  # more rows than attend at once
+        (8 * 19, 4, (0,)),  # more rows than attend or think at once, and one left over
     ],
 )
 def test_windows_and_padding_agree(side: int, window: int, global_blocks: tuple[int, ...]) -> None:
@@ -72,3 +79,13 @@ def test_offsets_index_the_table_by_query_less_key() -> None:
     table = torch.arange(-2.0, 3.0)[:, None]  # the row of distance d holds d
     want = [[0.0, -1.0, -2.0], [1.0, 0.0, -1.0], [2.0, 1.0, 0.0]]
     assert offsets(table, 3)[..., 0].tolist() == want
+
+
+@pytest.mark.parametrize(("h", "w"), [(3, 5), (1, 1)])
+def test_fused_attention_gives_the_same(h: int, w: int) -> None:
+    q = 3 * torch.randn(2, 4, h, w, 8)
+    k, v = torch.randn(2, 2, 4, h * w, 8)
+    by_row, by_column = torch.randn(h, h, 8), torch.randn(w, w, 8)
+    want = attend(q, k, v, by_row, by_column)
+    have = attend_fused(q, k, v, by_row, by_column)
+    torch.testing.assert_close(have, want, rtol=0, atol=1e-5)

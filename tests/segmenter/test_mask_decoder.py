@@ -5,7 +5,7 @@ import torch
 from segment_anything.modeling import Sam as ReferenceSam
 from torch import nn
 
-from perception.segmenter.mask_decoder import row_halves
+from perception.segmenter.mask_decoder import in_order, row_bias, row_weights
 from perception.segmenter.sam import Sam
 
 from .tiny import CHANNELS
@@ -51,15 +51,15 @@ def test_no_prompts_are_no_masks(tiny: Sam) -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_row_halves_are_a_transposed_convolution(bias: bool) -> None:
+def test_rows_are_those_of_a_transposed_convolution(bias: bool) -> None:
     conv = nn.ConvTranspose2d(6, 5, 2, stride=2, bias=bias)
     x = torch.randn(2, 6, 3, 4)
-    halves = row_halves(x.permute(0, 2, 3, 1).flatten(1, 2), conv)  # twice 2 x 3·8 x 5
-    finer = (
-        torch.stack([half.reshape(2, 3, 8, 5) for half in halves], dim=2)
-        .flatten(1, 2)
-        .permute(0, 3, 1, 2)
-    )
+    cells = x.permute(0, 2, 3, 1).flatten(1, 2)
+    rows = [
+        in_order(cells @ weight + row_bias(conv), conv).reshape(2, 3, 8, 5)
+        for weight in row_weights(conv)
+    ]
+    finer = torch.stack(rows, dim=2).flatten(1, 2).permute(0, 3, 1, 2)
     assert (finer - conv(x)).abs().max() <= 1e-5
 
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from perception.errors import PromptError, WeightsError
-from perception.segmenter.onnx import PREPARED, OnnxSegmenter
+from perception.segmenter.onnx import OnnxSegmenter
 from perception.segmenter.sam import Sam
 from perception.segmenter.torch_segmenter import TorchSegmenter
 from perception.types import ImageArray, Prompt
@@ -78,9 +78,10 @@ def test_the_decoder_file_takes_any_number_of_prompts_and_places(
         {name: value.astype(np.float32) for name, value in part.items()}
         for part in (image, places_of_prompts)
     )
-    prepared = onnxruntime.InferenceSession(onnx_files[1]).run(PREPARED, image)
+    preparer = onnxruntime.InferenceSession(onnx_files[1])
     decoder = onnxruntime.InferenceSession(onnx_files[2])
-    inputs = dict(zip(PREPARED, prepared, strict=True)) | asked
+    names = [output.name for output in preparer.get_outputs()]
+    inputs = dict(zip(names, preparer.run(names, image), strict=True)) | asked
     prepared = tiny.prepare(*(torch.from_numpy(value) for value in image.values()))
     want_logits, want_quality = tiny.decode(
         prepared, *(torch.from_numpy(value) for value in asked.values())
