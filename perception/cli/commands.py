@@ -190,7 +190,12 @@ def everything(
     is_flag=True,
     help="With segment-anything: give the one mask that the prompt calls for, not all four.",
 )
-def export(model: str, out: str, signatures: Sequence[str], single_mask: bool) -> int:
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="With fast: the encoder once more with int8 weights, a quarter of the size and faster.",
+)
+def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, int8: bool) -> int:
     """Write a segmenter as ONNX files: "nano", or a SAM checkpoint (file or folder).
 
     A file is written only if it gives what torch gives; a card beside it says how closely.
@@ -201,7 +206,12 @@ def export(model: str, out: str, signatures: Sequence[str], single_mask: bool) -
 
     if single_mask and "segment-anything" not in signatures:
         raise click.UsageError("--single-mask is for --signature segment-anything")
-    for path in export_checkpoint(model, Path(out), signatures=signatures, single_mask=single_mask):
+    if int8 and "fast" not in signatures:
+        raise click.UsageError("--int8 is for --signature fast")
+    files = export_checkpoint(
+        model, Path(out), signatures=signatures, single_mask=single_mask, int8=int8
+    )
+    for path in files:
         click.echo(f"wrote {path} and its card")
     return 0
 

@@ -24,19 +24,21 @@ def export_checkpoint(
     *,
     signatures: Sequence[str] = (FAST,),
     single_mask: bool = False,
+    int8: bool = False,
 ) -> list[Path]:
     """Exports a segmenter and returns the files, a card (``FILE.json``) beside each.
 
     model: "nano", or a SAM checkpoint (file, or folder in transformers' layout). signatures:
     "fast" gives encoder, preparer and decoder for ``OnnxSegmenter``; "segment-anything" a decoder
-    with the inputs and outputs of the published export, single_mask as there.
+    with the inputs and outputs of the published export, single_mask as there. int8: with "fast",
+    the encoder once more with int8 weights.
     Raises WeightsError for the checkpoint, ExportError where a graph disagrees with torch, and
     OutputError for the folder.
     """
     check_writable(folder)
     try:
         from perception.export.onnx_file import OPSET, TOLERANCE
-        from perception.export.sam import export_fast, export_reference
+        from perception.export.sam import export_fast, export_int8_encoder, export_reference
         from perception.segmenter.load import load_nano, load_sam
     except ImportError as error:
         raise MissingExtraError(
@@ -63,6 +65,10 @@ def export_checkpoint(
         for file_name, difference in exports[signature]().items():
             files.append(folder / file_name)
             _write_card(files[-1], card | {"largest_difference_from_torch": difference})
+    if int8 and FAST in signatures:
+        for file_name, cosine in export_int8_encoder(sam, folder, prefix=name).items():
+            files.append(folder / file_name)
+            _write_card(files[-1], card | {"weights": "int8", "least_cosine_with_torch": cosine})
     return files
 
 

@@ -111,16 +111,17 @@ def largest_difference(
     Raises ExportError where the file can't be run, or an output has another shape.
     """
     with torch.inference_mode(False), torch.no_grad():
-        wanted = [_run(module.eval(), case) for case in cases]
+        wanted = [run_module(module.eval(), case) for case in cases]
     worst = 0.0
-    for have, want in zip(_run_file(path, cases, outputs), wanted, strict=True):
+    for have, want in zip(run_file(path, cases, outputs), wanted, strict=True):
         for output, ours, theirs in zip(outputs, have, want, strict=True):
             difference = _difference(f'{name}: "{output}"', ours, theirs)
             worst = float(np.maximum(worst, difference))  # unlike max(), passes nan on
     return worst
 
 
-def _run(module: nn.Module, case: Case) -> list[np.ndarray]:
+def run_module(module: nn.Module, case: Case) -> list[np.ndarray]:
+    """What torch gives for a case, in the order of the module's outputs."""
     answer = module(*case.values())
     tensors = answer if isinstance(answer, tuple) else (answer,)
     return [tensor.numpy() for tensor in tensors]
@@ -169,7 +170,7 @@ def _strip(program: torch.onnx.ONNXProgram) -> None:
         value.metadata_props.clear()
 
 
-def _run_file(path: Path, cases: Sequence[Case], outputs: Sequence[str]) -> list[list[np.ndarray]]:
+def run_file(path: Path, cases: Sequence[Case], outputs: Sequence[str]) -> list[list[np.ndarray]]:
     """What ONNX Runtime gives for each case, in the order of ``outputs``."""
     failures: tuple[type[Exception], ...] = (WeightsError, *runtime_errors())
     try:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from perception.export.onnx_file import Case, trace, write_agreed, write_onnx
+from perception.export.quantized import write_int8
 from perception.export.upsampling_graph import UPSAMPLED, append_upsampling
 from perception.segmenter.exportable import (
     ExportableDecoder,
@@ -42,7 +43,7 @@ def export_fast(sam: Sam, folder: Path, *, name: str, prefix: str) -> dict[str, 
     encoder = write_onnx(
         ExportableEncoder(sam),
         paths[ENCODER],
-        [{"pixels": torch.randn(1, 3, sam.side, sam.side, generator=draw)} for _ in range(2)],
+        list(_encoder_cases(sam, draw)),
         outputs=["embedding"],
         dynamic={},
         metadata=metadata.to_map(ENCODER),
@@ -66,6 +67,19 @@ def export_fast(sam: Sam, folder: Path, *, name: str, prefix: str) -> dict[str, 
     )
     worst = (encoder, preparer, decoder)
     return dict(zip((path.name for path in paths.values()), worst, strict=True))
+
+
+def export_int8_encoder(sam: Sam, folder: Path, *, prefix: str) -> dict[str, float]:
+    """Writes the image encoder that ``export_fast`` wrote again, with int8 weights.
+
+    It takes the other one's place in ``OnnxSegmenter``. Returns the least cosine of its embeddings
+    with torch's by file name; raises ExportError as ``write_int8``.
+    """
+    source = folder / f"{prefix}-encoder.onnx"
+    path = folder / f"{prefix}-encoder-int8.onnx"
+    cases = list(_encoder_cases(sam, torch.Generator().manual_seed(1)))
+    least = write_int8(source, path, ExportableEncoder(sam), cases, outputs=["embedding"])
+    return {path.name: least}
 
 
 def export_reference(
@@ -101,6 +115,11 @@ def export_reference(
 
 def _metadata(sam: Sam, name: str) -> SegmenterMetadata:
     return SegmenterMetadata(name, VERSION, sam.side, sam.embedding_shape)
+
+
+def _encoder_cases(sam: Sam, draw: torch.Generator) -> Iterator[Case]:
+    for _ in range(2):
+        yield {"pixels": torch.randn(1, 3, sam.side, sam.side, generator=draw)}
 
 
 def _image(metadata: SegmenterMetadata, has_mask: bool, draw: torch.Generator) -> Case:

@@ -16,12 +16,12 @@ from perception.segmenter.graph_forms import gelu
 from perception.segmenter.layer_norm import LayerNorm2d
 from perception.segmenter.mlp import MlpBlock
 
-ROWS_OF_SCORES, ROWS_OF_CELLS = 2, 16
-"""Rows of SAM's grid that attend, and that go through the perceptron, at once on a CPU.
+ROWS = 16
+"""Rows of SAM's grid that attend, one head at a time, and that go through the perceptron, on a CPU.
 
-All 64 rows have 0.8 GB of scores, and passing over so much memory takes as long as the matrix
-products. Below 32 MB arrays stay in the caches, and torch gets them without asking the system for
-new pages each time: together this takes a third off the encoder's time.
+All 64 rows and all heads have 0.8 GB of scores, and passing over so much memory takes as long as
+the matrix products. Below 32 MB arrays stay in the caches, and torch gets them without asking the
+system for new pages each time: together this takes a third off the encoder's time.
 """
 
 FEW_CELLS = 256
@@ -111,7 +111,10 @@ class Block(nn.Module):
         else:
             attended = self.attn(attended)
         x = x + attended
-        parts = torch.split(x, rows_at_once(x, ROWS_OF_CELLS), dim=1)
+        if torch.compiler.is_exporting():  # the runtime keeps its memory, and gains nothing
+            out: Tensor = x + self.mlp(self.norm2(x))
+            return out
+        parts = torch.split(x, rows_at_once(x), dim=1)
         return torch.cat([part + self.mlp(self.norm2(part)) for part in parts], dim=1)
 
 
@@ -135,18 +138,27 @@ class GridAttention(nn.Module):
         by_row, by_column = offsets(self.rel_pos_h, h), offsets(self.rel_pos_w, w)
         if x.is_cuda:
             out = attend_fused(q, k, v, by_row, by_column)
+        elif h * w <= FEW_CELLS:
+            out = attend(q, k, v, by_row, by_column)
         else:
-            rows = rows_at_once(x, ROWS_OF_SCORES)
-            parts = zip(torch.split(q, rows, 2), torch.split(by_row, rows), strict=True)
-            out = torch.cat([attend(part, k, v, of, by_column) for part, of in parts], dim=2)
+            heads = zip(
+                torch.split(q, 1, 1), torch.split(k, 1, 1), torch.split(v, 1, 1), strict=True
+            )
+            out = torch.cat([attend_by_rows(*head, by_row, by_column) for head in heads], dim=1)
         projected: Tensor = self.proj(out.transpose(1, 2).reshape(b, h, w, -1))
         return projected
 
 
-def rows_at_once(x: Tensor, rows: int) -> int:
-    """How many rows of a grid ... x h x w x D to work on at once: all on a GPU, and of a window."""
-    height, width = x.shape[-3:-1]
-    return height if x.is_cuda or height * width <= FEW_CELLS else rows
+def rows_at_once(x: Tensor) -> int:
+    """How many rows of a grid B x h x w x D to work on at once: all on a GPU, and of few cells."""
+    _, height, width, _ = x.shape
+    return height if x.is_cuda or height * width <= FEW_CELLS else ROWS
+
+
+def attend_by_rows(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """``attend`` for all rows of a grid, some at a time: B x heads x S x d."""
+    parts = zip(torch.split(q, ROWS, dim=2), torch.split(by_row, ROWS), strict=True)
+    return torch.cat([attend(part, k, v, of_part, by_column) for part, of_part in parts], dim=2)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,27 +24,61 @@ from perception.types import (
     Proposals,
 )
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class TorchSegmenter:
     """A ``Segmenter`` over a ``Sam`` network.
 
-    sam: the network with its weights; it is put into evaluation mode and moved to ``device``.
+    sam: the network with its weights; it is put into evaluation mode, moved to ``device``, and its
+    image encoder to ``precision``: "fp32", "bf16" or "fp16". The decoder stays in fp32: it is
+    small, and edges are decided there. compiled: let torch.compile fuse the image encoder, on a GPU
+    into CUDA graphs; the first picture then takes a minute or more.
     name: the model; version: of its weights. Two segmenters with the same name and version read
     each other's embeddings, also across runtimes.
     """
 
-    def __init__(self, sam: Sam, *, name: str, version: str = "", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        sam: Sam,
+        *,
+        name: str,
+        version: str = "",
+        device: str = "cpu",
+        precision: str = "fp32",
+        compiled: bool = False,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
         self.name = name
         self._sam = sam.eval().to(device)
+        self._dtype = PRECISIONS[precision]
+        self._encoder: Callable[[Tensor], Tensor] = self._sam.image_encoder.to(self._dtype)
         self._decoder = _Decoder(self._sam, f"{name} {version}".rstrip(), torch.device(device))
+        if compiled:
+            is_gpu = self._decoder.device.type == "cuda"
+            mode = "max-autotune" if is_gpu else "default"
+            self._encoder = torch.compile(self._encoder, fullgraph=True, mode=mode)
 
-    @torch.inference_mode()
     def encode(self, image: ImageArray) -> Embedding:
         """RGB uint8 H x W x 3 -> embedding with features C x h x w, float32."""
-        frame, pixels = fit_picture(image, self._sam.side)
-        features = self._sam.encode(torch.from_numpy(pixels).to(self._decoder.device)).float()
-        prepared = self._sam.prepare(features)
-        return Embedding(features[0].cpu().numpy(), frame, self._decoder.model, prepared)
+        (embedding,) = self.encode_batch([image])
+        return embedding
+
+    @torch.inference_mode()
+    def encode_batch(self, images: Sequence[ImageArray]) -> list[Embedding]:
+        """Pictures of any sizes, in one call of the network; otherwise as ``encode`` of each."""
+        if not images:
+            return []
+        frames, pixels = zip(*(fit_picture(image, self._sam.side) for image in images), strict=True)
+        batch = torch.from_numpy(np.concatenate(pixels)).to(self._decoder.device, self._dtype)
+        features = self._encoder(batch).float()  # B x C x h x w
+        return [
+            Embedding(
+                one.cpu().numpy(), frame, self._decoder.model, self._sam.prepare(one[None].clone())
+            )
+            for one, frame in zip(features, frames, strict=True)
+        ]
 
     def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
         """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""

@@ -4,14 +4,16 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from segmenter.tiny import add_noise, build_tiny
 
-from perception.errors import OutputError, WeightsError
+from perception.errors import ExportError, OutputError, WeightsError
 from perception.export import checkpoint
 from perception.export.checkpoint import export_checkpoint
 from perception.segmenter.onnx import OnnxSegmenter
+from perception.types import Prompt
 
 
 @pytest.fixture
@@ -42,6 +44,30 @@ def test_both_signatures_with_a_card_each(tiny_checkpoint: Path, tmp_path: Path)
         assert card["made_from"] == "sam_tiny.pth"
         assert card["versions"]["torch"] == torch.__version__.split("+")[0]
     assert OnnxSegmenter(*files[:3]).name == "sam_tiny"
+
+
+def test_an_encoder_with_int8_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    *fast, int8 = export_checkpoint(str(tiny_checkpoint), tmp_path, int8=True)
+    assert int8.name == "sam_tiny-encoder-int8.onnx"
+    card = json.loads(int8.with_name(f"{int8.name}.json").read_text())
+    assert 0.998 <= card["least_cosine_with_torch"] < 1
+    assert card["weights"] == "int8"
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    plain, lighter = (OnnxSegmenter(encoder, *fast[1:]) for encoder in (fast[0], int8))
+    want, have = plain.encode(image).features, lighter.encode(image).features
+    assert 1e-6 < np.abs(have - want).max() < 0.2
+    assert plain.decode(lighter.encode(image), Prompt(points=[[3, 4]])).logits.shape[1] == 4
+
+
+def test_int8_weights_that_disagree_are_refused(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.export.quantized.LEAST_COSINE", 2.0)
+    with pytest.raises(
+        ExportError, match=r"encoder-int8.onnx: .* a cosine of 0\.9.*at least 2.0 is wanted"
+    ):
+        export_checkpoint(str(tiny_checkpoint), tmp_path, int8=True)
+    assert not list(tmp_path.glob("*int8*"))
 
 
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:

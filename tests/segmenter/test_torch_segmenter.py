@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from segment_anything import SamPredictor
 
 from perception.errors import ImageError, PromptError
@@ -142,3 +144,50 @@ def test_the_embedding_of_another_model_is_refused(
     embedding = TorchSegmenter(tiny, name="tiny", version="2").encode(picture(40, 60))
     with pytest.raises(PromptError, match="made by tiny 2, not by tiny 1"):
         segmenter.decode(embedding, Prompt(**BOX))
+
+
+def test_a_batch_is_each_picture(segmenter: TorchSegmenter, picture: Draw) -> None:
+    images = [picture(20, 31), picture(64, 64), picture(90, 11)]
+    batch = segmenter.encode_batch(images)
+    assert segmenter.encode_batch([]) == []
+    for one, image in zip(batch, images, strict=True):
+        alone = segmenter.encode(image)
+        assert one.frame == alone.frame
+        np.testing.assert_allclose(one.features, alone.features, rtol=0, atol=1e-5)
+        have, want = (segmenter.decode(e, Prompt(**POINT)).logits for e in (one, alone))
+        np.testing.assert_allclose(have, want, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precision_is_close(tiny: Sam, picture: Draw, precision: str) -> None:
+    image = picture(64, 64)
+    want = TorchSegmenter(tiny, name="tiny").encode(image).features
+    lower = TorchSegmenter(copy.deepcopy(tiny), name="tiny", precision=precision)
+    embedding = lower.encode(image)
+    assert embedding.features.dtype == np.float32
+    assert 1e-6 < np.abs(embedding.features - want).max() < 0.2
+    assert lower.decode(embedding, Prompt(**POINT)).logits.dtype == np.float32
+
+
+def test_an_unknown_precision(tiny: Sam) -> None:
+    with pytest.raises(ValueError, match="precision is one of fp32, bf16, fp16, got 'int4'"):
+        TorchSegmenter(tiny, name="tiny", precision="int4")
+
+
+def test_the_encoder_compiles_as_one_graph(
+    tiny: Sam, picture: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the plainest backend: the others need a compiler."""
+    compile_ = torch.compile
+    asked = []
+
+    def plain(module, *, fullgraph: bool, mode: str):  # type: ignore[no-untyped-def]
+        asked.append(mode)
+        return compile_(module, fullgraph=fullgraph, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", plain)
+    compiled = TorchSegmenter(tiny, name="tiny", compiled=True)
+    image = picture(64, 64)
+    want = TorchSegmenter(tiny, name="tiny").encode(image).features
+    np.testing.assert_allclose(compiled.encode(image).features, want, rtol=0, atol=1e-5)
+    assert asked == ["default"]
