@@ -5,9 +5,9 @@
                               [--points 32] [--json FILE] [--plot FILE.svg]
 
 Without a checkpoint both get the same random weights: the work is the same, the masks mean nothing.
-Ours and theirs take turns; medians. Every row says how far the answers are apart, and no row counts
-whose masks differ. On a GPU ours runs the image encoder in bf16, compiled, and there is no ONNX
-row. Needs the extra [dev].
+Ours and theirs take turns; medians of warm calls. Every row says how far the answers are apart, and
+no row counts whose masks differ. On a GPU ours runs the image encoder in bf16, compiled, and there
+is no ONNX row. Needs the extra [dev].
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import multiprocessing
 import platform
-import resource
+import re
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,14 +78,18 @@ class Row:
 def take_turns(
     theirs: Callable[[], object], ours: Callable[[], object], runs: int
 ) -> tuple[float, float]:
-    """Median seconds of each, after a call of each that isn't counted."""
+    """Median seconds of each. In every turn a call isn't counted, and the next one is.
+
+    A system may have put away the memory of the side that waited, seconds long; bringing it back
+    says nothing about either.
+    """
     times: tuple[list[float], list[float]] = ([], [])
-    for n in range(runs + 1):
+    for _ in range(runs):
         for work, list_of_times in zip((theirs, ours), times, strict=True):
+            work()
             began = time.perf_counter()
             work()
-            if n:
-                list_of_times.append(time.perf_counter() - began)
+            list_of_times.append(time.perf_counter() - began)
     return statistics.median(times[0]), statistics.median(times[1])
 
 
@@ -180,17 +186,13 @@ class Bench:
 
     def boxes(self) -> Iterator[Row]:
         """Many boxes on one encoded picture."""
-        height, width = self.image.shape[:2]
-        low = np.random.default_rng(0).uniform(0, 0.6, (BOXES, 2))
-        boxes = np.concatenate((low, low + 0.3), axis=1) * [width, height, width, height]
-        prompt = Prompt(boxes=boxes.astype(np.float32))
+        prompt = boxes_on(self.image)
         self.predictor.set_image(self.image)
-        theirs = self.predictor.transform.apply_boxes_torch(
-            torch.from_numpy(prompt.boxes).to(self.device), (height, width)
-        )
 
         def reference() -> Tensor:
-            return self.predictor.predict_torch(None, None, theirs, multimask_output=True)[2]
+            logits = ask_boxes(self.predictor, self.image, prompt)
+            self._wait()
+            return logits
 
         want = reference().cpu().numpy()
         for name, segmenter in self.ours.items():
@@ -216,7 +218,7 @@ class Bench:
         )
         ours = EverythingSettings(points_per_side=self.points, **settings)
         results: dict[str, Any] = {}
-        times = take_turns_once(
+        times = take_one_turn(
             lambda: results.update(theirs=generator.generate(self.image)),
             lambda: results.update(ours=find_everything(self.main, self.image, ours)),
         )
@@ -272,10 +274,7 @@ class Bench:
 
         Both are decoded by the same decoder, the best in fp32.
         """
-        height, width = self.image.shape[:2]
-        low = np.random.default_rng(0).uniform(0, 0.6, (BOXES, 2))
-        boxes = np.concatenate((low, low + 0.3), axis=1) * [width, height, width, height]
-        prompt = Prompt(boxes=boxes.astype(np.float32))
+        prompt = boxes_on(self.image)
         masks = [
             self.main.decode(replace(have, features=features, prepared=None), prompt).masks()
             for features in (want, have.features)
@@ -298,6 +297,58 @@ def random_sam(build: Callable[[], Sam] = build_sam_vit_b) -> Sam:
 
 def torch_segmenter(sam: Sam, name: str, **options: Any) -> TorchSegmenter:
     return TorchSegmenter(sam, name=name, version="1", **options)
+
+
+def boxes_on(image: ImageArray) -> Prompt:
+    """Boxes of 0.3 of the sides, all over a picture."""
+    height, width = image.shape[:2]
+    low = np.random.default_rng(0).uniform(0, 0.6, (BOXES, 2))
+    boxes = np.concatenate((low, low + 0.3), axis=1) * [width, height, width, height]
+    return Prompt(boxes=boxes.astype(np.float32))
+
+
+def ask_boxes(predictor: SamPredictor, image: ImageArray, prompt: Prompt) -> Tensor:
+    """The published predictor's three logits for each box on the picture that was set."""
+    boxes = torch.from_numpy(prompt.boxes).to(predictor.device)
+    boxes = predictor.transform.apply_boxes_torch(boxes, image.shape[:2])
+    logits: Tensor = predictor.predict_torch(None, None, boxes, multimask_output=True)[2]
+    return logits
+
+
+def peak_memory(work: Callable[[str, Path, Path], None], *arguments: object) -> float:
+    """GiB that a process of its own takes at most to do ``work``."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(_peak_after, work, *arguments).result()
+
+
+def _peak_after(work: Callable[[str, Path, Path], None], *arguments: Any) -> float:
+    with torch.inference_mode():
+        work(*arguments)
+    # Not ru_maxrss: that begins with what the parent took.
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) / 2**20
+
+
+def work_of_theirs(size: str, folder: Path, picture: Path) -> None:
+    """One picture and its boxes through ``segment_anything``."""
+    predictor = SamPredictor(sam_model_registry[size](folder / "weights.pth").eval())
+    image = read_image(picture)
+    predictor.set_image(image)
+    ask_boxes(predictor, image, boxes_on(image))
+
+
+def work_of_ours_in_torch(size: str, folder: Path, picture: Path) -> None:
+    """One picture and its boxes through our network in torch."""
+    segmenter, image = torch_segmenter(load_sam(folder / "weights.pth"), size), read_image(picture)
+    segmenter.decode(segmenter.encode(image), boxes_on(image))
+
+
+def work_of_ours_in_onnx(size: str, folder: Path, picture: Path) -> None:
+    """One picture and its boxes through our ONNX files."""
+    files = (folder / f"{size}-{part}.onnx" for part in ("encoder", "preparer", "decoder"))
+    segmenter, image = OnnxSegmenter(*files), read_image(picture)
+    segmenter.decode(segmenter.encode(image), boxes_on(image))
 
 
 def export_reference_onnx(reference: ReferenceSam, folder: Path) -> Path:
@@ -326,16 +377,15 @@ def export_reference_onnx(reference: ReferenceSam, folder: Path) -> Path:
     return path
 
 
-def take_turns_once(
-    theirs: Callable[[], object], ours: Callable[[], object]
-) -> tuple[float, float]:
-    """Seconds of one call each: for work that takes minutes."""
-    ours()
+def take_one_turn(theirs: Callable[[], object], ours: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of one call each, for work that takes minutes; ours is called once more before."""
     began = time.perf_counter()
     theirs()
     middle = time.perf_counter()
     ours()
-    return middle - began, time.perf_counter() - middle
+    began_ours = time.perf_counter()
+    ours()
+    return middle - began, time.perf_counter() - began_ours
 
 
 def matched_share(theirs: list[dict[str, Any]], ours: np.ndarray) -> float:
@@ -393,10 +443,18 @@ def main() -> None:
             for row in getattr(bench, name)():
                 print(row, flush=True)
                 rows.append(row)
+        if arguments.device == "cpu":
+            torch.save(bench.sam.state_dict(), Path(folder) / "weights.pth")
+            print(f"\nPeak memory of a process, one picture and {BOXES} boxes, model included:")
+            for name, work in (
+                ("segment_anything", work_of_theirs),
+                ("ours in torch", work_of_ours_in_torch),
+                ("ours in ONNX", work_of_ours_in_onnx),
+            ):
+                peak = peak_memory(work, bench.size, Path(folder), arguments.picture)
+                print(f"{name} {peak:.2f} GiB", flush=True)
     if arguments.plot:
         draw(rows, arguments.plot)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"\npeak memory of the whole run, both models: {peak:.1f} GiB")
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=2))
 

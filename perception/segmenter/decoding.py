@@ -25,6 +25,10 @@ CELL_BYTES, CELL_BYTES_GPU = 8 << 20, 256 << 20
 with 16 prompts a call full-size SAM takes a third longer for each than with two."""
 
 
+MOST_BYTES = 2 << 30
+"""What the logits of one answer may take; ``Model.segment`` asks in parts and keeps run lengths."""
+
+
 class Decoder(Protocol):
     """What a runtime brings.
 
@@ -60,6 +64,12 @@ def decode_prompt(decoder: Decoder, embedding: Embedding, prompt: Prompt) -> Mas
     """All four masks of each prompt; raises PromptError as ``Segmenter.decode``."""
     _check_model(decoder, embedding)
     rows = prompt_rows(prompt, embedding.frame, decoder.mask_size)
+    most = MOST_BYTES // (4 * MASKS * decoder.mask_size**2)
+    if len(rows) > most:
+        raise PromptError(
+            f"the logits of {len(rows)} prompts don't fit into memory: ask {most} at a time, or "
+            "use Model.segment, which keeps compact masks"
+        )
     logits = np.empty((len(rows), MASKS, decoder.mask_size, decoder.mask_size), np.float32)
     quality = np.empty((len(rows), MASKS), np.float32)
     every = np.full(MASKS, -inf, np.float32)

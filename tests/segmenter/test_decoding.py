@@ -53,6 +53,19 @@ def test_rows_go_in_bounded_pieces_and_come_back_in_order(prompts: int) -> None:
     np.testing.assert_allclose(have.quality[:, 0], want, rtol=1e-6)
 
 
+def test_more_prompts_than_memory_are_one_clear_error() -> None:
+    decoder = Recorder()
+    decoder.mask_size = 4096
+    with pytest.raises(PromptError, match=r"logits of 9 prompts don't fit .* ask 8 at a time"):
+        decode_prompt(decoder, EMBEDDING, Prompt(boxes=[[0, 0, 1, 5]] * 9))
+    assert not decoder.calls
+
+
+def test_ten_thousand_small_answers_fit() -> None:
+    have = decode_prompt(Recorder(), EMBEDDING, Prompt(boxes=[[0, 0, 1, 5]] * 10_000))
+    assert have.logits.shape == (10_000, 4, 16, 16)
+
+
 def test_each_earlier_mask_makes_an_image_of_its_own() -> None:
     masks = np.stack([np.full((16, 16), n, np.float32) for n in (10, 20)])
     prompt = Prompt(boxes=[[0, 0, 5, 5], [0, 0, 10, 5]], mask_logits=masks)
