@@ -15,6 +15,23 @@ THRESHOLD = 0.3
 MAX_PIXELS = 200_000_000
 """The largest picture that is read: a defence against files that unpack to many gigabytes."""
 
+# Of annotation runs.
+
+FLOOR = 0.05
+"""Boxes whose best score is below this, 0..1, aren't stored in a run."""
+
+FLOOR_NMS = 0.9
+"""Nor are boxes whose IoU with a better one of their class is larger than this, 0..1."""
+
+BATCH = 4
+"""Pictures in one call of the model."""
+
+WORKERS = 2
+"""Processes that read pictures."""
+
+MOST_PARALLEL = 4
+"""Calls of a model at once, unless more are asked for: each has its pictures in memory."""
+
 # Of segment-everything: SAM's own.
 
 POINTS_PER_SIDE = 32

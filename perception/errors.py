@@ -4,7 +4,9 @@ PerceptionError
 ├── PromptError      the text, a point or a box can't be used        (also a ValueError)
 ├── ImageError       a picture can't be read                         (also a ValueError)
 ├── WeightsError     a model file is missing, damaged or of another kind
+├── CocoError        a COCO file can't be read as one                (also a ValueError)
 ├── OutputError      a result can't be written
+├── RunError         an annotation run can't be gone on with, or read
 ├── ExportError      a graph doesn't give what the network gives
 └── MissingExtraError  an optional dependency isn't installed        (also an ImportError)
 
@@ -28,8 +30,16 @@ class WeightsError(PerceptionError):
     """A model file is missing, damaged, or holds another model."""
 
 
+class CocoError(PerceptionError, ValueError):
+    """A file isn't COCO, or can't be read."""
+
+
 class OutputError(PerceptionError):
     """A result can't be written where it was asked for."""
+
+
+class RunError(PerceptionError):
+    """An annotation run can't be gone on with, or its database can't be read."""
 
 
 class ExportError(PerceptionError):

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,42 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ImageArr
         return _from_file(file, name, max_pixels)
 
 
+class HeaderSize(NamedTuple):
+    """What a picture file's header says.
+
+    stored_hw: (height, width) of its pixels as they lie there; orientation: the camera's note
+    (EXIF), 2 to 8, which ``read_image`` applies, or 1 for an upright picture.
+    """
+
+    stored_hw: tuple[int, int]
+    orientation: int
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """(height, width) of the picture as ``read_image`` gives it."""
+        height, width = self.stored_hw
+        return (width, height) if self.orientation >= 5 else (height, width)
+
+
+def read_header(path: str | os.PathLike[str]) -> HeaderSize:
+    """A picture file's size and orientation, without unpacking its pixels.
+
+    A PNG's orientation is found where the header holds it, not behind the pixels. Raises ImageError
+    for what is no regular file or no picture; a file that is damaged further on isn't noticed.
+    """
+    name = printable(os.fspath(path))
+    with _explained(name):
+        # A pipe or a device could be waited for without end.
+        if Path(path).exists() and not Path(path).is_file():
+            raise ImageError(f"{name}: not a regular file; give a picture")
+        with Path(path).open("rb") as file, _opened(file, name) as image:
+            width, height = image.size
+            # Pillow looks for a PNG's note behind its pixels, for which it unpacks them.
+            searches = image.format == "PNG" and "exif" not in image.info
+            orientation = 1 if searches else _orientation(image)
+    return HeaderSize((height, width), orientation if orientation in _UPRIGHT else 1)
+
+
 def picture_uid(image: ImageArray) -> str:
     """A name for a picture H x W x 3 that follows from its size and pixels, 16 hex digits."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
@@ -124,11 +160,16 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
 
 
 def _from_file(file: IO[bytes], name: str, max_pixels: int) -> ImageArray:
+    with _opened(file, name) as image:
+        return _from_pillow(image, name, max_pixels)
+
+
+def _opened(file: IO[bytes], name: str) -> Image.Image:
     if not file.read(1):
         raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again")
     file.seek(0)
     try:
-        image = _open(file)
+        return _open(file)
     except UnidentifiedImageError:
         raise ImageError(
             f"{name}: not a picture, or one with a damaged beginning; "
@@ -136,8 +177,6 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int) -> ImageArray:
         ) from None
     except _DAMAGE as error:
         raise _damaged(name, error) from None
-    with image:
-        return _from_pillow(image, name, max_pixels)
 
 
 def _open(file: IO[bytes]) -> Image.Image:

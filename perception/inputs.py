@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,46 +41,64 @@ def find_images(inputs: Sequence[str]) -> list[Picture]:
     whatever it is called and even if it is missing: reading it says what is wrong. Raises
     ImageError for a folder or a glob without a picture.
     """
-    found: dict[str, str] = {}
-    roots: list[str] = []
-    for text in inputs:
-        root, paths = _expand(text)
-        roots.append(os.path.abspath(root))
-        for path in paths:
-            found.setdefault(os.path.abspath(path), path)
-    base = _shared_folder(roots)
-    return [
-        Picture(Path(path), Path(os.path.relpath(full, base)).as_posix())
-        for full, path in found.items()
-    ]
+    _, pictures = each_image(inputs)
+    found: dict[str, Picture] = {}
+    for picture in pictures:
+        found.setdefault(picture.name, picture)
+    return list(found.values())
 
 
-def _expand(text: str) -> tuple[str, list[str]]:
+def each_image(inputs: Sequence[str]) -> tuple[Path, Iterator[Picture]]:
+    """The folder that all names start from, and the pictures of ``find_images`` one by one.
+
+    However many there are, few are in memory; one that is named twice comes twice. Raises
+    ImageError, at the latest when the pictures are asked for, as ``find_images`` does.
+    """
+    return name_pictures([expand(text) for text in inputs])
+
+
+def name_pictures(groups: Sequence[tuple[str, Iterable[str]]]) -> tuple[Path, Iterator[Picture]]:
+    """Groups of paths, each with a folder that they lie in, as pictures; see ``each_image``."""
+    base = _shared_folder([os.path.abspath(root) for root, _ in groups])
+    paths = (path for _, group in groups for path in group)
+    return Path(base), (
+        Picture(Path(path), Path(os.path.relpath(os.path.abspath(path), base)).as_posix())
+        for path in paths
+    )
+
+
+def expand(text: str) -> tuple[str, Iterable[str]]:
     """The folder that an input's names start from, and the paths it stands for."""
     if os.path.isdir(text):
-        paths = list(_walk(text))
-        if not paths:
-            raise ImageError(f"{printable(text)}: no picture in this folder; {_kinds()}")
-        return text, paths
+        return text, _not_empty(_walk(text), f"{printable(text)}: no picture in this folder")
     if os.path.lexists(text) or not glob.has_magic(text):
         return os.path.dirname(text), [text]
     return _expand_glob(text)
 
 
-def _expand_glob(pattern: str) -> tuple[str, list[str]]:
-    paths: list[str] = []
-    for match in sorted(glob.glob(pattern, recursive=True)):
-        if os.path.isdir(match):
-            # "**" lists every folder below, and the files in it too: one walk of each is enough.
-            paths += [] if "**" in pattern else _walk(match)
-        elif _is_picture(match):
-            paths.append(match)
-    if not paths:
-        raise ImageError(f"{printable(pattern)}: no picture matches; {_kinds()}")
+def _not_empty(paths: Iterable[str], complaint: str) -> Iterator[str]:
+    empty = True
+    for path in paths:
+        empty = False
+        yield path
+    if empty:
+        raise ImageError(f"{complaint}; {_kinds()}")
+
+
+def _expand_glob(pattern: str) -> tuple[str, Iterator[str]]:
     root = pattern
     while glob.has_magic(root):
         root = os.path.dirname(root)
-    return root, paths
+    return root, _not_empty(_matches(pattern), f"{printable(pattern)}: no picture matches")
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    for match in sorted(glob.iglob(pattern, recursive=True)):
+        if os.path.isdir(match):
+            # "**" lists every folder below, and the files in it too: one walk of each is enough.
+            yield from () if "**" in pattern else _walk(match)
+        elif _is_picture(match):
+            yield match
 
 
 def _walk(folder: str) -> Iterator[str]:

@@ -192,6 +192,37 @@ class Proposals:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidates:
+    """Every box of one picture that some phrase scores high enough, before any is given a label.
+
+    boxes: K x 4 xyxy in pixels of the original picture; scores: K x P, of each asked phrase, in
+    0..1; queries: K, which of the detector's places a box is of: one place has the same box
+    whatever else is asked, if the detector's phrases are independent.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    queries: IntArray
+
+    def __post_init__(self) -> None:
+        boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
+        object.__setattr__(self, "boxes", boxes)
+        scores = np.asarray(self.scores, np.float32)
+        if scores.ndim != 2 or len(scores) != len(boxes):
+            raise ValueError(f"scores: expected {len(boxes)} x ?, got {scores.shape}")
+        object.__setattr__(self, "scores", scores)
+        queries = checked_array("queries", self.queries, np.int64, (len(boxes),))
+        object.__setattr__(self, "queries", queries)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Any) -> Candidates:
+        """The candidates that a slice, an index array or a boolean array picks."""
+        return Candidates(self.boxes[index], self.scores[index], self.queries[index])
+
+
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Boxes that a detector found in one picture for the classes that it was asked for.
 

@@ -8,7 +8,7 @@ import numpy as np
 from perception.frame import Frame
 from perception.model import Model
 from perception.phrases import NEGATIVE
-from perception.types import Detections, Embedding, MaskCandidates, Prompt, Proposals
+from perception.types import Candidates, Detections, Embedding, MaskCandidates, Prompt, Proposals
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}
 WHITE = (255, 255, 255)
@@ -27,9 +27,28 @@ class ColourDetector:
     """Finds "red", "green" and "blue" things; every score is 0.9, less 0.1 for each next one."""
 
     name = "colour-detector"
+    phrases_independent = True
 
     def detect(self, images, phrases, *, threshold=0.3):
         return [self._one(image, phrases, threshold) for image in images]
+
+    def candidates(self, images, phrases, *, floor):
+        return [self._scores(image, phrases, floor) for image in images]
+
+    def _scores(self, image, phrases, floor):
+        """A place is a colour's and its number there: it has one box, whatever is asked."""
+        rows = []
+        for phrase_id, phrase in enumerate(phrases.phrases):
+            colour = phrase.split()[0]
+            if colour in COLOURS:
+                for n, box in enumerate(regions(image, COLOURS[colour])):
+                    scores = np.zeros(len(phrases))
+                    scores[phrase_id] = 0.9 - 0.1 * n
+                    rows.append((box, scores, 100 * list(COLOURS).index(colour) + n))
+        rows = [row for row in rows if row[1].max() >= floor]
+        if not rows:
+            return Candidates(np.zeros((0, 4)), np.zeros((0, len(phrases))), [])
+        return Candidates(*(np.array(part) for part in zip(*rows, strict=True)))
 
     def _one(self, image, phrases, threshold):
         rows = []

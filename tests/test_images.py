@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from perception.errors import ImageError
-from perception.images import read_image
+from perception.images import read_header, read_image
 
 RED = (200, 30, 10)
 
@@ -259,3 +259,33 @@ def test_a_line_break_in_a_name_stays_in_one_line():
     with pytest.raises(ImageError) as caught:
         read_image("no\nsuch.png")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_header_tells_the_size_that_is_read(tmp_path, orientation):
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (30, 20)).save(path, exif=exif)
+    header = read_header(path)
+    assert header == ((20, 30), orientation)
+    assert header.image_hw == read_image(path).shape[:2]
+
+
+def test_a_header_is_read_without_the_pixels(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(gradient(200, 300)).save(path)
+    path.write_bytes(path.read_bytes()[:-800])
+    assert read_header(path).image_hw == (200, 300)
+    with pytest.raises(ImageError, match="cut off"):
+        read_image(path)
+
+
+def test_a_header_of_no_picture(tmp_path):
+    with pytest.raises(ImageError, match="no such file"):
+        read_header(tmp_path / "none.jpg")
+    with pytest.raises(ImageError, match="not a regular file"):
+        read_header(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"nothing")
+    with pytest.raises(ImageError, match="not a picture"):
+        read_header(tmp_path / "a.jpg")

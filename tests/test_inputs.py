@@ -5,7 +5,7 @@ import os
 import pytest
 
 from perception.errors import ImageError
-from perception.inputs import find_images
+from perception.inputs import each_image, find_images
 
 
 @pytest.fixture
@@ -91,3 +91,18 @@ def test_a_barred_folder_is_listed_and_not_forgotten(tree):
         assert [picture.name for picture in find_images(["sub"])] == ["a.png", "deep"]
     finally:
         (tree / "sub" / "deep").chmod(0o700)
+
+
+def test_pictures_come_one_by_one(tree, monkeypatch):
+    folder, pictures = each_image(["sub", "other", "sub/a.png"])
+    assert folder == tree
+    assert [picture.name for picture in pictures] == [
+        "sub/a.png",
+        "sub/deep/[1].webp",
+        "other/10.tif",
+        "other/a.png",
+        "sub/a.png",
+    ]
+    _, pictures = each_image(["."])
+    monkeypatch.setattr(os, "walk", lambda *_, **__: (_ for _ in [(".", [], ["x.png"]), None]))
+    assert next(pictures).name == "x.png"

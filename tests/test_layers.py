@@ -21,6 +21,7 @@ ROWS = (
     ("detector", "segmenter"),
     ("answers", "pipeline", "model", "loading", "one_call"),
     ("labels", "overlay", "formats", "export"),
+    ("annotate",),
     ("cli", "__main__"),
 )
 # The convenience methods of a result import when they are called.

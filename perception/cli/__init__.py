@@ -1,1 +1,1 @@
-"""The command line: ``perception segment`` and ``perception detect``."""
+"""The command line: ``perception segment``, ``annotate``, ``verify`` and their siblings."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from perception.cli.annotate import annotate, export_annotations
 from perception.cli.options import Options, numbers, shared_options, threshold_option
 from perception.defaults import (
     CROP_LAYERS,
@@ -216,12 +217,44 @@ def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, i
     return 0
 
 
+@cli.command()
+@click.argument("file", metavar="FILE")
+@click.option("--images", metavar="DIR", help="Folder of the pictures, to check their files, too.")
+@click.option(
+    "--fix", is_flag=True, help="Write a mended copy: only what can be mended in one way is."
+)
+@click.option("--out", metavar="FILE", help="The mended copy.  [default: FILE.fixed.json]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def verify(
+    file: str, images: str | None, fix: bool, out: str | None, as_json: bool, quiet: bool
+) -> int:
+    """Check a COCO file of any tool: ids, boxes, areas, masks, paths.
+
+    Status 1 if there are errors: loaders break, or numbers come out wrong.
+    """
+    if out is not None and not fix:
+        raise click.UsageError("--out is for --fix")
+    from perception.cli import verify as command
+
+    return command.run(file, images=images, fix=fix, out=out, as_json=as_json, quiet=quiet)
+
+
+cli.add_command(annotate)
+cli.add_command(export_annotations)
+
+
 def main() -> None:
     """Runs the command line and ends the process with its status."""
     for stream in (sys.stdout, sys.stderr):
         # A file name that isn't text must not end in an encoding error.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(status(sys.argv[1:]))
+    code = status(sys.argv[1:])
+    if code == _INTERRUPTED:
+        # Python would wait for a thread that is in the middle of a model.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -246,8 +279,8 @@ def status(arguments: Sequence[str]) -> int:
     except MemoryError:
         _complain("not enough memory; use a smaller picture or close other programs")
         return 1
-    except KeyboardInterrupt:
-        _complain("interrupted")
+    except KeyboardInterrupt as stop:
+        _complain("; ".join(["interrupted", *map(str, stop.args)]))
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left. Python would still complain when it closes stdout.

@@ -35,7 +35,7 @@ Ask = Callable[[Model, Path], Instances]
 
 _SECONDS_WITHOUT_BAR = 1.0
 _NOTHING_PASSED = "no mask is good enough: a lower --quality or --stability lets more through"
-_NANO_NOTE = (
+NANO_NOTE = (
     "note: nano is made for drawn things and simple cases, not for photographs at large; for the "
     'published models see "Published models" in the README (extra perception-masks[torch]); '
     "-q silences this note"
@@ -120,7 +120,7 @@ def run(
         # Takes longer to import than nano to load and answer: it can do so meanwhile.
         Thread(target=import_module, args=("supervision",), daemon=True).start()
     if options.model == MODEL and not options.quiet:
-        click.echo(_NANO_NOTE, err=True)
+        click.echo(NANO_NOTE, err=True)
     watch = Stopwatch()
     with watch("load"):
         model = loading.load(options.model, threads=options.threads)

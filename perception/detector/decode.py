@@ -1,5 +1,8 @@
 """The one place that turns a detector's logits into labelled boxes.
 
+First candidates, with the score of every phrase; then labels. Whoever keeps the candidates can
+label them again, at another threshold, without the detector.
+
 A phrase is scored inside its own span of tokens, never by comparing strings; a box gets one of the
 user's classes, with the runner-up beside it. Synonyms collapse into their class. A negative
 competes like a class, and what it wins is dropped at the end.
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from perception.boxes import box_iou, nms
 from perception.phrases import NEGATIVE, Phrases
-from perception.types import Detections, FloatArray, IntArray
+from perception.types import BoolArray, Candidates, Detections, FloatArray, IntArray
 
 SAME_CLASS_IOU = 0.5
 """Boxes of one class that overlap further than this are one thing, seen twice."""
@@ -37,22 +40,75 @@ def decode(
     boxes: FloatArray, logits: FloatArray, phrases: Phrases, *, threshold: float
 ) -> Detections:
     """Boxes Q x 4 and phrase logits Q x P -> the detections that score at least ``threshold``."""
+    found, _ = label(candidates(boxes, logits, floor=threshold), phrases, threshold=threshold)
+    return found
+
+
+def candidates(boxes: FloatArray, logits: FloatArray, *, floor: float) -> Candidates:
+    """The boxes, of Q x 4, to which some phrase, of logits Q x P, gives at least ``floor``."""
     sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    rows = np.flatnonzero(sound & (_sigmoid(logits.max(axis=1)) >= threshold))
-    boxes, scores = boxes[rows], _sigmoid(logits[rows])  # K x 4, K x P
+    queries = np.flatnonzero(sound & (_sigmoid(logits.max(axis=1)) >= floor))
+    return Candidates(boxes[queries], _sigmoid(logits[queries]), queries)
+
+
+def label(
+    found: Candidates,
+    phrases: Phrases,
+    *,
+    threshold: float,
+    same_class_iou: float = SAME_CLASS_IOU,
+    any_class_iou: float = ANY_CLASS_IOU,
+) -> tuple[Detections, IntArray]:
+    """The detections that score at least ``threshold``, and which of K candidates they are."""
+    rows = np.flatnonzero(found.scores.max(axis=1, initial=-1.0) >= threshold)
+    labelled = _best_class(found[rows], phrases)
+    kept = nms(labelled.boxes, labelled.scores, labelled.class_ids, iou_threshold=same_class_iou)
+    labelled, rows = labelled[kept], rows[kept]
+    labelled, kept = _one_label_each(labelled, any_class_iou)
+    reported = labelled.class_ids != NEGATIVE
+    return labelled[reported], rows[kept][reported]
+
+
+def worth_keeping(found: Candidates, phrases: Phrases, *, same_class_iou: float) -> IntArray:
+    """Which of K candidates to keep so that ``label`` gives the same for them as for all.
+
+    Those that ``same_class_iou`` leaves, for labelling with less suppression than usual, and those
+    that the usual one leaves: of a chain of boxes that overlap, it can keep one that the other
+    drops. Greedy suppression decides by what it kept before, so the rest changes nothing.
+    """
+    labelled = _best_class(found, phrases)
+    kept = [
+        nms(labelled.boxes, labelled.scores, labelled.class_ids, iou_threshold=iou)
+        for iou in (same_class_iou, SAME_CLASS_IOU)
+    ]
+    rows: IntArray = np.unique(np.concatenate(kept))
+    return rows
+
+
+def best_two(found: Candidates, phrases: Phrases) -> BoolArray:
+    """Which scores, K x P, are those of each candidate's best two classes, or of a negative."""
     asked = np.array(phrases.class_ids, np.int64)
-    by_class, best_phrase = _collapse(scores, asked, len(phrases.classes))  # K x C each
-    negative = scores[:, asked == NEGATIVE].max(axis=1, initial=-1.0)
+    by_class, best_phrase = _collapse(found.scores, asked, len(phrases.classes))
+    top = np.argsort(-by_class, axis=1, kind="stable")[:, :2]
+    chosen = np.zeros(found.scores.shape, np.bool_)
+    np.put_along_axis(chosen, np.take_along_axis(best_phrase, top, axis=1), True, axis=1)
+    chosen[:, asked == NEGATIVE] = True
+    return chosen
+
+
+def _best_class(found: Candidates, phrases: Phrases) -> Detections:
+    """Each of K candidates with the class that scores highest, which may be ``NEGATIVE``."""
+    asked = np.array(phrases.class_ids, np.int64)
+    by_class, best_phrase = _collapse(found.scores, asked, len(phrases.classes))  # K x C each
+    negative = found.scores[:, asked == NEGATIVE].max(axis=1, initial=-1.0)
     # The negative comes first and so has the id -1, which is NEGATIVE; it wins a tie.
     rivals = np.column_stack((negative, by_class))
     class_ids = rivals.argmax(axis=1) - 1
     top = rivals.max(axis=1)
     runner_up, next_best = _runner_up(by_class, class_ids)
-    phrase_ids = best_phrase[np.arange(len(rows)), class_ids]  # means nothing for a negative
-    found = Detections(boxes, top, class_ids, phrase_ids, runner_up, top - next_best)
-    found = found[nms(boxes, top, class_ids, iou_threshold=SAME_CLASS_IOU)]
-    found = _one_label_each(found)
-    return found[found.class_ids != NEGATIVE]
+    # Which phrase means nothing for a negative.
+    phrase_ids = best_phrase[np.arange(len(found)), class_ids]
+    return Detections(found.boxes, top, class_ids, phrase_ids, runner_up, top - next_best)
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
@@ -64,6 +120,9 @@ def _collapse(
     scores: FloatArray, asked: IntArray, classes: int
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """The best score of each class's phrases and which phrase that is, K x C each."""
+    if np.array_equal(np.sort(asked[asked != NEGATIVE]), np.arange(classes)):
+        only = np.argsort(asked, kind="stable")[-classes:]  # One phrase each, as mostly.
+        return scores[:, only], np.tile(only, (len(scores), 1))
     by_class = np.empty((len(scores), classes), np.float32)
     phrase = np.empty((len(scores), classes), np.int64)
     for class_id in range(classes):
@@ -75,30 +134,35 @@ def _collapse(
 
 
 def _runner_up(by_class: FloatArray, class_ids: IntArray) -> tuple[IntArray, FloatArray]:
-    """The best other class of each box and its score, K each; -1 and 0 where there is none."""
+    """The best other class of each box and its score, K each; -1 and 0 where there is none.
+
+    A score of 0 is one that was not kept.
+    """
     rows = np.arange(len(by_class))
     if by_class.shape[1] < 2:
         return np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.float32)
     others = by_class.copy()
     others[rows, class_ids] = -1
     second = others.argmax(axis=1).astype(np.int64)
-    return second, others[rows, second]
+    score = others[rows, second]
+    return np.where(score > 0, second, -1), score
 
 
-def _one_label_each(found: Detections) -> Detections:
+def _one_label_each(found: Detections, iou: float) -> tuple[Detections, IntArray]:
     """Of boxes that are one thing under several labels the best stays, sorted by falling score.
 
-    The class that it displaces becomes its runner-up where that scores higher than the one it had.
+    Also returns which they are. The class that it displaces becomes its runner-up where that scores
+    higher than the one it had.
     """
-    keep = nms(found.boxes, found.scores, iou_threshold=ANY_CLASS_IOU)
+    keep = nms(found.boxes, found.scores, iou_threshold=iou)
     lost = np.setdiff1d(np.arange(len(found)), keep)
     lost = lost[found.class_ids[lost] != NEGATIVE]
     runner_up, margin = found.runner_up.copy(), found.margin.copy()
     if len(lost):
-        displaced = box_iou(found.boxes[lost], found.boxes[keep]) > ANY_CLASS_IOU
+        displaced = box_iou(found.boxes[lost], found.boxes[keep]) > iou
         winners = keep[displaced.argmax(axis=1)]  # the first, which has the highest score
         for loser, winner in zip(lost, winners, strict=True):
             gap = found.scores[winner] - found.scores[loser]
             if found.class_ids[loser] != found.class_ids[winner] and gap < margin[winner]:
                 runner_up[winner], margin[winner] = found.class_ids[loser], gap
-    return replace(found, runner_up=runner_up, margin=margin)[keep]
+    return replace(found, runner_up=runner_up, margin=margin)[keep], keep

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perception.boxes import clip_boxes
-from perception.detector.decode import decode, phrase_logits
+from perception.detector.decode import candidates, label, phrase_logits
 from perception.detector.onnx_metadata import IMAGE, TEXT, DetectorMetadata
 from perception.detector.tokenizer import Tokenizer
 from perception.errors import WeightsError
 from perception.frame import fit_picture
 from perception.onnx_session import open_session
 from perception.phrases import Phrases
-from perception.types import Detections, FloatArray, ImageArray
+from perception.types import Candidates, Detections, FloatArray, ImageArray, IntArray
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -41,6 +41,8 @@ class NanoDetector:
     threads: of each session; 0 means all the cores that this process may use.
     Raises WeightsError when a file is missing, damaged, of another kind or of another model.
     """
+
+    phrases_independent = True  # The image side only multiplies its regions with the tokens.
 
     def __init__(
         self,
@@ -71,38 +73,42 @@ class NanoDetector:
         self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
     ) -> list[Detections]:
         """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
+        found = self.candidates(images, phrases, floor=threshold)
+        return [label(one, phrases, threshold=threshold)[0] for one in found]
+
+    def candidates(
+        self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
+    ) -> list[Candidates]:
+        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
         words = self._encode(phrases.phrases)
         tokens = np.concatenate(words)  # T x D
         spans = np.array([len(rows) for rows in words], np.int64)
         # One picture at a time: on a CPU a batch is no faster, and so 20 pictures in one call give
         # to the last bit what 20 calls give.
-        return [self._one(image, tokens, spans, phrases, threshold) for image in images]
+        return [self._one(image, tokens, spans, floor) for image in images]
 
     def _one(
-        self,
-        image: ImageArray,
-        tokens: FloatArray,
-        spans: np.ndarray,
-        phrases: Phrases,
-        threshold: float,
-    ) -> Detections:
+        self, image: ImageArray, tokens: FloatArray, spans: IntArray, floor: float
+    ) -> Candidates:
         frame, pixels = fit_picture(image, self.side)
         boxes, logits = self._image.run(["boxes", "logits"], {"pixels": pixels, "tokens": tokens})
         fitted = clip_boxes(frame.boxes_to_image(boxes[0]), frame.image_hw)
-        return decode(fitted, phrase_logits(logits[0], spans), phrases, threshold=threshold)
+        return candidates(fitted, phrase_logits(logits[0], spans), floor=floor)
 
     def _encode(self, phrases: Sequence[str]) -> list[FloatArray]:
         """The tokens of each phrase, L x D, from the text side or from memory."""
         ids = {phrase: self._tokenizer.encode(phrase) for phrase in phrases}
-        new = [phrase for phrase in ids if phrase not in self._known]
-        if new and len(self._known) + len(new) > CACHED_PHRASES:
-            self._known, new = {}, list(ids)
+        known = self._known  # Another thread may begin a new memory meanwhile.
+        new = [phrase for phrase in ids if phrase not in known]
+        if new and len(known) + len(new) > CACHED_PHRASES:
+            known, new = {}, list(ids)
+            self._known = known
         for start in range(0, len(new), PHRASES_PER_CALL):
             part = new[start : start + PHRASES_PER_CALL]
             (tokens,) = self._text.run(["tokens"], {"ids": self._tokenizer.encode_batch(part)})
             for phrase, rows in zip(part, tokens, strict=True):
-                self._known[phrase] = rows[: len(ids[phrase])]
-        return [self._known[phrase] for phrase in phrases]
+                known[phrase] = rows[: len(ids[phrase])]
+        return [known[phrase] for phrase in phrases]
 
 
 def _metadata(session: InferenceSession, part: str, path: str | Path) -> DetectorMetadata:

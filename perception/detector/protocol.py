@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from perception.phrases import Phrases
-from perception.types import Detections, ImageArray
+from perception.types import Candidates, Detections, ImageArray
 
 
 class Detector(Protocol):
-    """Finds the things that phrases name."""
+    """Finds the things that phrases name.
+
+    phrases_independent: whether the boxes, and a phrase's scores, stay the same whatever other
+    phrases are asked; then a phrase can be added later to what was answered before.
+    """
 
     name: str
+    phrases_independent: bool
 
     def detect(
         self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
@@ -20,5 +25,14 @@ class Detector(Protocol):
         """The boxes in each RGB picture (H x W x 3 uint8) whose score is at least ``threshold``.
 
         What negatives win is dropped, and of boxes that repeat one another the best stays.
+        """
+        ...
+
+    def candidates(
+        self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
+    ) -> list[Candidates]:
+        """All boxes in each picture that some phrase gives at least ``floor``.
+
+        ``detector.decode.label`` makes of them what ``detect`` gives, at any threshold from there.
         """
         ...

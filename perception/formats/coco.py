@@ -8,31 +8,29 @@ nothing found is listed, and the classes that were asked for and not found stand
 
 from __future__ import annotations
 
-import hashlib
-import json
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
-import numpy as np
-
-from perception.boxes import xyxy_to_xywh
 from perception.formats.atomic import whole_file
+from perception.formats.coco_rows import annotation_rows, image_row, to_json
 from perception.instances import Instances
-
-_DECIMALS_SCORE = 4
-_DECIMALS_PIXEL = 2
-# Kept beside the score where an instance has them.
-_EXTRA_SCORES = ("quality", "stability", "margin")
 
 
 def to_coco(
-    results: Sequence[Instances], *, info: Mapping[str, Any] | None = None
+    results: Sequence[Instances],
+    *,
+    info: Mapping[str, Any] | None = None,
+    polygons: bool = False,
 ) -> dict[str, Any]:
     """The content of one COCO file, as plain dicts and lists, for the results of many pictures.
 
-    info: how the results were made (default: what they say themselves). Raises ValueError if two
+    info: how the results were made (default: what they say themselves); polygons: outlines in place
+    of run lengths, which fill holes. Raises ValueError if two
     pictures have one file name, or if results were made in different ways (another model or
     threshold), which one file can't tell apart.
     """
@@ -45,13 +43,16 @@ def to_coco(
     annotations: list[dict[str, Any]] = []
     images = []
     for image_id, result in enumerate(ordered, start=1):
-        images.append(_image(image_id, result, category_ids))
-        annotations += _annotations(image_id, result, category_ids, first_id=len(annotations) + 1)
+        images.append(image_row(image_id, result, category_ids))
+        first = len(annotations) + 1
+        annotations += annotation_rows(
+            image_id, result, category_ids, first_id=first, polygons=polygons
+        )
     return {
         "info": _shared_info(ordered) if info is None else dict(info),
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": n, "name": name} for name, n in category_ids.items()],
+        "categories": _categories(category_ids),
     }
 
 
@@ -61,22 +62,84 @@ def write_coco(content: Mapping[str, Any], path: Path) -> None:
         file.write(coco_bytes(content))
 
 
+def stream_coco(
+    results: Iterable[Instances],
+    path: Path,
+    *,
+    classes: Sequence[str],
+    info: Mapping[str, Any],
+    polygons: bool = False,
+) -> int:
+    """Writes ``to_coco`` of results that come in order of their names, with one in memory.
+
+    classes, info: those of all results. Returns how many annotations there are. Raises ValueError
+    for results out of order, OutputError if the file can't be written.
+    """
+    category_ids = {name: n for n, name in enumerate(classes, start=1)}
+    last, count = None, 0
+    # Annotations stand behind all pictures: they wait in a file that has no name.
+    with whole_file(path) as file, TemporaryFile(dir=path.parent) as waiting:
+        images, annotations = _Rows(file), _Rows(waiting)
+        file.write(_encoded(f'{{\n"info": {to_json(info)},\n"images": '))
+        for image_id, result in enumerate(results, start=1):
+            if last is not None and result.file_name <= last:
+                raise ValueError(f"{result.file_name!r} comes after {last!r}: sort by file_name")
+            last = result.file_name
+            images.add(image_row(image_id, result, category_ids))
+            for row in annotation_rows(
+                image_id, result, category_ids, first_id=count + 1, polygons=polygons
+            ):
+                annotations.add(row)
+                count += 1
+        images.end()
+        file.write(b',\n"annotations": ')
+        annotations.end()
+        waiting.seek(0)
+        shutil.copyfileobj(waiting, file)
+        file.write(b',\n"categories": ')
+        categories = _Rows(file)
+        for row in _categories(category_ids):
+            categories.add(row)
+        categories.end()
+        file.write(b"\n}\n")
+    return count
+
+
 def coco_bytes(content: Mapping[str, Any]) -> bytes:
     """A COCO file's content as JSON in UTF-8, one picture or annotation a line."""
-    parts = []
+    text = BytesIO()
+    before = b"{\n"
     for key, value in content.items():
+        text.write(before + _encoded(f"{to_json(key)}: "))
+        before = b",\n"
         if isinstance(value, list):
-            rows = ",\n".join(f"  {_json(row)}" for row in value)
-            parts.append(f"{_json(key)}: [\n{rows}\n]" if rows else f"{_json(key)}: []")
+            rows = _Rows(text)
+            for row in value:
+                rows.add(row)
+            rows.end()
         else:
-            parts.append(f"{_json(key)}: {_json(value)}")
-    text = "{\n" + ",\n".join(parts) + "\n}\n"
+            text.write(_encoded(to_json(value)))
+    text.write(b"\n}\n")
+    return text.getvalue()
+
+
+class _Rows:
+    """A JSON array that is written as its rows come, one a line."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._before = file, "[\n"
+
+    def add(self, row: object) -> None:
+        self._file.write(_encoded(f"{self._before}  {to_json(row)}"))
+        self._before = ",\n"
+
+    def end(self) -> None:
+        self._file.write(b"[]" if self._before == "[\n" else b"\n]")
+
+
+def _encoded(text: str) -> bytes:
     # A file name that isn't text holds lone surrogates; as \udcff they are valid JSON.
     return text.encode("utf-8", errors="backslashreplace")
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _check_names(ordered: Sequence[Instances]) -> None:
@@ -96,81 +159,5 @@ def _shared_info(ordered: Sequence[Instances]) -> dict[str, Any]:
     return infos[0] if infos else {}
 
 
-def _image(image_id: int, result: Instances, category_ids: Mapping[str, int]) -> dict[str, Any]:
-    height, width = result.image_hw
-    found = set(result.labels)
-    return {
-        "id": image_id,
-        "uid": _image_uid(result),
-        "file_name": result.file_name,
-        "width": width,
-        "height": height,
-        "neg_category_ids": [category_ids[name] for name in result.classes if name not in found],
-    }
-
-
-def _annotations(
-    image_id: int, result: Instances, category_ids: Mapping[str, int], *, first_id: int
-) -> list[dict[str, Any]]:
-    boxes, areas, image_uid = xyxy_to_xywh(result.boxes), result.areas, _image_uid(result)
-    seen: Counter[tuple[str, str]] = Counter()
-    annotations = []
-    for n, label in enumerate(result.labels):
-        bbox = [_rounded(side, _DECIMALS_PIXEL) for side in boxes[n]]
-        shape = result.rles[n].counts if result.rles else _json(bbox)
-        seen[label, shape] += 1
-        annotation = {
-            "id": first_id + n,
-            "uid": _uid(image_uid, label, shape, str(seen[label, shape])),
-            "image_id": image_id,
-            "category_id": category_ids[label],
-            "iscrowd": 0,
-            "area": _rounded(areas[n], _DECIMALS_PIXEL),
-            "bbox": bbox,
-            "score": _rounded(result.scores[n], _DECIMALS_SCORE),
-        }
-        for name in _EXTRA_SCORES:
-            values = getattr(result, name)
-            if values is not None:
-                annotation[name] = _rounded(values[n], _DECIMALS_SCORE)
-        if result.runner_up is not None and result.runner_up[n] >= 0:
-            name = result.classes[result.runner_up[n]]
-            annotation["runner_up_category_id"] = category_ids[name]
-        annotation |= _origin(result, n)
-        annotation["segmentation"] = _segmentation(result, n)
-        annotations.append(annotation)
-    return annotations
-
-
-def _origin(result: Instances, n: int) -> dict[str, Any]:
-    """Where segment-everything asked, in the fields of SA-1B: its point, its crop as xywh."""
-    origin: dict[str, Any] = {}
-    if result.points is not None:
-        origin["point_coords"] = [[_rounded(at, _DECIMALS_PIXEL) for at in result.points[n]]]
-    if result.crop_boxes is not None:
-        (crop,) = xyxy_to_xywh(result.crop_boxes[n : n + 1])
-        origin["crop_box"] = [_rounded(side, _DECIMALS_PIXEL) for side in crop]
-    return origin
-
-
-def _segmentation(result: Instances, n: int) -> dict[str, Any] | list[Any]:
-    if not result.rles:
-        return []
-    rle = result.rles[n]
-    return {"size": list(rle.size), "counts": rle.counts}
-
-
-def _image_uid(result: Instances) -> str:
-    """From the picture's name and content: copies in two folders are two pictures."""
-    return _uid(result.file_name, result.uid, f"{result.image_hw[0]}x{result.image_hw[1]}")
-
-
-def _uid(*parts: str) -> str:
-    text = "\0".join(parts).encode("utf-8", errors="backslashreplace")
-    return hashlib.blake2b(text, digest_size=8).hexdigest()
-
-
-def _rounded(value: float | np.floating[Any], decimals: int) -> float | int:
-    """A plain number; whole ones as int, so that a box from a mask reads 12 and not 12.0."""
-    number = round(float(value), decimals)
-    return int(number) if number.is_integer() else number
+def _categories(category_ids: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"id": n, "name": name} for name, n in category_ids.items()]

@@ -5,9 +5,18 @@ import warnings
 import numpy as np
 import pytest
 
-from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, decode, phrase_logits
+from perception.detector.decode import (
+    ANY_CLASS_IOU,
+    SAME_CLASS_IOU,
+    best_two,
+    candidates,
+    decode,
+    label,
+    phrase_logits,
+    worth_keeping,
+)
 from perception.phrases import Phrases, parse
-from perception.types import Detections
+from perception.types import Candidates, Detections
 
 ONE = [0, 0, 10, 10]
 FAR = [50, 50, 60, 60]
@@ -222,3 +231,58 @@ def test_the_answer_does_not_depend_on_the_order_of_the_classes() -> None:
     other = decode(boxes, logits[:, order], moved, threshold=0.3)
     np.testing.assert_array_equal(one.boxes, other.boxes)
     assert [names[k] for k in one.class_ids] == [moved.classes[k] for k in other.class_ids]
+
+
+def crowd(seed: int, phrases: Phrases, count: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes that overlap much, some empty, and phrase logits of which few are high."""
+    random_numbers = np.random.default_rng(seed)
+    corners = random_numbers.integers(0, 24, (count, 2))
+    boxes = np.hstack([corners, corners + random_numbers.integers(0, 40, (count, 2))])
+    return boxes.astype(np.float32), random_numbers.normal(-2, 2, (count, len(phrases))).astype(
+        np.float32
+    )
+
+
+def test_candidates_are_the_sound_boxes_above_the_floor() -> None:
+    boxes = np.float32([ONE, [5, 5, 5, 9], FAR, ONE])
+    logits = np.float32([[0, -9], [9, 9], [-9, -9], [-9, 1]])
+    found = candidates(boxes, logits, floor=0.5)
+    assert found.queries.tolist() == [0, 3]
+    assert found.scores[0, 0] == 0.5
+    assert len(candidates(boxes[:0], logits[:0], floor=0.5)) == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("text", ["a", "a, b, !c", "a: x | y, b, c, !d, !e"])
+@pytest.mark.parametrize("iou", [0.5, 0.7, 0.9, 1.0])
+def test_what_is_kept_is_labelled_as_all_of_it(seed: int, text: str, iou: float) -> None:
+    """Also where only few scores are kept: at any threshold from the floor up, to the last bit."""
+    phrases, floor = parse(text), np.float32(0.05)
+    boxes, logits = crowd(seed, phrases)
+    found = candidates(boxes, logits, floor=floor)
+    kept = found[worth_keeping(found, phrases, same_class_iou=iou)]
+    stored = (kept.scores >= floor) | best_two(kept, phrases)
+    sparse = Candidates(kept.boxes, np.where(stored, kept.scores, 0), kept.queries)
+    for threshold in (floor, 0.3, 0.6):
+        want = decode(boxes, logits, phrases, threshold=threshold)
+        have, rows = label(sparse, phrases, threshold=threshold)
+        for name in vars(want):
+            np.testing.assert_array_equal(getattr(have, name), getattr(want, name), name)
+        np.testing.assert_array_equal(boxes[kept.queries[rows]], want.boxes)
+
+
+def test_a_score_that_was_not_kept_is_no_runner_up() -> None:
+    found = Candidates(np.float32([ONE]), np.float32([[0.8, 0]]), np.array([3]))
+    (detections, rows) = label(found, parse("a, b"), threshold=0.3)
+    assert detections.runner_up.tolist() == [-1]
+    assert rows.tolist() == [0]
+
+
+def test_labels_with_less_suppression() -> None:
+    found = Candidates(
+        np.float32([ONE, shifted(0.8), FAR]), np.float32([[0.9], [0.8], [0.7]]), np.arange(3)
+    )
+    usual, _ = label(found, parse("a"), threshold=0.3)
+    looser, rows = label(found, parse("a"), threshold=0.3, same_class_iou=0.9, any_class_iou=0.9)
+    assert (len(usual), len(looser)) == (2, 3)
+    assert rows.tolist() == [0, 1, 2]

@@ -1,0 +1,170 @@
+"""One annotation run: list the pictures, answer those that wait, write the COCO file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from perception.annotate.database import RunReader, run_path
+from perception.annotate.listing import list_inputs
+from perception.annotate.lock import only_worker
+from perception.annotate.records import Counts, Record
+from perception.annotate.results import check_stored, results, run_info
+from perception.annotate.runner import work_through
+from perception.annotate.settings import Keeping, check_same, run_settings
+from perception.annotate.work import Question
+from perception.annotate.writer import RunWriter
+from perception.defaults import BATCH, THRESHOLD, WORKERS
+from perception.detector.decode import SAME_CLASS_IOU
+from perception.errors import OutputError
+from perception.formats.atomic import check_writable
+from perception.formats.coco import stream_coco
+from perception.images import printable
+from perception.model import Model
+from perception.phrases import Phrases, PromptText, parse
+
+Tell = Callable[[Sequence[Record]], object]
+"""Called with the records of some pictures once they are stored."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run has come to.
+
+    counts: of its pictures; annotations: in the COCO file; failures: each reason, how many
+    pictures failed with it and the first of them.
+    """
+
+    counts: Counts
+    annotations: int
+    failures: tuple[tuple[str, int, str], ...]
+
+
+def annotate(
+    load: Callable[[], Model],
+    inputs: Sequence[str],
+    text: PromptText,
+    out: Path,
+    *,
+    images: str | None = None,
+    threshold: float = THRESHOLD,
+    keeping: Keeping | None = None,
+    batch: int = BATCH,
+    workers: int = WORKERS,
+    parallel: int = 1,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    note: Callable[[str], object] = lambda _: None,
+    watch: Callable[[Counts], Tell] = lambda _: lambda _: None,
+) -> Summary:
+    """Annotates pictures into one COCO file; the same call again goes on where one was ended.
+
+    load: gives the model, once the rest is known to be in order; inputs, images: as
+    ``list_inputs`` has them; text: what to find; out: the COCO file, beside which the run is
+    stored; threshold: the least score in the file; keeping: what the run stores; batch: pictures in
+    one call of the model; workers: processes that read; parallel: threads that call the model, each
+    with a batch in memory; overwrite: begin anew; retry_failed: also pictures that failed before.
+    note: called with a line worth knowing; watch: called with how the run stands before the work,
+    gives what is called with every few records.
+
+    Raises PromptError, ImageError and CocoError for what is asked, RunError for a run that can't be
+    gone on with, OutputError if it can't be written, and the errors of ``load``.
+    """
+    keeping, phrases, path = keeping or Keeping(), parse(text), run_path(out)
+    check_stored(keeping.floor, keeping.floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
+    _check_out(out, path, overwrite=overwrite)
+    with only_worker(path):
+        if overwrite:
+            _remove(path)
+        with RunWriter(path) as run:
+            folder, files = list_inputs(inputs, images=images)
+            first = list(islice(files, 1))  # That there is none is said before the model loads.
+            model = load()
+            independent = model.detector.phrases_independent
+            settings = run_settings(model, keeping, pictures=folder, run=path)
+            if run.settings:
+                check_same(run.settings, settings, path)
+                _tell_of_new_phrases(run.phrases, phrases, independent, note)
+            run.begin(
+                settings,
+                text,
+                chain(first, files),
+                independent=independent,
+                retry_failed=retry_failed,
+            )
+            question = Question(
+                phrases=phrases,
+                independent=independent,
+                floor=keeping.floor,
+                floor_nms=keeping.floor_nms,
+                threshold=threshold,
+                max_pixels=keeping.max_pixels,
+            )
+            work_through(
+                run,
+                model,
+                question,
+                batch=batch,
+                workers=workers,
+                parallel=parallel,
+                tell=watch(run.counts()),
+            )
+            annotations = write_annotations(run, out, threshold=threshold)
+            return Summary(run.counts(), annotations, tuple(run.failure_reasons()))
+
+
+def write_annotations(
+    run: RunReader,
+    out: Path,
+    *,
+    threshold: float = THRESHOLD,
+    nms: float = SAME_CLASS_IOU,
+    polygons: bool = False,
+) -> int:
+    """Writes a run's COCO file and returns how many annotations it has; see ``results``."""
+    with run.snapshot(), closing(results(run, threshold=threshold, nms=nms)) as found:
+        return stream_coco(
+            found,
+            out,
+            classes=run.phrases.classes,
+            info=run_info(run, threshold=threshold, nms=nms),
+            polygons=polygons,
+        )
+
+
+def _check_out(out: Path, path: Path, *, overwrite: bool) -> None:
+    """Raises OutputError where a run can't write, or would write over what isn't its own."""
+    name = printable(str(out))
+    check_writable(out.parent)
+    if out.is_dir():
+        raise OutputError(f"{name}: a folder; name a file for --out")
+    if out.exists() and not path.exists() and not overwrite:
+        raise OutputError(
+            f"{name}: is there, and is of no run ({path.name} isn't there); choose another --out, "
+            "or write over it with --overwrite"
+        )
+
+
+def _remove(path: Path) -> None:
+    try:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OutputError(f"{printable(str(path))}: can't be removed ({why})") from None
+
+
+def _tell_of_new_phrases(
+    before: Phrases, now: Phrases, independent: bool, note: Callable[[str], object]
+) -> None:
+    new = len(set(now.phrases) - set(before.phrases))
+    if not independent and before.phrases != now.phrases:
+        note(
+            "other classes than before, and this model's answers depend on all that are asked "
+            "together: all pictures run again"
+        )
+    elif new:
+        note(f"{new} more to find than before: pictures that are done are asked only for that")

@@ -1,0 +1,55 @@
+"""Writing a run in another format, or at other thresholds, without running a model."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Literal, get_args
+
+from perception.annotate.annotate import write_annotations
+from perception.annotate.database import RunReader
+from perception.annotate.results import results
+from perception.defaults import THRESHOLD
+from perception.detector.decode import SAME_CLASS_IOU
+from perception.errors import OutputError
+from perception.formats.class_maps import write_class_maps
+from perception.formats.labelme import write_labelme
+from perception.formats.table import write_csv
+from perception.formats.yolo import write_yolo
+from perception.images import printable
+
+Format = Literal["coco", "yolo", "labelme", "csv", "png"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+ONE_FILE: tuple[Format, ...] = ("coco", "csv")
+WITH_POLYGONS: tuple[Format, ...] = ("coco", "yolo")
+"""Formats that have a choice of polygons."""
+
+
+def export_annotations(
+    run: RunReader,
+    out: Path,
+    *,
+    as_format: Format,
+    threshold: float = THRESHOLD,
+    nms: float = SAME_CLASS_IOU,
+    polygons: bool = False,
+) -> int:
+    """Writes what a run has found so far; returns how many instances that is.
+
+    out: a file for COCO and CSV, a folder for the others; threshold, nms: as ``results`` has them;
+    polygons: outlines in place of run lengths (COCO) or of boxes (YOLO). Raises PromptError for
+    less than is stored, OutputError if it can't be written.
+    """
+    if as_format in ONE_FILE and out.is_dir():
+        raise OutputError(f"{printable(str(out))}: a folder; name a file for --out")
+    if as_format == "coco":
+        return write_annotations(run, out, threshold=threshold, nms=nms, polygons=polygons)
+    classes = run.phrases.classes
+    with run.snapshot(), closing(results(run, threshold=threshold, nms=nms)) as found:
+        if as_format == "yolo":
+            return write_yolo(found, out, classes=classes, polygons=polygons)
+        if as_format == "labelme":
+            return write_labelme(found, out, images=run.folder)
+        if as_format == "csv":
+            return write_csv(found, out)
+        return write_class_maps(found, out, classes=classes)

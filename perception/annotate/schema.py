@@ -1,0 +1,157 @@
+"""The tables of a run database, and opening one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perception.errors import OutputError, RunError
+from perception.images import printable
+
+APPLICATION_ID = 0x50455243
+"""Says in the file's header that it is ours ("PERC")."""
+
+VERSION = 1
+"""Of the tables; a file of another version is refused."""
+
+SUFFIX = ".run"
+"""``annotations.json`` has its database beside it, in ``annotations.json.run``."""
+
+TABLES = """
+-- JSON by key. settings: what may not change during a run; text: the prompt that was asked last.
+CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- What a text encoder reads. Scores are of phrases: classes are only a view of them.
+CREATE TABLE phrase (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+
+-- All phrases that some pictures have answered, a JSON list: few rows, however many the pictures.
+CREATE TABLE question (id INTEGER PRIMARY KEY, phrases TEXT NOT NULL UNIQUE);
+
+CREATE TABLE picture (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,       -- relative POSIX path; what isn't text has surrogates in it
+    listed INTEGER NOT NULL,         -- 0: no longer among the pictures of the run
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'failed')),
+    reason TEXT,                     -- why it failed
+    bytes INTEGER, modified INTEGER, -- the file that was answered: its size, time in nanoseconds
+    uid TEXT, height INTEGER, width INTEGER,
+    question INTEGER REFERENCES question
+);
+CREATE INDEX picture_by_state ON picture (state, listed, id);
+
+-- A box above the floor, whatever it is: x0 to y1 as the detector gave it, in pixels. query: which
+-- of the detector's places. mask: COCO's compressed run lengths, of the picture's size; NULL where
+-- the segmenter found nothing.
+CREATE TABLE instance (
+    picture INTEGER NOT NULL REFERENCES picture,
+    query INTEGER NOT NULL,
+    x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL,
+    mask TEXT, quality REAL, stability REAL,
+    UNIQUE (picture, query)
+);
+
+-- Scores above the floor, and those of the best two classes.
+CREATE TABLE score (
+    picture INTEGER NOT NULL, query INTEGER NOT NULL,
+    phrase INTEGER NOT NULL REFERENCES phrase,
+    score REAL NOT NULL,
+    PRIMARY KEY (picture, query, phrase)
+) WITHOUT ROWID;
+"""
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """A connection to a run database, which is made if it isn't there.
+
+    Raises RunError for a file of another kind or version, OutputError if it can't be written.
+    """
+    connection = _connect(path, f"{path.absolute().as_uri()}?mode=rwc")
+    try:
+        with explained(path):
+            # Readers and the writer don't wait for each other. NORMAL: a commit is safe from the
+            # death of the process at once, and from the machine's with the next checkpoint. What is
+            # lost then is the last pictures' rows together with their state: they are done again.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                connection.executescript(
+                    f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
+                    f"PRAGMA user_version = {VERSION}; COMMIT;"
+                )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that can't write; raises RunError if there is no run database to read."""
+    if not path.is_file():
+        raise RunError(f"{printable(str(path))}: no such run; perception annotate makes one")
+    connection = _connect(path, f"{path.absolute().as_uri()}?mode=ro")
+    with explained(path):
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables:
+        connection.close()
+        raise RunError(f"{printable(str(path))}: an empty run; perception annotate fills it")
+    return connection
+
+
+def _connect(path: Path, uri: str) -> sqlite3.Connection:
+    with explained(path):
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, timeout=60, check_same_thread=False
+        )
+    try:
+        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogatepass")
+        with explained(path):
+            _check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (kind,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    name = printable(str(path))
+    if tables and kind != APPLICATION_ID:
+        raise RunError(f"{name}: a database, but not of a run; choose another --out")
+    if tables and version != VERSION:
+        raise RunError(
+            f"{name}: a run of version {version}, this perception reads version {VERSION}; "
+            "use the perception that made it, or begin anew with --overwrite"
+        )
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what SQLite says into one line with a remedy."""
+    name = printable(str(path))
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            raise OutputError(
+                f"{name}: the disk is full; make room and run the same command again, "
+                "all that is done is kept"
+            ) from None
+        raise OutputError(
+            f"{name}: the run can't be read or written ({error}); check the disk and the "
+            "folder's permissions, then run the same command again"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        # What Python's module itself complains of has no code, and is our mistake.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_CORRUPT,
+        ):
+            raise
+        raise RunError(
+            f"{name}: no run database, or a damaged one ({error}); move it away, or begin anew "
+            "with --overwrite"
+        ) from None

@@ -1,0 +1,92 @@
+"""What a run is about, and that a second command means the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perception.defaults import FLOOR, FLOOR_NMS, MAX_PIXELS
+from perception.detector.decode import SAME_CLASS_IOU
+from perception.errors import PromptError, RunError
+from perception.images import printable
+from perception.model import Model
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What a run stores of each picture, and so how far its results can be tuned later.
+
+    floor: boxes whose best score is below are not stored; floor_nms: nor are those that overlap a
+    better one of their class (IoU) further; max_pixels: larger pictures are refused. Raises
+    PromptError for numbers that can't be used.
+    """
+
+    floor: float = FLOOR
+    floor_nms: float = FLOOR_NMS
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if not 0 < self.floor <= 1:
+            raise PromptError(f"a floor lies above 0 and is at most 1, got {self.floor:g}")
+        if not SAME_CLASS_IOU <= self.floor_nms <= 1:
+            raise PromptError(
+                f"a floor for the NMS lies between {SAME_CLASS_IOU:g}, which results usually "
+                f"have, and 1, got {self.floor_nms:g}"
+            )
+
+
+def run_settings(model: Model, keeping: Keeping, *, pictures: Path, run: Path) -> dict[str, Any]:
+    """What may not change during a run, as JSON can hold it.
+
+    pictures: the folder that all names start from, which is noted as seen from the run's, so that
+    both can move together.
+    """
+    info = model.info(text="")
+    del info["text"]
+    return {
+        "model": info,
+        "floor": keeping.floor,
+        "floor_nms": keeping.floor_nms,
+        "max_pixels": keeping.max_pixels,
+        "pictures": _seen_from(run.absolute().parent, pictures),
+    }
+
+
+def check_same(stored: Mapping[str, Any], asked: Mapping[str, Any], run: Path) -> None:
+    """Raises RunError, which says what differs, if a run was begun with other settings."""
+    before, now = dict(_flat(stored)), dict(_flat(asked))
+    differs = [
+        f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
+    if differs:
+        raise RunError(
+            f"{printable(str(run))}: this run was begun with other settings "
+            f"({'; '.join(differs)}); go on with the same, or choose another --out or --overwrite"
+        )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name} ")
+        else:
+            yield prefix + name, value
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    text = printable(str(value))
+    return text if len(text) < 64 else f"{text[:12]}…"  # a sha256
+
+
+def _seen_from(folder: Path, path: Path) -> str:
+    try:
+        return Path(os.path.relpath(path.absolute(), folder)).as_posix()
+    except ValueError:
+        return path.absolute().as_posix()  # Another drive.

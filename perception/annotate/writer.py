@@ -1,0 +1,236 @@
+"""Writing a run database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from perception.annotate.database import RunReader
+from perception.annotate.records import Answer, Failure, FileStamp, Record, Task
+from perception.annotate.schema import explained, open_to_write
+from perception.phrases import PromptText
+
+_TASKS_AT_ONCE = 256
+_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_SCORE = "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?)"
+
+
+class RunWriter(RunReader):
+    """Reads and writes a run, which is made if it isn't there; for one process at a time.
+
+    That it is the only one is for ``lock.only_worker`` to see to. Raises RunError for a file of
+    another kind or version, OutputError if it can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._begun = bool(self.settings)
+
+    def _open(self) -> sqlite3.Connection:
+        return open_to_write(self.path)
+
+    def close(self) -> None:
+        """Closes the file, and leaves one file where there were a log and an index beside it.
+
+        A run that was never begun leaves none.
+        """
+        # Where someone is reading it, or the disk is full, the log stays, which does no harm.
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA journal_mode = DELETE")
+        self._db.close()
+        if not self._begun:
+            self.path.unlink(missing_ok=True)
+
+    def begin(
+        self,
+        settings: Mapping[str, Any],
+        text: PromptText,
+        files: Iterable[tuple[str, FileStamp | None]],
+        *,
+        independent: bool,
+        retry_failed: bool = False,
+    ) -> None:
+        """Notes what the run is about and which pictures it has: names, each with its file or None.
+
+        settings: only those of a new run are taken. A picture waits if it is new, if its file isn't
+        the one that was answered, or if it hasn't answered all phrases of ``text`` (exactly these,
+        unless phrases are independent). One that failed waits only if its file is another, or with
+        retry_failed. Names that are no longer there are left out; what they had answered is kept.
+        """
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO run VALUES ('settings', ?)", (json.dumps(settings),))
+            db.execute("INSERT OR REPLACE INTO run VALUES ('text', ?)", (json.dumps(text),))
+            self._list(db, files)
+            db.execute(
+                "UPDATE picture SET state = CASE "
+                "WHEN NOT same THEN 'waiting' WHEN state = 'failed' AND NOT :retry THEN 'failed' "
+                "WHEN state != 'failed' AND question IN (SELECT value FROM json_each(:covering)) "
+                "THEN 'done' ELSE 'waiting' END "
+                "FROM (SELECT picture.id AS same_id, picture.bytes IS file.bytes "
+                "AND picture.modified IS file.modified AS same "
+                "FROM picture JOIN file ON file.name = picture.name) WHERE id = same_id",
+                {"retry": retry_failed, "covering": json.dumps(self._covering(independent))},
+            )
+            db.execute("DROP TABLE file")
+        self._begun = True
+
+    def _list(self, db: sqlite3.Connection, files: Iterable[tuple[str, FileStamp | None]]) -> None:
+        """Lists the pictures that there are, and leaves their files in a table of its own."""
+        db.execute("CREATE TEMP TABLE file (name TEXT PRIMARY KEY, bytes, modified)")
+        db.executemany(
+            "INSERT OR IGNORE INTO file VALUES (CAST(? AS TEXT), ?, ?)",
+            ((_bytes(name), *(stamp or (None, None))) for name, stamp in files),
+        )
+        db.execute(
+            "INSERT INTO picture (name, listed, state) SELECT name, 1, 'waiting' FROM file "
+            "WHERE NOT EXISTS (SELECT 1 FROM picture WHERE picture.name = file.name) "
+            "ORDER BY name"
+        )
+        db.execute(
+            "UPDATE picture SET listed = 0 WHERE listed "
+            "AND NOT EXISTS (SELECT 1 FROM file WHERE file.name = picture.name)"
+        )
+        db.execute(
+            "UPDATE picture SET listed = 1 WHERE NOT listed "
+            "AND EXISTS (SELECT 1 FROM file WHERE file.name = picture.name)"
+        )
+
+    def _covering(self, independent: bool) -> list[int]:
+        """The questions whose answers hold those to ``text``."""
+        wanted = self.phrases.phrases
+        return [
+            key
+            for key, phrases in self._rows("SELECT id, phrases FROM question")
+            if (
+                set(wanted) <= set(json.loads(phrases))
+                if independent
+                else json.dumps(wanted) == phrases
+            )
+        ]
+
+    def tasks(self) -> Iterator[Task]:
+        """The pictures that wait when this is called, in order of listing; few at a time."""
+        folder, last = self.folder, 0
+        while rows := list(
+            self._rows(
+                "SELECT picture.id, name, uid, phrases FROM picture LEFT JOIN question "
+                "ON question.id = picture.question "
+                "WHERE state = 'waiting' AND listed AND picture.id > ? "
+                "ORDER BY picture.id LIMIT ?",
+                last,
+                _TASKS_AT_ONCE,
+            )
+        ):
+            for key, name, uid, phrases in rows:
+                asked = tuple(json.loads(phrases)) if phrases else ()
+                queries = self._queries(key) if asked else ()
+                yield Task(key, os.path.join(folder, name), uid or "", asked, queries)
+            last = rows[-1][0]
+
+    def _queries(self, picture: int) -> tuple[int, ...]:
+        sql = "SELECT query FROM instance WHERE picture = ? ORDER BY query"
+        return tuple(query for (query,) in self._rows(sql, picture))
+
+    def record(self, records: Sequence[Record]) -> None:
+        """Writes the answers and failures of some pictures, with their states, at one stroke.
+
+        Raises OutputError, and has then written nothing of them, if that can't be done.
+        """
+        with self._transaction() as db:
+            for record in records:
+                if isinstance(record, Failure):
+                    self._fail(db, record)
+                else:
+                    self._answer(db, record)
+
+    def _fail(self, db: sqlite3.Connection, failure: Failure) -> None:
+        _forget(db, failure.picture)
+        db.execute(
+            "UPDATE picture SET state = 'failed', reason = ?, bytes = ?, modified = ?, uid = NULL, "
+            "height = NULL, width = NULL, question = NULL WHERE id = ?",
+            (failure.reason, *(failure.file or (None, None)), failure.picture),
+        )
+
+    def _answer(self, db: sqlite3.Connection, answer: Answer) -> None:
+        if not answer.adds:
+            _forget(db, answer.picture)
+        db.executemany(
+            _INSERT_INSTANCE,
+            (
+                (answer.picture, query, *box, mask, quality, stability)
+                for query, box, mask, quality, stability in zip(
+                    answer.queries.tolist(),
+                    answer.boxes.tolist(),
+                    answer.masks,
+                    answer.quality.tolist(),
+                    answer.stability.tolist(),
+                    strict=True,
+                )
+            ),
+        )
+        key = {n: self._phrase(db, answer.asked[n]) for n in set(answer.score_phrases.tolist())}
+        db.executemany(
+            _INSERT_SCORE,
+            (
+                (answer.picture, query, key[phrase], score)
+                for query, phrase, score in zip(
+                    answer.score_queries.tolist(),
+                    answer.score_phrases.tolist(),
+                    answer.scores.tolist(),
+                    strict=True,
+                )
+            ),
+        )
+        db.execute(
+            "UPDATE picture SET state = 'done', reason = NULL, bytes = ?, modified = ?, uid = ?, "
+            "height = ?, width = ?, question = ? WHERE id = ?",
+            (
+                *(answer.file or (None, None)),
+                answer.uid,
+                *answer.image_hw,
+                self._question(db, answer.asked),
+                answer.picture,
+            ),
+        )
+
+    def _phrase(self, db: sqlite3.Connection, text: str) -> int:
+        raw = (_bytes(text),)
+        db.execute("INSERT OR IGNORE INTO phrase (text) VALUES (CAST(? AS TEXT))", raw)
+        return _only(db.execute("SELECT id FROM phrase WHERE text = CAST(? AS TEXT)", raw))
+
+    def _question(self, db: sqlite3.Connection, asked: Sequence[str]) -> int:
+        phrases = json.dumps(asked)
+        db.execute("INSERT OR IGNORE INTO question (phrases) VALUES (?)", (phrases,))
+        return _only(db.execute("SELECT id FROM question WHERE phrases = ?", (phrases,)))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def _forget(db: sqlite3.Connection, picture: int) -> None:
+    db.execute("DELETE FROM instance WHERE picture = ?", (picture,))
+    db.execute("DELETE FROM score WHERE picture = ?", (picture,))
+
+
+def _only(cursor: sqlite3.Cursor) -> int:
+    (value,) = cursor.fetchone()
+    return int(value)
+
+
+def _bytes(text: str) -> bytes:
+    """What ``CAST(? AS TEXT)`` takes: a name that isn't text can't be bound as it is."""
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,179 @@
+"""The commands of annotation runs: ``annotate`` and ``export-annotations``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from perception.cli.options import threshold_option
+from perception.defaults import (
+    BATCH,
+    FLOOR,
+    FLOOR_NMS,
+    MAX_PIXELS,
+    MODEL,
+    MOST_PARALLEL,
+    THREADS,
+    WORKERS,
+)
+
+_FORMATS = ("coco", "yolo", "labelme", "csv", "png")
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|GLOB|LIST.txt|COCO.json...")
+@click.option("--text", help='What to find, such as "cat. vehicle: car | truck, !mannequin".')
+@click.option(
+    "--classes",
+    metavar="FILE",
+    help="What to find, from a file: a name a line, or YAML (a list, classes with their phrases, "
+    "or YOLO's names).",
+)
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    help="COCO file. FILE.run beside it holds all that was found: the same command again goes on "
+    "where one was ended.",
+)
+@click.option(
+    "--images",
+    metavar="DIR",
+    help="Where the paths in LIST.txt and COCO.json start from.  [default: the file's folder]",
+)
+@click.option("--model", default=MODEL, show_default=True, help="Model to use.")
+@threshold_option
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=BATCH,
+    show_default=True,
+    help="Pictures in one call of the model.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=WORKERS,
+    show_default=True,
+    help="Processes that read pictures.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=THREADS,
+    show_default=True,
+    help="CPU threads; 0 takes all the cores there are.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Calls of the model at once, which share the threads; more take more memory. 0: one for "
+    f"each thread, at most {MOST_PARALLEL}.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+@click.option(
+    "--floor",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=FLOOR,
+    show_default=True,
+    help="Least score that is stored: thresholds can later be chosen from here up.",
+)
+@click.option(
+    "--floor-nms",
+    type=click.FloatRange(0, 1),
+    default=FLOOR_NMS,
+    show_default=True,
+    help="Largest overlap (IoU) of boxes of one class that are both stored.",
+)
+@click.option("--overwrite", is_flag=True, help="Begin anew: forget an earlier run to --out.")
+@click.option("--retry-failed", is_flag=True, help="Try pictures again that failed before.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar.")
+def annotate(
+    inputs: Sequence[str],
+    text: str | None,
+    classes: str | None,
+    out: str,
+    images: str | None,
+    model: str,
+    threshold: float,
+    batch: int,
+    workers: int,
+    threads: int,
+    parallel: int,
+    max_pixels: int,
+    floor: float,
+    floor_nms: float,
+    overwrite: bool,
+    retry_failed: bool,
+    quiet: bool,
+) -> int:
+    """Annotate pictures into one COCO file; goes on where an earlier run was ended."""
+    if (text is None) == (classes is None):
+        raise click.UsageError("give either --text or --classes")
+    from perception.annotate.class_list import read_classes
+    from perception.annotate.settings import Keeping
+    from perception.cli.annotate_run import run_annotate
+
+    return run_annotate(
+        inputs,
+        read_classes(Path(classes)) if classes is not None else text or "",
+        Path(out),
+        images=images,
+        model=model,
+        threads=threads,
+        parallel=parallel,
+        threshold=threshold,
+        keeping=Keeping(floor=floor, floor_nms=floor_nms, max_pixels=max_pixels),
+        batch=batch,
+        workers=workers,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        quiet=quiet,
+    )
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(_FORMATS),
+    default="coco",
+    show_default=True,
+    help="yolo, labelme and png write into a folder, coco and csv one file.",
+)
+@click.option("--out", required=True, metavar="FILE|DIR", help="What to write.")
+@threshold_option
+@click.option(
+    "--nms",
+    type=click.FloatRange(0, 1),
+    help="Of boxes of one class that overlap more than this (IoU), the best is kept.  "
+    "[default: as perception segment]",
+)
+@click.option(
+    "--polygons",
+    is_flag=True,
+    help="Outlines, without holes: in coco in place of run lengths, in yolo of boxes.",
+)
+def export_annotations(
+    run: str, format_: str, out: str, threshold: float, nms: float | None, polygons: bool
+) -> int:
+    """Write what an annotation run has found, at any threshold, without running a model.
+
+    RUN: what annotate was told to write, or the .run file beside it.
+    """
+    from perception.cli.annotate_run import run_export
+
+    return run_export(
+        Path(run), Path(out), format_=format_, threshold=threshold, nms=nms, polygons=polygons
+    )

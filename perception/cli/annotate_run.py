@@ -1,0 +1,176 @@
+"""Running the commands of annotation runs: progress while they work, a summary at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import click
+from tqdm import tqdm
+
+from perception import loading
+from perception.annotate.annotate import Summary, Tell, annotate
+from perception.annotate.database import RunReader, find_run
+from perception.annotate.export import WITH_POLYGONS, Format, export_annotations
+from perception.annotate.records import Counts, Failure, Record
+from perception.annotate.settings import Keeping
+from perception.cli.run import NANO_NOTE
+from perception.defaults import MODEL, MOST_PARALLEL
+from perception.detector.decode import SAME_CLASS_IOU
+from perception.images import printable
+from perception.onnx_session import usable_cores
+from perception.phrases import PromptText, parse
+
+_MOST_REASONS = 10
+
+
+class Progress:
+    """A bar with pictures per second, time left, instances and failures so far."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: tqdm | None = None
+        self._counts = Counts()
+        self._done = self._instances = self._failures = 0
+
+    def watch(self, counts: Counts) -> Tell:
+        """Begins with how a run stands."""
+        self._counts, self._done, self._failures = counts, counts.done, counts.failed
+        total, before = counts.total, counts.done + counts.failed
+        self._bar = tqdm(total=total, initial=before, unit="picture", disable=self._quiet)
+        return self._tell
+
+    def _tell(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, Failure):
+                self._failures += 1
+            else:
+                self._done += 1
+                self._instances += record.reported
+        if self._bar is not None:
+            text = f"{self._instances:,} instances, {self._failures:,} failed"
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(len(records))
+
+    def note(self, line: str) -> None:
+        """Says something beside the bar."""
+        if not self._quiet:
+            tqdm.write(f"note: {line}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What an interrupted run has to say."""
+        kept = f"{self._done:,} of {self._counts.total:,} pictures are done and kept; "
+        return f"{kept if self._counts.total else ''}the same command goes on"
+
+
+def run_annotate(
+    inputs: Sequence[str],
+    text: PromptText,
+    out: Path,
+    *,
+    images: str | None,
+    model: str,
+    threads: int,
+    parallel: int,
+    threshold: float,
+    keeping: Keeping,
+    batch: int,
+    workers: int,
+    overwrite: bool,
+    retry_failed: bool,
+    quiet: bool,
+) -> int:
+    """Annotates, with a progress bar and a summary; returns the exit status."""
+    if model == MODEL and not quiet:
+        click.echo(NANO_NOTE, err=True)
+    progress = Progress(quiet=quiet)
+    # Pictures side by side, each on few threads, get more done than one at a time on all of them.
+    threads = threads or usable_cores()
+    parallel = parallel or min(threads, MOST_PARALLEL)
+    try:
+        summary = annotate(
+            lambda: loading.load(model, threads=max(threads // parallel, 1)),
+            inputs,
+            text,
+            out,
+            images=images,
+            threshold=threshold,
+            keeping=keeping,
+            batch=batch,
+            workers=workers,
+            parallel=parallel,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            note=progress.note,
+            watch=progress.watch,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(progress.how_to_go_on) from None
+    finally:
+        progress.close()
+    classes = len(parse(text).classes)
+    click.echo(
+        f"wrote {printable(str(out))}: {_many(summary.counts.done, 'picture')}, "
+        f"{_many(summary.annotations, 'annotation')} of {_many(classes, 'class', 'classes')}"
+    )
+    return _report_failures(summary)
+
+
+def run_export(
+    path: Path,
+    out: Path,
+    *,
+    format_: str,
+    threshold: float,
+    nms: float | None,
+    polygons: bool,
+) -> int:
+    """Writes what a run has found; returns the exit status."""
+    if polygons and format_ not in WITH_POLYGONS:
+        raise click.UsageError(f"--polygons is for {' and '.join(WITH_POLYGONS)}")
+    with RunReader(find_run(path)) as run:
+        count = export_annotations(
+            run,
+            out,
+            as_format=cast(Format, format_),
+            threshold=threshold,
+            nms=SAME_CLASS_IOU if nms is None else nms,
+            polygons=polygons,
+        )
+        counts = run.counts()
+    click.echo(
+        f"wrote {printable(str(out))}: {_many(counts.done, 'picture')}, {_many(count, 'instance')}"
+    )
+    if counts.waiting:
+        click.echo(
+            f"note: {_many(counts.waiting, 'picture')} of this run still to be done: "
+            "annotate goes on with them",
+            err=True,
+        )
+    return 0
+
+
+def _report_failures(summary: Summary) -> int:
+    if not summary.failures:
+        return 0
+    lines = [f"{_many(summary.counts.failed, 'picture')} failed (--retry-failed tries again):"]
+    for reason, count, first in summary.failures[:_MOST_REASONS]:
+        more = f" and {count - 1:,} more" if count > 1 else ""
+        lines.append(f"  {printable(first)}{more}: {reason}")
+    left = len(summary.failures) - _MOST_REASONS
+    if left > 0:
+        lines.append(f"  and {_many(left, 'other reason')}")
+    click.echo("\n".join(lines), err=True)
+    return 1
+
+
+def _many(count: int, one: str, several: str = "") -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

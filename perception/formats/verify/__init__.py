@@ -1,0 +1,1 @@
+"""Any tool's COCO file, checked and mended."""

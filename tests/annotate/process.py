@@ -1,0 +1,40 @@
+"""A process that annotates with a model that looks at colours, and takes its time.
+
+``python process.py FOLDER OUT SECONDS``: prints a line for each picture that the model is asked
+about; SECONDS is how long the model works on one.
+"""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def main():
+    folder, out, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+    # A shell that starts the tests in the background has them ignore interrupts, and us with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from fakes import colour_model
+
+    from perception import loading
+    from perception.cli import commands
+
+    model = colour_model()
+    right = model.detector.candidates
+
+    def candidates(images, phrases, *, floor):
+        sys.stdout.write("asked\n")
+        sys.stdout.flush()
+        time.sleep(seconds)
+        return right(images, phrases, floor=floor)
+
+    model.detector.candidates = candidates
+    loading.load = lambda name, *, threads: model
+    sys.argv = ["perception", "annotate", folder, "--text", "red. blue. green", "--out", str(out)]
+    sys.argv += ["--batch", "1", "--parallel", "2", "-q"]
+    commands.main()
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parents[n]) for n in (1, 2)]
+    main()

@@ -1,0 +1,139 @@
+"""YOLO, labelme, CSV and class maps."""
+
+import csv
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from formats.test_coco import result
+from perception.errors import OutputError
+from perception.formats.class_maps import write_class_maps
+from perception.formats.labelme import write_labelme
+from perception.formats.outlines import one_outline, outlines
+from perception.formats.stems import Stems
+from perception.formats.table import COLUMNS, write_csv
+from perception.formats.yolo import write_yolo
+from perception.instances import Instances
+from perception.masks import mask_to_box, mask_to_rle
+
+CLASSES = ("cat", "dog: 'x'", "猫")
+
+
+def in_parts():
+    """One instance of three parts in a picture of 40 x 60."""
+    mask = np.zeros((40, 60), bool)
+    mask[5:15, 10:20] = mask[20:30, 30:50] = mask[35:38, 2:9] = True
+    return Instances(
+        (40, 60),
+        ("cat",),
+        mask_to_box(mask)[None],
+        np.float32([0.9]),
+        np.zeros(1),
+        (mask_to_rle(mask),),
+        file_name="a.jpg",
+    )
+
+
+def test_outlines_lie_where_the_mask_does():
+    first, second, third = outlines(in_parts(), 0)
+    assert first.tolist() == [[10, 5], [20, 5], [20, 15], [10, 15]]
+    assert second[0].tolist() == [30, 20]
+    assert third[0].tolist() == [2, 35]
+
+
+def test_one_outline_encloses_all_parts():
+    """Twice as large, so that drawing through the middle of pixels keeps apart what is apart."""
+    outline = one_outline(in_parts(), 0)
+    x, y = outline.astype(float).T
+    area = np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2
+    assert area == in_parts().areas[0]
+    drawn = np.zeros((400, 600), np.uint8)
+    cv2.fillPoly(drawn, [(outline * 10).astype(int)], 1)
+    inside = drawn[5::10, 5::10] > 0
+    assert (inside & in_parts().masks[0]).sum() == area
+
+
+def test_yolo_boxes(tmp_path):
+    results = [result("a.jpg", count=0), result("b/a.jpg")]
+    assert write_yolo(results, tmp_path, classes=CLASSES) == 2
+    assert (tmp_path / "labels" / "a.txt").read_text() == ""
+    first, second = (tmp_path / "labels" / "b" / "a.txt").read_text().splitlines()
+    assert first == f"0 {7 / 30:.6g} {5.5 / 20:.6g} {8 / 30:.6g} {7 / 20:.6g}"
+    assert second.startswith("2 ")
+    assert yaml.safe_load((tmp_path / "data.yaml").read_text())["names"] == dict(enumerate(CLASSES))
+
+
+def test_yolo_polygons(tmp_path):
+    write_yolo([in_parts()], tmp_path, classes=("cat",), polygons=True)
+    number, *sides = (tmp_path / "labels" / "a.txt").read_text().split()
+    corners = np.float64(sides).reshape(-1, 2) * [60, 40]
+    assert number == "0"
+    np.testing.assert_allclose(corners, one_outline(in_parts(), 0), atol=1e-3)
+
+
+def test_labelme(tmp_path):
+    results = [in_parts(), result("b/a.jpg")]
+    assert write_labelme(results, tmp_path / "out", images=tmp_path / "in") == 3
+    content = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert content["imagePath"] == "../in/a.jpg"
+    assert (content["imageHeight"], content["imageWidth"]) == (40, 60)
+    assert [shape["group_id"] for shape in content["shapes"]] == [1, 1, 1]
+    assert content["shapes"][0]["points"] == [[10, 5], [20, 5], [20, 15], [10, 15]]
+    deeper = json.loads((tmp_path / "out" / "b" / "a.json").read_text("utf-8"))
+    assert deeper["imagePath"] == "../../in/b/a.jpg"
+    assert [shape["label"] for shape in deeper["shapes"]] == ["cat", "猫"]
+
+
+def test_csv(tmp_path):
+    name = 'a "b",\nc.jpg'
+    assert write_csv([result("0.jpg", count=0), result(name)], tmp_path / "t.csv") == 2
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert tuple(first) == COLUMNS
+    assert first["file_name"] == name
+    assert (second["class"], second["runner_up"], second["score"]) == ("猫", "dog", "0.1235")
+    assert [first[side] for side in ("x0", "y0", "x1", "y1", "area")] == ["3", "2", "11", "9", "55"]
+
+
+def test_csv_of_boxes_without_more(tmp_path):
+    bare = replace(result(), rles=(), quality=None, stability=None, runner_up=None, margin=None)
+    write_csv([bare], tmp_path / "t.csv")
+    assert "cat,0.1235,,,,,3,2,11,9,56" in (tmp_path / "t.csv").read_text("utf-8")
+
+
+def test_class_maps(tmp_path):
+    overlapping = replace(result("b/a.jpg"), scores=np.float32([0.4, 0.8]))
+    assert write_class_maps([overlapping], tmp_path, classes=CLASSES) == 2
+    ids = np.array(Image.open(tmp_path / "b" / "a.jpg.png"))
+    first, second = overlapping.masks
+    np.testing.assert_array_equal(ids, np.where(second, 3, np.where(first, 1, 0)))
+    assert (tmp_path / "classes.txt").read_text("utf-8") == "1 cat\n2 dog: 'x'\n3 猫\n"
+    with pytest.raises(OutputError, match="256 classes"):
+        write_class_maps([], tmp_path, classes=["x"] * 256)
+
+
+@pytest.mark.parametrize("write", [write_yolo, write_labelme])
+def test_pictures_that_a_format_can_not_tell_apart(tmp_path, write):
+    more = {"classes": CLASSES} if write is write_yolo else {"images": tmp_path}
+    with pytest.raises(OutputError, match=r"a\.jpg and a\.png: .* have the same; rename one"):
+        write([result("a.jpg"), result("a.png")], tmp_path, **more)
+
+
+def test_stems():
+    stems = Stems("YOLO")
+    names = ["a.b.jpg", "a.jpg", "a.jpg.png", "a/a.jpg", "b", "ba.jpg"]
+    assert [stems(name) for name in names] == ["a.b", "a", "a.jpg", "a/a", "b", "ba"]
+
+
+@pytest.mark.parametrize("names", [["a.b.c.jpg", "a.b.jpg", "a.b.png"], ["b", "b.c"]])
+def test_stems_that_meet(names):
+    stems = Stems("YOLO")
+    for name in names[:-1]:
+        stems(name)
+    with pytest.raises(OutputError, match=rf"{names[-2]} and {names[-1]}"):
+        stems(names[-1])
