@@ -1,6 +1,7 @@
 # make demo   the sample pictures through the embedded models, in .venv (core only, no torch)
 # make test   format, lint, types and tests, in .venv-dev
 # make check  the same checks again, without looking at the environment first
+# make fast   the tests without the slow ones, in about a minute
 # make clean  removes both environments and all results
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ DEMO_TEXT ?= red star. striped circle. heart. cat. dog. kite. fir tree. vehicle:
 CORE := .venv
 DEV := .venv-dev
 
-.PHONY: demo test check format clean python
+.PHONY: demo test check fast format clean python
 
 demo: $(CORE)/.installed
 	$(CORE)/bin/perception segment demos/images --text "$(DEMO_TEXT)" --out perception-out
@@ -22,6 +23,9 @@ check:
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/python -m pytest -q
+
+fast: $(DEV)/.installed
+	$(DEV)/bin/python -m pytest -q -m "not slow and not wheel"
 
 format: $(DEV)/.installed
 	$(DEV)/bin/ruff format .

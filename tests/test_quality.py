@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from measure_scenes import SAMPLE, load_truth, measure
 
 import perception as pc
 from perception.defaults import THRESHOLD
+
+pytestmark = pytest.mark.slow
 
 
 def test_plain_scenes() -> None:

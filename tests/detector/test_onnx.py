@@ -23,6 +23,8 @@ from perception.types import Detections, ImageArray
 
 from .tiny import IMAGE, PIECES, SIDE, TEXT, VOCABULARY, build_tiny, export_tiny
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ("cat", "red cats. carpet", "猫, horse face: red horse | e-e-e-cars, !car")
 SIZES = ((64, 64), (20, 31), (211, 90), (1, 7))
 

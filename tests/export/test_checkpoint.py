@@ -15,6 +15,8 @@ from perception.export.checkpoint import export_checkpoint
 from perception.segmenter.onnx import OnnxSegmenter
 from perception.types import Prompt
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tiny_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -21,6 +21,8 @@ from perception.segmenter.torch_segmenter import TorchSegmenter
 from perception.segmenter.transformer import TwoWayTransformer
 from perception.types import Prompt
 
+pytestmark = pytest.mark.slow
+
 CHANNELS = 16
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -15,6 +15,8 @@ from perception.errors import ExportError
 from perception.export.onnx_file import OPSET, write_onnx
 from perception.onnx_session import open_session
 
+pytestmark = pytest.mark.slow
+
 LONG, SHORT = torch.arange(12.0).reshape(4, 3), torch.arange(3.0).reshape(1, 3) - 1
 
 

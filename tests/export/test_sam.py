@@ -21,6 +21,8 @@ from perception.segmenter.exportable import ReferenceDecoder, upsample
 from perception.segmenter.onnx_metadata import SegmenterMetadata
 from perception.segmenter.sam import Sam
 
+pytestmark = pytest.mark.slow
+
 OUTPUTS = ("masks", "iou_predictions", "low_res_masks")
 
 

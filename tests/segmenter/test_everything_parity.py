@@ -21,6 +21,8 @@ from perception.segmenter.load import load_nano
 from perception.segmenter.torch_segmenter import TorchSegmenter
 from perception.types import ImageArray
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "weights" / "nano-segmenter.safetensors"
 SCENES = sorted((ROOT / "tests" / "data" / "scenes").glob("*.webp"))[::28]

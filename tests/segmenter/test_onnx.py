@@ -17,6 +17,8 @@ from perception.types import ImageArray, Prompt
 
 from .tiny import METADATA
 
+pytestmark = pytest.mark.slow
+
 Draw = Callable[[int, int], ImageArray]
 Files = tuple[Path, Path, Path]
 
