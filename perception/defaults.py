@@ -32,6 +32,9 @@ WORKERS = 2
 MOST_PARALLEL = 4
 """Calls of a model at once, unless more are asked for: each has its pictures in memory."""
 
+PER_CLASS = 24
+"""Instances of each class that a review shows."""
+
 # Of segment-everything: SAM's own.
 
 POINTS_PER_SIDE = 32

@@ -58,26 +58,30 @@ _UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
 _open_lock = threading.Lock()
 
 
-def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+def read_image(
+    source: ImageSource, *, max_pixels: int = MAX_PIXELS, reduced: int = 1
+) -> ImageArray:
     """A picture as RGB uint8 H x W x 3.
 
     source: a path, the bytes of a picture file, a Pillow image, or a uint8 array H x W (grey),
     H x W x 3 (RGB) or H x W x 4 (RGBA). max_pixels: larger files are refused before they are
-    unpacked. Raises ImageError in one line: which picture, what is wrong, what to do.
+    unpacked. reduced: 2, 4 or 8 lets a JPEG file come smaller by that factor, in a fraction of the
+    time and memory; all else comes whole. Raises ImageError in one line: which picture, what is
+    wrong, what to do.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
         return _from_pillow(source, "picture", max_pixels)
     if isinstance(source, bytes):
-        return _from_file(io.BytesIO(source), "picture", max_pixels)
+        return _from_file(io.BytesIO(source), "picture", max_pixels, reduced)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
             f"expected a path, bytes, a Pillow image or an array, got {type(source).__name__}"
         )
     name = printable(os.fspath(source))
     with _explained(name), Path(source).open("rb") as file:
-        return _from_file(file, name, max_pixels)
+        return _from_file(file, name, max_pixels, reduced)
 
 
 class HeaderSize(NamedTuple):
@@ -159,8 +163,11 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
     return _on_white(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
 
 
-def _from_file(file: IO[bytes], name: str, max_pixels: int) -> ImageArray:
+def _from_file(file: IO[bytes], name: str, max_pixels: int, reduced: int) -> ImageArray:
     with _opened(file, name) as image:
+        if reduced > 1:
+            width, height = image.size
+            image.draft(None, (max(width // reduced, 1), max(height // reduced, 1)))
         return _from_pillow(image, name, max_pixels)
 
 

@@ -97,7 +97,7 @@ def _matches(pattern: str) -> Iterator[str]:
         if os.path.isdir(match):
             # "**" lists every folder below, and the files in it too: one walk of each is enough.
             yield from () if "**" in pattern else _walk(match)
-        elif _is_picture(match):
+        elif is_picture(match):
             yield match
 
 
@@ -115,12 +115,13 @@ def _walk(folder: str) -> Iterator[str]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if _is_picture(name):
+            if is_picture(name):
                 yield os.path.join(at, name)
     yield from barred
 
 
-def _is_picture(path: str) -> bool:
+def is_picture(path: str) -> bool:
+    """Whether a file in a folder counts as a picture, by its name."""
     name = os.path.basename(path)
     known = os.path.splitext(name)[1].lower() in SUFFIXES
     return known and not name.startswith(".") and not _RESULT.search(name)

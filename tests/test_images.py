@@ -289,3 +289,18 @@ def test_a_header_of_no_picture(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     with pytest.raises(ImageError, match="not a picture"):
         read_header(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("reduced", "shape"), [(1, (100, 42, 3)), (2, (50, 21, 3)), (8, (13, 6, 3))]
+)
+def test_a_jpeg_can_be_read_smaller(tmp_path, reduced, shape):
+    """Upright all the same; a PNG comes whole."""
+    image = Image.new("RGB", (100, 42), (200, 30, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.jpg", reduced=reduced).shape == shape
+    assert read_image((tmp_path / "a.jpg").read_bytes(), reduced=reduced).shape == shape
+    assert read_image(tmp_path / "a.png", reduced=reduced).shape == (42, 100, 3)

@@ -11,6 +11,7 @@ from pathlib import Path
 from perception.annotate.database import RunReader, run_path
 from perception.annotate.listing import list_inputs
 from perception.annotate.lock import only_worker
+from perception.annotate.merging import merge_left_behind, remove_shards
 from perception.annotate.records import Counts, Record
 from perception.annotate.results import check_stored, results, run_info
 from perception.annotate.runner import work_through
@@ -28,6 +29,9 @@ from perception.phrases import Phrases, PromptText, parse
 
 Tell = Callable[[Sequence[Record]], object]
 """Called with the records of some pictures once they are stored."""
+
+Engine = Callable[[RunWriter, Model, Question, Tell], None]
+"""Answers all pictures of a run that wait, stores the answers, and tells of them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def annotate(
     batch: int = BATCH,
     workers: int = WORKERS,
     parallel: int = 1,
+    engine: Engine | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
     note: Callable[[str], object] = lambda _: None,
@@ -66,7 +71,8 @@ def annotate(
     ``list_inputs`` has them; text: what to find; out: the COCO file, beside which the run is
     stored; threshold: the least score in the file; keeping: what the run stores; batch: pictures in
     one call of the model; workers: processes that read; parallel: threads that call the model, each
-    with a batch in memory; overwrite: begin anew; retry_failed: also pictures that failed before.
+    with a batch in memory; engine: what works in place of these processes and threads, such as
+    ``RayEngine``; overwrite: begin anew; retry_failed: also pictures that failed before.
     note: called with a line worth knowing; watch: called with how the run stands before the work,
     gives what is called with every few records.
 
@@ -79,6 +85,7 @@ def annotate(
     with only_worker(path):
         if overwrite:
             _remove(path)
+            remove_shards(path)
         with RunWriter(path) as run:
             folder, files = list_inputs(inputs, images=images)
             first = list(islice(files, 1))  # That there is none is said before the model loads.
@@ -87,6 +94,7 @@ def annotate(
             settings = run_settings(model, keeping, pictures=folder, run=path)
             if run.settings:
                 check_same(run.settings, settings, path)
+                merge_left_behind(run)
                 _tell_of_new_phrases(run.phrases, phrases, independent, note)
             run.begin(
                 settings,
@@ -103,15 +111,19 @@ def annotate(
                 threshold=threshold,
                 max_pixels=keeping.max_pixels,
             )
-            work_through(
-                run,
-                model,
-                question,
-                batch=batch,
-                workers=workers,
-                parallel=parallel,
-                tell=watch(run.counts()),
-            )
+            tell = watch(run.counts())
+            if engine is not None:
+                engine(run, model, question, tell)
+            else:
+                work_through(
+                    run,
+                    model,
+                    question,
+                    batch=batch,
+                    workers=workers,
+                    parallel=parallel,
+                    tell=tell,
+                )
             annotations = write_annotations(run, out, threshold=threshold)
             return Summary(run.counts(), annotations, tuple(run.failure_reasons()))
 

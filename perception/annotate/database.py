@@ -19,7 +19,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from perception.annotate.records import Counts, StoredInstances, StoredPicture
+from perception.annotate.records import Counts, FileStamp, StoredInstances, StoredPicture
+from perception.annotate.remote import is_url
 from perception.annotate.schema import SUFFIX, explained, open_to_read
 from perception.phrases import Phrases, PromptText, parse
 from perception.types import Candidates, Rle
@@ -99,6 +100,12 @@ class RunReader:
         """The folder that the pictures' names start from."""
         return Path(os.path.normpath(self.path.absolute().parent / self.settings["pictures"]))
 
+    @property
+    def place(self) -> Path | str:
+        """The folder that the pictures' names start from, or its URL."""
+        place = str(self.settings["pictures"])
+        return place if is_url(place) else self.folder
+
     def counts(self) -> Counts:
         """How many pictures are waiting, done and failed."""
         rows = self._rows("SELECT state, count(*) FROM picture WHERE listed GROUP BY state")
@@ -106,11 +113,12 @@ class RunReader:
 
     def pictures(self) -> Iterator[StoredPicture]:
         """The pictures that are done, sorted by name; one at a time in memory."""
-        for key, name, uid, height, width in self._rows(
-            "SELECT id, name, uid, height, width FROM picture "
+        for key, name, uid, height, width, size, modified in self._rows(
+            "SELECT id, name, uid, height, width, bytes, modified FROM picture "
             "WHERE listed AND state = 'done' ORDER BY name"
         ):
-            yield StoredPicture(key, name, uid, (height, width))
+            file = None if size is None else FileStamp(size, modified)
+            yield StoredPicture(key, name, uid, (height, width), file)
 
     def failures(self) -> Iterator[tuple[str, str]]:
         """Name and reason of each picture that failed, sorted by name."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from perception.annotate.reading import stamp_of
 from perception.annotate.records import FileStamp
+from perception.annotate.remote import is_url, list_url, without_file_scheme
 from perception.errors import CocoError, ImageError
 from perception.images import printable
 from perception.inputs import expand, name_pictures
@@ -16,7 +17,7 @@ from perception.inputs import expand, name_pictures
 
 def list_inputs(
     inputs: Sequence[str], *, images: str | None = None
-) -> tuple[Path, Iterator[tuple[str, FileStamp | None]]]:
+) -> tuple[Path | str, Iterator[tuple[str, FileStamp | None]]]:
     """The folder that all names start from, and each picture's name and file, few in memory.
 
     ``*.txt`` is a list: a path a line, or, for names with a line break, each ended by a zero byte.
@@ -24,7 +25,15 @@ def list_inputs(
     the list lies in, or from ``images``. What they name and isn't there is listed: reading it says
     what is wrong. Raises CocoError for JSON of another kind, ImageError for a list that can't be
     read or is empty, and, at the latest when the pictures are asked for, as ``inputs.each_image``.
+
+    A URL, which stands alone, is a folder that fsspec lists; one of a file here is its path.
     """
+    inputs = [without_file_scheme(text) for text in inputs]
+    if any(map(is_url, inputs)):
+        (url, *others) = inputs
+        if others:
+            raise ImageError("a URL is the only input of a run; give the others a run of their own")
+        return url, list_url(url)
     folder, pictures = name_pictures([_expand(text, images) for text in inputs])
     return folder, ((picture.name, stamp_of(str(picture.path))) for picture in pictures)
 

@@ -19,7 +19,8 @@ from threading import current_thread, main_thread
 import numpy as np
 
 from perception.annotate.records import Failure, FileStamp, Task
-from perception.errors import ImageError, RunError
+from perception.annotate.remote import is_url, read_url, stamp_url
+from perception.errors import ImageError, MissingExtraError, RunError
 from perception.images import picture_uid, printable, read_image
 from perception.types import ImageArray
 
@@ -46,9 +47,11 @@ def read(task: Task, *, max_pixels: int) -> ReadPicture | Failure:
     """Reads a picture in this process."""
     stamp = stamp_of(task.path)  # Before reading: a later change is then noticed.
     try:
-        image = read_image(task.path, max_pixels=max_pixels)
-    except ImageError as error:
-        reason = str(error).removeprefix(f"{printable(task.path)}: ")
+        source = read_url(task.path) if is_url(task.path) else task.path
+        image = read_image(source, max_pixels=max_pixels)
+    except (ImageError, MissingExtraError) as error:
+        # What is read from bytes is called "picture".
+        reason = str(error).removeprefix(f"{printable(task.path)}: ").removeprefix("picture: ")
         return Failure(task.picture, reason, stamp)
     except MemoryError:
         return Failure(task.picture, "not enough memory to read it", stamp)
@@ -57,6 +60,8 @@ def read(task: Task, *, max_pixels: int) -> ReadPicture | Failure:
 
 def stamp_of(path: str) -> FileStamp | None:
     """A file's size and time of change; None if it isn't there or may not be looked at."""
+    if is_url(path):
+        return stamp_url(path)
     try:
         status = os.stat(path)
     except (OSError, ValueError):

@@ -74,12 +74,13 @@ Record = Answer | Failure
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """A picture of a run that is done. name: its relative POSIX path."""
+    """A picture of a run that is done. name: its relative POSIX path; file: what was answered."""
 
     picture: int
     name: str
     uid: str
     image_hw: tuple[int, int]
+    file: FileStamp | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,16 @@ from perception.errors import PromptError
 from perception.instances import Instances
 from perception.masks import rle_to_box
 from perception.phrases import Phrases
+from perception.types import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A picture of a run and its instances, N; detected: their boxes as the detector gave them."""
+
+    picture: StoredPicture
+    instances: Instances
+    detected: FloatArray
 
 
 def results(
@@ -30,6 +42,15 @@ def results(
     threshold: the least score; nms: of boxes of one class whose IoU is above this the best is
     kept. Raises PromptError for less than the run has stored.
     """
+    with closing(whole_results(run, threshold=threshold, nms=nms)) as found:
+        for one in found:
+            yield one.instances
+
+
+def whole_results(
+    run: RunReader, *, threshold: float = THRESHOLD, nms: float = SAME_CLASS_IOU
+) -> Generator[Result, None, None]:
+    """``results``, with what else is stored of each picture."""
     settings = run.settings
     check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
     info, phrases = run_info(run, threshold=threshold, nms=nms), run.phrases
@@ -59,7 +80,7 @@ def run_info(run: RunReader, *, threshold: float, nms: float) -> dict[str, Any]:
 
 def _result(
     run: RunReader, picture: StoredPicture, phrases: Phrases, info: dict[str, Any]
-) -> Instances:
+) -> Result:
     stored = run.instances(picture.picture, phrases)
     nms = info.get("nms", SAME_CLASS_IOU)
     found, rows = label(
@@ -73,7 +94,7 @@ def _result(
     masks = [(n, rle) for n, row in enumerate(rows) if (rle := stored.masks[row]) is not None]
     kept = np.array([n for n, _ in masks], np.int64)
     found, rows = found[kept], rows[kept]
-    return Instances(
+    instances = Instances(
         image_hw=picture.image_hw,
         classes=phrases.classes,
         boxes=np.array([rle_to_box(rle) for _, rle in masks], np.float32),
@@ -89,3 +110,4 @@ def _result(
         uid=picture.uid,
         info=info,
     )
+    return Result(picture, instances, found.boxes)

@@ -39,21 +39,33 @@ def work_through(
     call the model. An interrupt or an error may come at any time: what isn't written by then is
     done again. Raises OutputError if the run can't be written, RunError if no reader starts.
     """
+    with answering(model, question, batch=batch, workers=workers, parallel=parallel) as answer:
+        for records in answer(run.tasks()):
+            run.record(records)
+            tell(records)
+
+
+@contextmanager
+def answering(
+    model: Model, question: Question, *, batch: int, workers: int, parallel: int
+) -> Iterator[Callable[[Iterator[Task]], Iterator[list[Record]]]]:
+    """A function that gives the records of tasks as they come; one record each.
+
+    batch, workers, parallel: as in ``work_through``. Raises RunError if no reader starts.
+    """
     with (
         _reader_processes(workers, question.max_pixels) as read,
         _threads(workers, "perception-read") as readers,
         _threads(parallel, "perception-answer") as answerers,
     ):
-        for records in _pipeline(
-            run.tasks(),
+        yield lambda tasks: _pipeline(
+            tasks,
             lambda task: readers.submit(read, task),
             lambda pictures: answerers.submit(answer_pictures, model, pictures, question),
             batch=batch,
             parallel=parallel,
             room=workers + batch * (parallel + 1),
-        ):
-            run.record(records)
-            tell(records)
+        )
 
 
 def _pipeline(

@@ -20,7 +20,8 @@ SUFFIX = ".run"
 """``annotations.json`` has its database beside it, in ``annotations.json.run``."""
 
 TABLES = """
--- JSON by key. settings: what may not change during a run; text: the prompt that was asked last.
+-- JSON by key. settings: what may not change during a run; text: the prompt that was asked last;
+-- shards: the folder that a cluster writes to, while it does.
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- What a text encoder reads. Scores are of phrases: classes are only a view of them.

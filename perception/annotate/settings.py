@@ -38,11 +38,13 @@ class Keeping:
             )
 
 
-def run_settings(model: Model, keeping: Keeping, *, pictures: Path, run: Path) -> dict[str, Any]:
+def run_settings(
+    model: Model, keeping: Keeping, *, pictures: Path | str, run: Path
+) -> dict[str, Any]:
     """What may not change during a run, as JSON can hold it.
 
     pictures: the folder that all names start from, which is noted as seen from the run's, so that
-    both can move together.
+    both can move together; or their URL.
     """
     info = model.info(text="")
     del info["text"]
@@ -85,7 +87,9 @@ def _shown(value: object) -> str:
     return text if len(text) < 64 else f"{text[:12]}…"  # a sha256
 
 
-def _seen_from(folder: Path, path: Path) -> str:
+def _seen_from(folder: Path, path: Path | str) -> str:
+    if isinstance(path, str):
+        return path
     try:
         return Path(os.path.relpath(path.absolute(), folder)).as_posix()
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 from perception.annotate.database import RunReader
 from perception.annotate.records import Answer, Failure, FileStamp, Record, Task
+from perception.annotate.remote import join
 from perception.annotate.schema import explained, open_to_write
 from perception.phrases import PromptText
 
@@ -113,9 +113,19 @@ class RunWriter(RunReader):
             )
         ]
 
+    @property
+    def shards(self) -> str:
+        """The name of the folder that a cluster writes its answers to; "" if there is none."""
+        return str(self._value("shards", ""))
+
+    @shards.setter
+    def shards(self, name: str) -> None:
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO run VALUES ('shards', ?)", (json.dumps(name),))
+
     def tasks(self) -> Iterator[Task]:
         """The pictures that wait when this is called, in order of listing; few at a time."""
-        folder, last = self.folder, 0
+        place, last = self.place, 0
         while rows := list(
             self._rows(
                 "SELECT picture.id, name, uid, phrases FROM picture LEFT JOIN question "
@@ -129,7 +139,7 @@ class RunWriter(RunReader):
             for key, name, uid, phrases in rows:
                 asked = tuple(json.loads(phrases)) if phrases else ()
                 queries = self._queries(key) if asked else ()
-                yield Task(key, os.path.join(folder, name), uid or "", asked, queries)
+                yield Task(key, join(place, name), uid or "", asked, queries)
             last = rows[-1][0]
 
     def _queries(self, picture: int) -> tuple[int, ...]:
@@ -143,10 +153,40 @@ class RunWriter(RunReader):
         """
         with self._transaction() as db:
             for record in records:
-                if isinstance(record, Failure):
-                    self._fail(db, record)
-                else:
-                    self._answer(db, record)
+                self._write(db, record)
+
+    def merge(self, found: Iterable[tuple[Record, int]]) -> list[Record]:
+        """Writes those of some records that their pictures still wait for, and returns them.
+
+        found: each with how many of its phrases the picture had answered when it was asked. They
+        may come twice, and late: of a picture that has been done since, or that has answered more.
+        """
+        taken = []
+        with self._transaction() as db:
+            for record, asked_before in found:
+                if self._awaits(db, record, asked_before):
+                    self._write(db, record)
+                    taken.append(record)
+        return taken
+
+    def _awaits(self, db: sqlite3.Connection, record: Record, asked_before: int) -> bool:
+        found = db.execute(
+            "SELECT state, uid, phrases FROM picture LEFT JOIN question "
+            "ON question.id = picture.question WHERE picture.id = ?",
+            (record.picture,),
+        ).fetchone()
+        if found is None or found[0] != "waiting":
+            return False
+        if isinstance(record, Failure) or not record.adds:
+            return True
+        asked = json.loads(found[2]) if found[2] else []
+        return bool(found[1] == record.uid and asked == list(record.asked[:asked_before]))
+
+    def _write(self, db: sqlite3.Connection, record: Record) -> None:
+        if isinstance(record, Failure):
+            self._fail(db, record)
+        else:
+            self._answer(db, record)
 
     def _fail(self, db: sqlite3.Connection, failure: Failure) -> None:
         _forget(db, failure.picture)

@@ -23,7 +23,7 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|GLOB|LIST.txt|COCO.json...")
+@click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|URL|GLOB|LIST.txt|COCO.json...")
 @click.option("--text", help='What to find, such as "cat. vehicle: car | truck, !mannequin".')
 @click.option(
     "--classes",
@@ -55,9 +55,8 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=WORKERS,
-    show_default=True,
-    help="Processes that read pictures.",
+    help="Processes that read pictures; with --engine ray the actors that hold a model.  "
+    f"[default: {WORKERS}; with --engine ray the cluster's cores]",
 )
 @click.option(
     "--threads",
@@ -73,6 +72,19 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
     show_default=True,
     help="Calls of the model at once, which share the threads; more take more memory. 0: one for "
     f"each thread, at most {MOST_PARALLEL}.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="local: this machine; ray: a cluster, or this machine as one.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Ray cluster to join, or auto for the one that this machine is of.  "
+    "[default: RAY_ADDRESS, else a new one on this machine]",
 )
 @click.option(
     "--max-pixels",
@@ -107,9 +119,11 @@ def annotate(
     model: str,
     threshold: float,
     batch: int,
-    workers: int,
+    workers: int | None,
     threads: int,
     parallel: int,
+    engine: str,
+    address: str | None,
     max_pixels: int,
     floor: float,
     floor_nms: float,
@@ -120,6 +134,10 @@ def annotate(
     """Annotate pictures into one COCO file; goes on where an earlier run was ended."""
     if (text is None) == (classes is None):
         raise click.UsageError("give either --text or --classes")
+    if engine == "ray" and (threads or parallel):
+        raise click.UsageError("--threads and --parallel are for --engine local; ray has --workers")
+    if engine == "local" and address is not None:
+        raise click.UsageError("--address is for --engine ray")
     from perception.annotate.class_list import read_classes
     from perception.annotate.settings import Keeping
     from perception.cli.annotate_run import run_annotate
@@ -132,6 +150,8 @@ def annotate(
         model=model,
         threads=threads,
         parallel=parallel,
+        engine=engine,
+        address=address,
         threshold=threshold,
         keeping=Keeping(floor=floor, floor_nms=floor_nms, max_pixels=max_pixels),
         batch=batch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,13 +12,13 @@ import click
 from tqdm import tqdm
 
 from perception import loading
-from perception.annotate.annotate import Summary, Tell, annotate
+from perception.annotate.annotate import Engine, Summary, Tell, annotate
 from perception.annotate.database import RunReader, find_run
 from perception.annotate.export import WITH_POLYGONS, Format, export_annotations
 from perception.annotate.records import Counts, Failure, Record
 from perception.annotate.settings import Keeping
 from perception.cli.run import NANO_NOTE
-from perception.defaults import MODEL, MOST_PARALLEL
+from perception.defaults import MODEL, MOST_PARALLEL, WORKERS
 from perception.detector.decode import SAME_CLASS_IOU
 from perception.images import printable
 from perception.onnx_session import usable_cores
@@ -80,10 +81,12 @@ def run_annotate(
     model: str,
     threads: int,
     parallel: int,
+    engine: str,
+    address: str | None,
     threshold: float,
     keeping: Keeping,
     batch: int,
-    workers: int,
+    workers: int | None,
     overwrite: bool,
     retry_failed: bool,
     quiet: bool,
@@ -92,12 +95,19 @@ def run_annotate(
     if model == MODEL and not quiet:
         click.echo(NANO_NOTE, err=True)
     progress = Progress(quiet=quiet)
+    chosen: Engine | None = None
     # Pictures side by side, each on few threads, get more done than one at a time on all of them.
     threads = threads or usable_cores()
     parallel = parallel or min(threads, MOST_PARALLEL)
+    load = partial(loading.load, model, threads=max(threads // parallel, 1))
+    if engine == "ray":
+        from perception.annotate.ray_engine import RayEngine
+
+        load = partial(loading.load, model, threads=1)
+        chosen = RayEngine(load, address=address, workers=workers, batch=batch)
     try:
         summary = annotate(
-            lambda: loading.load(model, threads=max(threads // parallel, 1)),
+            load,
             inputs,
             text,
             out,
@@ -105,8 +115,9 @@ def run_annotate(
             threshold=threshold,
             keeping=keeping,
             batch=batch,
-            workers=workers,
+            workers=workers or WORKERS,
             parallel=parallel,
+            engine=chosen,
             overwrite=overwrite,
             retry_failed=retry_failed,
             note=progress.note,

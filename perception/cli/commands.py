@@ -14,6 +14,7 @@ import click
 
 from perception.cli.annotate import annotate, export_annotations
 from perception.cli.options import Options, numbers, shared_options, threshold_option
+from perception.cli.review import review
 from perception.defaults import (
     CROP_LAYERS,
     MIN_AREA,
@@ -242,6 +243,7 @@ def verify(
 
 cli.add_command(annotate)
 cli.add_command(export_annotations)
+cli.add_command(review)
 
 
 def main() -> None:

@@ -1,0 +1,111 @@
+"""One pass over a run: its counts and distributions, and the instances that a review shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import numpy as np
+
+from perception.annotate.database import RunReader
+from perception.annotate.results import Result, whole_results
+from perception.annotate.review.doubts import Doubt, Doubts
+from perception.annotate.review.sample import EvenSample
+from perception.annotate.review.shown import Shown, shown_instances
+from perception.annotate.review.watch import Watch, unwatched
+from perception.types import FloatArray, IntArray
+
+SCORE_BINS = 20
+"""Of scores from 0 to 1, all of one width."""
+
+SIZE_EDGES = tuple(4 * 2**n for n in range(9))
+"""Where one bin of sizes ends and the next begins: 4, 8, ... 1024 pixels."""
+
+MOST_DOUBTS = 48
+"""Uncertain instances in a review."""
+
+
+class Survey:
+    """What a run has found, in memory that depends on its C classes, not on its pictures.
+
+    pictures: in how many each class was found, C; scores: instances by class and score, C x
+    ``SCORE_BINS``, above, and below, the threshold; best_below: the best score below it, C, 0 for
+    none; sizes: instances above it by class and size, the square root of the mask's area, C x one
+    more than ``SIZE_EDGES``.
+    """
+
+    def __init__(self, classes: Sequence[str], *, threshold: float, per_class: int) -> None:
+        count = len(classes)
+        self.classes, self.threshold = tuple(classes), threshold
+        self.pictures = np.zeros(count, np.int64)
+        self.above = np.zeros((count, SCORE_BINS), np.int64)
+        self.below = np.zeros((count, SCORE_BINS), np.int64)
+        self.best_below = np.zeros(count, np.float32)
+        self.sizes = np.zeros((count, len(SIZE_EDGES) + 1), np.int64)
+        self._samples = [EvenSample[Shown](per_class) for _ in classes]
+        self._doubts = Doubts(MOST_DOUBTS)
+
+    @property
+    def counts(self) -> IntArray:
+        """Instances above the threshold by class, C."""
+        counts: IntArray = self.above.sum(axis=1)
+        return counts
+
+    def add(self, result: Result) -> None:
+        """Counts a picture's instances, which are all that the run has stored."""
+        found = result.instances
+        above = found.scores >= self.threshold
+        bins = score_bins(found.scores)
+        for counts, chosen in ((self.above, above), (self.below, ~above)):
+            np.add.at(counts, (found.class_ids[chosen], bins[chosen]), 1)
+        np.maximum.at(self.best_below, found.class_ids[~above], found.scores[~above])
+        self.pictures[np.unique(found.class_ids[above])] += 1
+        sizes = np.searchsorted(SIZE_EDGES, np.sqrt(found[above].areas), side="right")
+        np.add.at(self.sizes, (found.class_ids[above], sizes), 1)
+        for n, one in enumerate(shown_instances(result, threshold=self.threshold)):
+            stratum = int(score_bins(np.array([one.score], np.float32))[0])
+            draw = _draw(one.name, n)
+            self._samples[one.class_id].offer(one, stratum=stratum, draw=draw)
+            self._doubts.offer(one)
+
+    def sample(self, class_id: int) -> list[Shown]:
+        """A class's instances to show, spread over their scores, the best first."""
+        return sorted(self._samples[class_id].items(), key=lambda one: -one.score)
+
+    def doubts(self) -> list[Doubt]:
+        """The most uncertain instances, worst first."""
+        return self._doubts.ranked(self.classes)
+
+    def shown(self) -> Iterator[Shown]:
+        """All instances that are shown, some of them twice."""
+        for class_id in range(len(self.classes)):
+            yield from self.sample(class_id)
+        yield from (doubt.instance for doubt in self.doubts())
+
+
+def survey(run: RunReader, *, threshold: float, per_class: int, watch: Watch = unwatched) -> Survey:
+    """Goes through all pictures of a run that are done; one of them in memory.
+
+    What lies below the threshold is
+    counted, too: the instances above are the same with and without it, and a margin can only be
+    smaller for it.
+    """
+    found = Survey(run.phrases.classes, threshold=threshold, per_class=per_class)
+    with closing(whole_results(run, threshold=run.settings["floor"])) as results:
+        for result in watch(results, total=run.counts().done):
+            found.add(result)
+    return found
+
+
+def score_bins(scores: FloatArray) -> IntArray:
+    """Which bin each of N scores falls into, N."""
+    # 0.3 as float32 is a little more than 0.3, 0.35 a little less: both are meant to begin a bin.
+    bins: IntArray = np.floor(scores.astype(np.float64) * SCORE_BINS + 1e-5).astype(np.int64)
+    return bins.clip(0, SCORE_BINS - 1)
+
+
+def _draw(name: str, n: int) -> int:
+    """A number by chance that is the same in every review."""
+    text = f"{name}\0{n}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())

@@ -1,0 +1,84 @@
+"""``perception review``: a page that shows what an annotation run has found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from perception.cli.options import threshold_option
+from perception.defaults import PER_CLASS
+
+_SECONDS_WITHOUT_BAR = 2.0
+Thing = TypeVar("Thing")
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--out", metavar="FILE", help="HTML file.  [default: RUN with .review.html for its suffix]"
+)
+@click.option(
+    "--images", metavar="DIR|URL", help="Where the pictures are now.  [default: where they were]"
+)
+@threshold_option
+@click.option(
+    "--per-class",
+    type=click.IntRange(min=1),
+    default=PER_CLASS,
+    show_default=True,
+    help="Instances of each class to show, spread over their scores.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def review(
+    run: str, out: str | None, images: str | None, threshold: float, per_class: int, quiet: bool
+) -> int:
+    """Show what an annotation run has found, in one HTML file for people to look at.
+
+    RUN: what annotate was told to write, or the .run file beside it, finished or not. Contact
+    sheets by class, scores and sizes, the most uncertain instances, and what failed.
+    """
+    from perception.annotate.database import RunReader, find_run
+    from perception.annotate.review.watch import unwatched
+    from perception.annotate.review.write import write_review
+    from perception.annotate.schema import SUFFIX
+    from perception.images import printable
+
+    path = find_run(Path(run))
+    target = Path(out) if out else path.with_name(_page_name(path.name.removesuffix(SUFFIX)))
+    with RunReader(path) as reader:
+        written = write_review(
+            reader,
+            target,
+            images=images,
+            threshold=threshold,
+            per_class=per_class,
+            watch=unwatched if quiet else _bar,
+        )
+    click.echo(
+        f"wrote {printable(str(target))}: {written.instances:,} instances of "
+        f"{written.classes:,} classes, {written.bytes / 1e6:.1f} MB"
+    )
+    if written.missing:
+        click.echo(
+            f"note: {written.missing:,} shown without their picture, which is gone or another now; "
+            "--images says where the pictures are",
+            err=True,
+        )
+    return 0
+
+
+def _bar(things: Iterable[Thing], *, total: int) -> Iterable[Thing]:
+    from tqdm import tqdm
+
+    bar: Iterable[Thing] = tqdm(
+        things, total=total, unit="picture", delay=_SECONDS_WITHOUT_BAR, leave=False
+    )
+    return bar
+
+
+def _page_name(name: str) -> str:
+    """``annotations.json`` -> ``annotations.review.html``."""
+    return f"{name.removesuffix('.json') or name}.review.html"

@@ -1,0 +1,262 @@
+"""Times `perception annotate` against the bare model, a script with supervision, and Ray.
+
+    python tools/bench_annotate.py [--pictures 300] [--threads 2] [--soak 10000] [--json FILE]
+
+nano on 640 x 480 scenes that are drawn for it. Every row but the scripts' gives the same COCO file
+or the tool ends. "Start-up" is a whole command on one picture, "a picture" what each further one
+takes, so that their numbers hold for runs of any length. --soak: so many pictures in one command,
+whose memory is watched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from perception.annotate.work import Question, answer_batch
+from perception.annotate.records import Task
+from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MAX_PIXELS, THRESHOLD
+from perception.loading import load
+from perception.onnx_session import usable_cores
+from perception.phrases import parse
+
+SIZE_HW = (480, 640)
+SCENES = 40
+"""Distinct drawn scenes; further pictures are these, shifted, so that many are quickly there."""
+TEXT = "red star. heart | circle. vehicle: car | bus | truck. dog, cat, apple. tree. blue square"
+WARM_UP = 0.3
+"""Of a soak, that isn't in the slope: buffers grow to their size there."""
+SECONDS_BETWEEN = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. start_up: seconds; each: milliseconds; peak: MB, all processes."""
+
+    work: str
+    start_up: float
+    each: float
+    peak: float
+
+    def __str__(self) -> str:
+        rate = 1000 / self.each
+        return f"| {self.work} | {self.start_up:.1f} | {self.each:.1f} | {rate:.1f} | {self.peak:.0f} |"
+
+
+def draw_pictures(folder: Path, count: int) -> None:
+    """So many 640 x 480 JPEG files, no two alike, in sub-folders of 1,000."""
+    from scenes.scene import Painter
+
+    painter = Painter()
+    scenes = [
+        painter.draw(SIZE_HW, np.random.default_rng((11, n))).image
+        for n in range(min(count, SCENES))
+    ]
+    for n in range(count):
+        path = folder / f"{n // 1000:03d}" / f"{n:06d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        turn, scene = divmod(n, len(scenes))
+        shifted = np.roll(scenes[scene], (13 * turn, 29 * turn), (0, 1))
+        Image.fromarray(shifted).save(path, quality=88)
+
+
+def bare(folder: Path, threads: int) -> None:
+    """The models alone, on all cores, doing what a run does: read, detect, masks, run lengths."""
+    model = load("nano", threads=1)
+    question = Question(parse(TEXT), True, FLOOR, FLOOR_NMS, THRESHOLD, MAX_PIXELS)
+    tasks = [Task(n, str(path)) for n, path in enumerate(sorted(folder.rglob("*.jpg")))]
+    batches = [tasks[n : n + BATCH] for n in range(0, len(tasks), BATCH)]
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(lambda batch: answer_batch(model, batch, question), batches):
+            pass
+
+
+def supervised(folder: Path, threads: int) -> None:
+    """The script people write: one picture after another, supervision gathers and writes COCO."""
+    import supervision as sv
+
+    model = load("nano", threads=threads)
+    classes = list(parse(TEXT).classes)
+    paths = [str(path) for path in sorted(folder.rglob("*.jpg"))]
+    annotations = {path: model(path, TEXT).to_supervision() for path in paths}
+    data = sv.DetectionDataset(classes=classes, images=paths, annotations=annotations)
+    data.as_coco(annotations_path=str(folder.parent / "supervision.json"))
+
+
+SCRIPTS: dict[str, Callable[[Path, int], None]] = {"bare": bare, "supervision": supervised}
+
+
+def script(name: str) -> list[str]:
+    """The command that runs one of the scripts as a process of its own."""
+    return [sys.executable, __file__, "--script", name]
+
+
+def command(out: Path, *more: str) -> list[str]:
+    """The whole of ``perception annotate``."""
+    return [
+        *(sys.executable, "-m", "perception", "annotate", "--text", TEXT),
+        *("--out", str(out), "--overwrite", "-q", *more),
+    ]
+
+
+def memory(root: int) -> float:
+    """MB of a process and all it has started, shared pages counted once."""
+    kilobytes = 0
+    for pid in _family(root):
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue  # It has just ended.
+        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kilobytes / 1024
+
+
+def _family(root: int) -> Iterator[int]:
+    yield root
+    try:
+        tasks = list(Path(f"/proc/{root}/task").iterdir())
+        children = [pid for task in tasks for pid in (task / "children").read_text().split()]
+    except OSError:
+        return
+    for pid in children:
+        yield from _family(int(pid))
+
+
+def watched(words: list[str]) -> tuple[float, list[tuple[float, float]]]:
+    """Seconds that a command takes, and (seconds, MB) from its beginning to its end."""
+    began, samples = time.perf_counter(), []
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while True:
+            samples.append((time.perf_counter() - began, memory(process.pid)))
+            try:
+                _, complaint = process.communicate(timeout=SECONDS_BETWEEN)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        sys.exit(f"{' '.join(words[:4])} ended with {process.returncode}: {complaint.decode()}")
+    return seconds, samples
+
+
+def measure(work: str, words: list[str], one: Path, many: Path, count: int) -> Row:
+    """A command on one picture, then on all."""
+    start_up, _ = watched([*words, str(one)])
+    seconds, samples = watched([*words, str(many)])
+    each = 1000 * (seconds - start_up) / (count - 1)
+    return Row(work, start_up, each, max(mb for _, mb in samples))
+
+
+def stored(out: Path) -> tuple[int, float]:
+    """Instances in a run, and bytes of its database for each."""
+    path = out.with_name(f"{out.name}.run")
+    with closing(sqlite3.connect(path)) as db:
+        (instances,) = db.execute("SELECT count(*) FROM instance").fetchone()
+    return instances, path.stat().st_size / max(instances, 1)
+
+
+def soak(out: Path, folder: Path, count: int, threads: int) -> dict[str, float]:
+    """One command over many pictures: its rate, peak, and slope in MB per 1,000 pictures."""
+    seconds, samples = watched([*command(out, "--threads", str(threads)), str(folder)])
+    late = [(at, mb) for at, mb in samples if at > WARM_UP * seconds]
+    slope, _ = np.polyfit(*np.array(late).T, 1)
+    return {
+        "pictures": count,
+        "pictures_per_second": count / seconds,
+        "peak_mb": max(mb for _, mb in samples),
+        "mb_per_1000_pictures": float(slope) * seconds / count * 1000,
+    }
+
+
+def compare(folder: Path, count: int, threads: int) -> tuple[list[Row], int, float]:
+    """All rows, and what the run database holds: instances, and bytes for each."""
+    one, many, out = folder / "one", folder / "many", folder / "local.json"
+    draw_pictures(one, 1)
+    draw_pictures(many, count)
+    both = ("--threads", str(threads))
+    rows = [
+        measure("bare models", [*script("bare"), *both], one, many, count),
+        measure("perception annotate", command(out, *both), one, many, count),
+        measure("script with supervision", [*script("supervision"), *both], one, many, count),
+    ]
+    if importlib.util.find_spec("ray") is None:
+        print("no rows for Ray: it isn't installed", file=sys.stderr)
+    else:
+        for workers in (1, 2):
+            again, engine = folder / f"ray{workers}.json", ("--engine", "ray")
+            words = command(again, *engine, "--workers", str(workers))
+            rows.append(measure(f"--engine ray, workers {workers}", words, one, many, count))
+            if again.read_bytes() != out.read_bytes():
+                sys.exit(f"{again.name} isn't what the local engine gives")
+    return rows, *stored(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--pictures", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--soak", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--script", choices=list(SCRIPTS), help=argparse.SUPPRESS)
+    parser.add_argument("folder", type=Path, nargs="?", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.script:
+        SCRIPTS[arguments.script](arguments.folder, arguments.threads)
+        return
+    os.environ.pop("RAY_ADDRESS", None)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows, instances, size = compare(folder, arguments.pictures, arguments.threads)
+        long = {}
+        if arguments.soak:
+            draw_pictures(folder / "long", arguments.soak)
+            long = soak(folder / "long.json", folder / "long", arguments.soak, arguments.threads)
+    report(rows, instances, size, long, arguments)
+
+
+def report(
+    rows: list[Row],
+    instances: int,
+    size: float,
+    long: dict[str, float],
+    arguments: argparse.Namespace,
+) -> None:
+    """Prints the table, and writes it as JSON."""
+    overhead = 100 * (rows[1].each / rows[0].each - 1)
+    print(f"{arguments.pictures} pictures of 640 x 480, {arguments.threads} threads\n")
+    print("| what | start-up, s | a picture, ms | pictures/s | peak, MB |\n|---|---|---|---|---|")
+    print(*rows, sep="\n")
+    print(f"\noverhead over the bare models: {overhead:.1f} %")
+    print(f"{instances:,} instances are stored, {size:.0f} bytes of database for each")
+    for what, number in long.items():
+        print(f"soak, {what.replace('_', ' ')}: {number:,.2f}")
+    if arguments.json:
+        content = {
+            "pictures": arguments.pictures,
+            "threads": arguments.threads,
+            "rows": [asdict(row) for row in rows],
+            "overhead_percent": overhead,
+            "instances": instances,
+            "database_bytes_per_instance": size,
+            "soak": long,
+        }
+        arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
