@@ -93,7 +93,11 @@ class RayEngine:
             answers = blocks.map_batches(
                 _Answerer,
                 fn_constructor_args=(
-                    self.load, model.info(text=""), question, self.batch, run.path
+                    self.load,
+                    model.info(text=""),
+                    question,
+                    self.batch,
+                    run.path,
                 ),
                 batch_size=None,
                 batch_format="pyarrow",
