@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from perception.annotate.work import Question, answer_batch
 from perception.annotate.records import Task
+from perception.annotate.work import Question, answer_batch
 from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MAX_PIXELS, THRESHOLD
 from perception.loading import load
 from perception.onnx_session import usable_cores
@@ -54,8 +54,8 @@ class Row:
     peak: float
 
     def __str__(self) -> str:
-        rate = 1000 / self.each
-        return f"| {self.work} | {self.start_up:.1f} | {self.each:.1f} | {rate:.1f} | {self.peak:.0f} |"
+        numbers = (self.start_up, self.each, 1000 / self.each)
+        return f"| {self.work} | {' | '.join(f'{n:.1f}' for n in numbers)} | {self.peak:,.0f} |"
 
 
 def draw_pictures(folder: Path, count: int) -> None:

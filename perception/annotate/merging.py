@@ -93,5 +93,6 @@ def _merge(
     for path in sorted(folder.glob("*.parquet")):
         found = read_shard(path)
         if found is not None:
-            tell(run.merge(found))
+            if taken := run.merge(found):
+                tell(taken)
             path.unlink(missing_ok=True)

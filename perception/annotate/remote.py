@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 # What changes with an object's content, by the names that the stores have for it; best first.
-_VERSIONS = ("ETag", "etag", "generation", "CRC", "mtime", "LastModified", "last_modified")
+_VERSIONS: tuple[str, ...] = (
+    "ETag",
+    "etag",
+    "generation",
+    "CRC",
+    "mtime",
+    "LastModified",
+    "last_modified",
+)
 _VERSIONS += ("updated", "modified", "created")
 
 
@@ -125,6 +134,8 @@ def _open(url: str) -> tuple[AbstractFileSystem, str]:
 def _stamp(info: Mapping[str, Any]) -> FileStamp:
     """The time is a digest here: what stores keep is an ETag, a generation, a text or a time."""
     version = next((info[name] for name in _VERSIONS if info.get(name) is not None), None)
+    if isinstance(version, datetime):
+        version = version.timestamp()  # As some stores give it in a listing.
     digest = blake2b(str(version).encode(), digest_size=8).digest()
     return FileStamp(int(info.get("size") or 0), int.from_bytes(digest) >> 1)
 

@@ -123,5 +123,5 @@ def test_shards_may_come_twice(pictures, out, tmp_path):
 
     run(pictures, out, "red", engine=twice)
     told, content = run(pictures, out, engine=twice)
-    assert len(told) == 1 + 3
+    assert len(told) == 1 + 1
     assert content == run(pictures, tmp_path / "whole.json")[1]
