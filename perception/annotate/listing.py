@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from perception.annotate.records import FileStamp
 from perception.annotate.remote import is_url, list_url, without_file_scheme
 from perception.errors import CocoError, ImageError
 from perception.images import printable
-from perception.inputs import expand, name_pictures
+from perception.inputs import expand, is_picture, name_pictures
 
 
 def list_inputs(
@@ -42,6 +43,8 @@ def _expand(text: str, images: str | None) -> tuple[str, Iterable[str]]:
     """A folder, and the paths below it that an input stands for."""
     suffix = os.path.splitext(text)[1].lower()
     if suffix not in (".txt", ".json") or os.path.isdir(text):
+        if not (os.path.lexists(text) or glob.has_magic(text) or is_picture(text)):
+            raise ImageError(f"{printable(text)}: no such folder or picture; check the path")
         return expand(text)
     names = _lines(text) if suffix == ".txt" else _coco_names(text)
     if not names:

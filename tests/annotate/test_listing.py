@@ -33,6 +33,12 @@ def test_a_list(pictures, content):
     assert files["in/gone.png"] is None
 
 
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(ImageError, match="phtos: no such folder or picture; check the path"):
+        listed(tmp_path / "phtos")
+    assert listed(tmp_path / "gone.png")[1] == {"gone.png": None}
+
+
 def test_a_name_with_a_line_break(pictures):
     (pictures / "list.txt").write_bytes(b"a\nb.png\0")
     assert list(listed(pictures / "list.txt")[1]) == ["a\nb.png"]
