@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import colour_model, drawing
+from fakes import HereReader, colour_model, drawing
 from PIL import Image
 
 import perception as pc
@@ -36,17 +36,6 @@ def readers_in_this_process(request, monkeypatch):
     """Processes take half a second to start; one test has them."""
     if "processes" not in request.node.name:
         monkeypatch.setattr("perception.annotate.runner.Reader", HereReader)
-
-
-class HereReader:
-    def __init__(self, *, max_pixels):
-        self._max_pixels = max_pixels
-
-    def read(self, task):
-        return reading.read(task, max_pixels=self._max_pixels)
-
-    def close(self):
-        pass
 
 
 def run(folder, out, text=TEXT, model=None, **options):

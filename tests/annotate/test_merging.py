@@ -1,9 +1,8 @@
 """Shards beside a run: taken in while a job writes them, and after one that was broken off."""
 
 import pytest
-from fakes import colour_model
+from fakes import HereReader, colour_model
 
-from perception.annotate import reading
 from perception.annotate.annotate import annotate
 from perception.annotate.database import run_path
 from perception.annotate.merging import merging, shards_root
@@ -17,16 +16,6 @@ TEXT = "red thing: red, sky: blue. green"
 
 @pytest.fixture(autouse=True)
 def readers_in_this_process(monkeypatch):
-    class HereReader:
-        def __init__(self, *, max_pixels):
-            self._max_pixels = max_pixels
-
-        def read(self, task):
-            return reading.read(task, max_pixels=self._max_pixels)
-
-        def close(self):
-            pass
-
     monkeypatch.setattr("perception.annotate.runner.Reader", HereReader)
 
 

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import colour_model, drawing
+from fakes import HereReader, colour_model, drawing
 from PIL import Image
 
 import perception as pc
-from annotate.test_annotate import HereReader
 from perception.annotate.annotate import annotate
 from perception.annotate.database import RunReader, run_path
 from perception.annotate.export import export_annotations

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from fakes import HereReader
 from PIL import Image
 
 from perception.annotate import reading, runner
@@ -13,16 +14,6 @@ from perception.annotate import reading, runner
 
 @pytest.fixture(autouse=True)
 def readers_in_this_process(monkeypatch):
-    class HereReader:
-        def __init__(self, *, max_pixels):
-            self._max_pixels = max_pixels
-
-        def read(self, task):
-            return reading.read(task, max_pixels=self._max_pixels)
-
-        def close(self):
-            pass
-
     monkeypatch.setattr(runner, "Reader", HereReader)
 
 

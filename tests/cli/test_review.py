@@ -4,22 +4,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from fakes import HereReader
 
-from perception.annotate import reading, runner
+from perception.annotate import runner
 
 
 @pytest.fixture
 def run(perception, monkeypatch):
-    class HereReader:
-        def __init__(self, *, max_pixels):
-            self._max_pixels = max_pixels
-
-        def read(self, task):
-            return reading.read(task, max_pixels=self._max_pixels)
-
-        def close(self):
-            pass
-
     monkeypatch.setattr(runner, "Reader", HereReader)
     assert (
         perception("annotate", "in", "--text", "red. sky: blue", "--out", "out.json", "-q")[0] == 0
