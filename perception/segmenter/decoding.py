@@ -21,8 +21,8 @@ from perception.types import (
 )
 
 CELL_BYTES, CELL_BYTES_GPU = 8 << 20, 256 << 20
-"""What the cells of the prompts in one call may take. On a CPU more would fall out of its cache:
-with 16 prompts a call full-size SAM takes a third longer for each than with two."""
+"""What arrays of the size of the prompts' cells may take in one call; the upscaler's are. On a CPU
+more would fall out of its cache: many prompts a call take longer for each than two."""
 
 
 MOST_BYTES = 2 << 30
