@@ -27,11 +27,15 @@ from perception.types import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A picture of a run and its instances, N; detected: their boxes as the detector gave them."""
+    """A picture of a run and its N instances.
+
+    detected: N x 4, their boxes as the detector gave them; consensus: N, of the model's masks.
+    """
 
     picture: StoredPicture
     instances: Instances
     detected: FloatArray
+    consensus: FloatArray
 
 
 def results(
@@ -110,4 +114,4 @@ def _result(
         uid=picture.uid,
         info=info,
     )
-    return Result(picture, instances, found.boxes)
+    return Result(picture, instances, found.boxes, stored.consensus[rows])

@@ -13,7 +13,7 @@ from perception.images import printable
 APPLICATION_ID = 0x50455243
 """Says in the file's header that it is ours ("PERC")."""
 
-VERSION = 1
+VERSION = 2
 """Of the tables; a file of another version is refused."""
 
 SUFFIX = ".run"
@@ -49,7 +49,7 @@ CREATE TABLE instance (
     picture INTEGER NOT NULL REFERENCES picture,
     query INTEGER NOT NULL,
     x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL,
-    mask TEXT, quality REAL, stability REAL,
+    mask TEXT, quality REAL, stability REAL, consensus REAL,
     UNIQUE (picture, query)
 );
 

@@ -16,7 +16,7 @@ from perception.annotate.schema import explained, open_to_write
 from perception.phrases import PromptText
 
 _TASKS_AT_ONCE = 256
-_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_SCORE = "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?)"
 
 
@@ -202,13 +202,14 @@ class RunWriter(RunReader):
         db.executemany(
             _INSERT_INSTANCE,
             (
-                (answer.picture, query, *box, mask, quality, stability)
-                for query, box, mask, quality, stability in zip(
+                (answer.picture, query, *box, *mask)
+                for query, box, *mask in zip(
                     answer.queries.tolist(),
                     answer.boxes.tolist(),
                     answer.masks,
                     answer.quality.tolist(),
                     answer.stability.tolist(),
+                    answer.consensus.tolist(),
                     strict=True,
                 )
             ),
