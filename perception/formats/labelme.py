@@ -49,9 +49,14 @@ def _shapes(result: Instances, n: int) -> list[dict[str, Any]]:
             "label": result.labels[n],
             "points": outline.tolist(),
             "group_id": n + 1,
-            "description": f"score {result.scores[n]:.4f}",
+            "description": f"score {result.scores[n]:.4f}{_part_of(result, n)}",
             "shape_type": "polygon",
             "flags": {},
         }
         for outline in outlines(result, n)
     ]
+
+
+def _part_of(result: Instances, n: int) -> str:
+    parent = -1 if result.parent is None else int(result.parent[n])
+    return "" if parent < 0 else f", part of group {parent + 1}"

@@ -55,8 +55,9 @@ if TYPE_CHECKING:
 class OnnxSegmenter:
     """A ``Segmenter`` over the ONNX files of an encoder, a preparer and a decoder.
 
-    threads: of each session; 0 means all the cores that this process may use.
-    Raises WeightsError when a file is missing, damaged, of another kind or of another model.
+    threads: of each session; 0 means all the cores that this process may use. device: "auto",
+    "cpu" or "cuda[:N]". Raises WeightsError when a file is missing, damaged, of another kind or of
+    another model, DeviceError for a device that isn't there.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class OnnxSegmenter:
         decoder_path: str | Path,
         *,
         threads: int = 0,
+        device: str = "auto",
     ) -> None:
-        self._encoder = open_session(encoder_path, threads=threads)
-        preparer = open_session(preparer_path, threads=threads)
-        decoder = open_session(decoder_path, threads=threads)
+        self._encoder = open_session(encoder_path, threads=threads, device=device)
+        preparer = open_session(preparer_path, threads=threads, device=device)
+        decoder = open_session(decoder_path, threads=threads, device=device)
         self.metadata = _metadata(self._encoder, ENCODER, encoder_path)
         for session, part, path in (
             (preparer, PREPARER, preparer_path),
