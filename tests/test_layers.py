@@ -22,6 +22,7 @@ ROWS = (
     ("answers", "pipeline", "model", "loading", "one_call"),
     ("labels", "overlay", "formats", "export"),
     ("annotate",),
+    ("serve",),
     ("cli", "__main__"),
 )
 # The convenience methods of a result import when they are called.

@@ -44,7 +44,7 @@ def export_annotations(
         raise OutputError(f"{printable(str(out))}: a folder; name a file for --out")
     if as_format == "coco":
         return write_annotations(run, out, threshold=threshold, nms=nms, polygons=polygons)
-    classes = run.phrases.classes
+    classes = run.classes
     with run.snapshot(), closing(results(run, threshold=threshold, nms=nms)) as found:
         if as_format == "yolo":
             return write_yolo(found, out, classes=classes, polygons=polygons)

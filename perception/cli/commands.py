@@ -15,6 +15,7 @@ import click
 from perception.cli.annotate import annotate, export_annotations
 from perception.cli.options import Options, numbers, shared_options, threshold_option
 from perception.cli.review import review
+from perception.cli.serve import serve
 from perception.defaults import (
     CROP_LAYERS,
     MIN_AREA,
@@ -244,6 +245,7 @@ def verify(
 cli.add_command(annotate)
 cli.add_command(export_annotations)
 cli.add_command(review)
+cli.add_command(serve)
 
 
 def main() -> None:

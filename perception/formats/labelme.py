@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perception.formats.atomic import whole_file
 from perception.formats.outlines import outlines
 from perception.formats.stems import Stems
@@ -49,9 +51,16 @@ def _shapes(result: Instances, n: int) -> list[dict[str, Any]]:
             "label": result.labels[n],
             "points": outline.tolist(),
             "group_id": n + 1,
-            "description": f"score {result.scores[n]:.4f}",
+            "description": _description(result, n),
             "shape_type": "polygon",
             "flags": {},
         }
         for outline in outlines(result, n)
     ]
+
+
+def _description(result: Instances, n: int) -> str:
+    scored = not np.isnan(result.scores[n])
+    origin = result.origins[n] if result.origins is not None else "model"
+    words = [f"score {result.scores[n]:.4f}"] if scored else []
+    return ", ".join([*words, *([origin] if origin != "model" else [])])

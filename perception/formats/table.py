@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perception.formats.atomic import whole_file
 from perception.instances import Instances
 
 COLUMNS = (
     *("file_name", "width", "height", "class", "score", "quality", "stability"),
-    *("runner_up", "margin", "x0", "y0", "x1", "y1", "area"),
+    *("runner_up", "margin", "x0", "y0", "x1", "y1", "area", "origin"),
 )
 
 
@@ -47,11 +49,12 @@ def _rows(result: Instances) -> Iterator[list[Any]]:
             height,
             label,
             *(
-                "" if values is None else f"{values[n]:.4f}"
+                "" if values is None or np.isnan(values[n]) else f"{values[n]:.4f}"
                 for values in (result.scores, result.quality, result.stability)
             ),
             result.classes[runner_up] if runner_up >= 0 else "",
             "" if result.margin is None else f"{result.margin[n]:.4f}",
             *(f"{side:.6g}" for side in result.boxes[n]),
             f"{areas[n]:.6g}",
+            "" if result.origins is None else result.origins[n],
         ]
