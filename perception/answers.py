@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from perception.masks import logits_to_rles, rle_area, rle_to_box, stability_score
+from perception.masks import consensus, logits_to_rles, rle_area, rle_to_box, stability_score
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.types import (
@@ -31,13 +32,15 @@ _PROMPTS_AT_ONCE = 32
 class Answers:
     """N masks: rles; boxes: N x 4, tight; quality, stability: N; prompt_ids: N, which prompt.
 
-    A prompt whose mask is empty has no answer here.
+    consensus: N, of the four masks that the model had for the prompt (``masks.consensus``). A
+    prompt whose mask is empty has no answer here.
     """
 
     rles: tuple[Rle, ...]
     boxes: FloatArray
     quality: FloatArray
     stability: FloatArray
+    consensus: FloatArray
     prompt_ids: IntArray
 
 
@@ -55,22 +58,31 @@ def answer(
     Times the stages "encode" and "decode".
     """
     watch = watch or Stopwatch()
-    parts: list[tuple[Rle, float, float, int]] = []
+    parts: list[_Part] = []
     if len(prompt):
         with watch("encode"):
             embedding = segmenter.encode(image)
         with watch("decode"):
             for first, decoded in _decode(segmenter, embedding, prompt):
                 parts += _rows(decoded, first, candidates=candidates)
-    parts = [part for part in parts if rle_area(part[0])]
-    rles, quality, stability, prompt_ids = zip(*parts, strict=True) if parts else ((), (), (), ())
+    parts = [part for part in parts if rle_area(part.rle)]
+    boxes = [rle_to_box(part.rle) for part in parts]
     return Answers(
-        rles=tuple(rles),
-        boxes=np.array([rle_to_box(rle) for rle in rles], np.float32).reshape(-1, 4),
-        quality=np.array(quality, np.float32),
-        stability=np.array(stability, np.float32),
-        prompt_ids=np.array(prompt_ids, np.int64),
+        rles=tuple(part.rle for part in parts),
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        quality=np.array([part.quality for part in parts], np.float32),
+        stability=np.array([part.stability for part in parts], np.float32),
+        consensus=np.array([part.consensus for part in parts], np.float32),
+        prompt_ids=np.array([part.prompt for part in parts], np.int64),
     )
+
+
+class _Part(NamedTuple):
+    rle: Rle
+    quality: float
+    stability: float
+    consensus: float
+    prompt: int
 
 
 def _decode(
@@ -89,11 +101,10 @@ def _decode(
         )
 
 
-def _rows(
-    decoded: MaskCandidates, first: int, *, candidates: bool
-) -> Iterator[tuple[Rle, float, float, int]]:
-    """Mask, quality, stability and prompt number of what is to be kept of each prompt."""
+def _rows(decoded: MaskCandidates, first: int, *, candidates: bool) -> Iterator[_Part]:
+    """What is to be kept of each prompt; first: the number of the first one."""
     best = decoded.best()
+    agreed = consensus(decoded.frame.logits_in_image(decoded.logits))
     for n in range(len(decoded)):
         index = np.array([best[n]])
         if candidates and decoded.ambiguous:
@@ -102,4 +113,4 @@ def _rows(
         rles = logits_to_rles(logits, decoded.frame)
         stability = stability_score(decoded.frame.logits_in_image(logits))
         for rle, quality, stable in zip(rles, decoded.quality[n, index], stability, strict=True):
-            yield rle, float(quality), float(stable), first + n
+            yield _Part(rle, float(quality), float(stable), float(agreed[n]), first + n)

@@ -129,5 +129,18 @@ def stability_score(logits: FloatArray, *, offset: float = 1.0) -> FloatArray:
     return scores
 
 
+def consensus(logits: FloatArray) -> FloatArray:
+    """How far a model's masks for one prompt are the same mask, N in 0..1: N prompts' logits.
+
+    logits: N x M x h x w, of M masks each. What all M have in common as a share of what any of them
+    has; 1 where all are empty.
+    """
+    inside = logits > 0
+    shared = inside.all(axis=1).sum(axis=(1, 2), dtype=np.int64)
+    covered = inside.any(axis=1).sum(axis=(1, 2), dtype=np.int64)
+    shares: FloatArray = np.where(covered, shared / np.maximum(covered, 1), 1).astype(np.float32)
+    return shares
+
+
 def _coco(rle: Rle) -> dict[str, Any]:
     return {"size": list(rle.size), "counts": rle.counts.encode("ascii")}

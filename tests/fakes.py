@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from perception.annotate import reading
+from perception.annotate.records import Failure
+from perception.annotate.work import answer_pictures
 from perception.frame import Frame
 from perception.model import Model
 from perception.phrases import NEGATIVE
@@ -137,6 +139,14 @@ def drawing(height=96, width=128, things=(("red", (8, 8, 40, 40)), ("blue", (64,
     for colour, (x0, y0, x1, y1) in things:
         image[y0:y1, x0:x1] = COLOURS[colour]
     return image
+
+
+def read_and_answer(model, tasks, question):
+    """The records of tasks, without processes and threads."""
+    found = [reading.read(task, max_pixels=question.max_pixels) for task in tasks]
+    pictures = [one for one in found if isinstance(one, reading.ReadPicture)]
+    failures = [one for one in found if isinstance(one, Failure)]
+    return [*failures, *answer_pictures(model, pictures, question)]
 
 
 class HereReader:

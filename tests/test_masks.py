@@ -58,6 +58,15 @@ def test_logits_to_rles_are_the_frames_masks():
     assert masks.logits_to_rles(logits[:0], frame) == ()
 
 
+def test_consensus():
+    one, two = np.full((2, 4, 4), -1, np.float32)
+    one[:2], two[1:] = 1, 1  # 8 and 12 cells, 4 in common, 16 together
+    nothing = np.full((4, 4), -1, np.float32)
+    prompts = np.array([[one, two], [one, one], [one, nothing], [nothing, nothing]])
+    np.testing.assert_allclose(masks.consensus(prompts), [4 / 16, 1, 0, 1])
+    assert masks.consensus(prompts[:0]).shape == (0,)
+
+
 def test_stability_score():
     logits = np.array([[[3, 0.5, -0.5, -3]], [[3, 3, -3, -3]], [[-9, -9, -9, -9]]], np.float32)
     np.testing.assert_allclose(masks.stability_score(logits), [1 / 3, 1, 0])

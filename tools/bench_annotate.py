@@ -1,11 +1,11 @@
 """Times `perception annotate` against the bare model, a script with supervision, and Ray.
 
-    python tools/bench_annotate.py [--pictures 300] [--threads 2] [--soak 10000] [--json FILE]
+    python tools/bench_annotate.py [--pictures 300] [--rounds 7] [--threads 2] [--soak 10000]
 
 nano on 640 x 480 scenes that are drawn for it. Every row but the scripts' gives the same COCO file
 or the tool ends. "Start-up" is a whole command on one picture, "a picture" what each further one
-takes, so that their numbers hold for runs of any length. --soak: so many pictures in one command,
-whose memory is watched.
+takes, so that their numbers hold for runs of any length. All but Ray take turns, several rounds of
+them, and the medians count. --soak: so many pictures in one command, whose memory is watched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -28,10 +28,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from perception.annotate.records import Task
-from perception.annotate.work import Question, answer_batch
+from perception.annotate.reading import ReadPicture, read
+from perception.annotate.records import Record, Task
+from perception.annotate.work import Question, answer_pictures
 from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MAX_PIXELS, THRESHOLD
 from perception.loading import load
+from perception.model import Model
 from perception.onnx_session import usable_cores
 from perception.phrases import parse
 
@@ -82,8 +84,15 @@ def bare(folder: Path, threads: int) -> None:
     tasks = [Task(n, str(path)) for n, path in enumerate(sorted(folder.rglob("*.jpg")))]
     batches = [tasks[n : n + BATCH] for n in range(0, len(tasks), BATCH)]
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda batch: answer_batch(model, batch, question), batches):
+        for _ in pool.map(lambda batch: answered(model, batch, question), batches):
             pass
+
+
+def answered(model: Model, tasks: list[Task], question: Question) -> list[Record]:
+    """The records of pictures that can all be read."""
+    found = [read(task, max_pixels=question.max_pixels) for task in tasks]
+    pictures = [one for one in found if isinstance(one, ReadPicture)]
+    return answer_pictures(model, pictures, question)
 
 
 def supervised(folder: Path, threads: int) -> None:
@@ -162,6 +171,12 @@ def measure(work: str, words: list[str], one: Path, many: Path, count: int) -> R
     return Row(work, start_up, each, max(mb for _, mb in samples))
 
 
+def median(rows: Sequence[Row]) -> Row:
+    """One row of those of several rounds."""
+    numbers = np.median([(row.start_up, row.each, row.peak) for row in rows], axis=0)
+    return Row(rows[0].work, *numbers.tolist())
+
+
 def stored(out: Path) -> tuple[int, float]:
     """Instances in a run, and bytes of its database for each."""
     path = out.with_name(f"{out.name}.run")
@@ -183,32 +198,43 @@ def soak(out: Path, folder: Path, count: int, threads: int) -> dict[str, float]:
     }
 
 
-def compare(folder: Path, count: int, threads: int) -> tuple[list[Row], int, float]:
+def compare(folder: Path, count: int, rounds: int, threads: int) -> tuple[list[Row], int, float]:
     """All rows, and what the run database holds: instances, and bytes for each."""
     one, many, out = folder / "one", folder / "many", folder / "local.json"
     draw_pictures(one, 1)
     draw_pictures(many, count)
     both = ("--threads", str(threads))
-    rows = [
-        measure("bare models", [*script("bare"), *both], one, many, count),
-        measure("perception annotate", command(out, *both), one, many, count),
-        measure("script with supervision", [*script("supervision"), *both], one, many, count),
+    commands = {
+        "bare models": [*script("bare"), *both],
+        "perception annotate": command(out, *both),
+        "script with supervision": [*script("supervision"), *both],
+    }
+    turns = [
+        [measure(work, words, one, many, count) for work, words in commands.items()]
+        for _ in range(rounds)
     ]
+    rows = [median(some) for some in zip(*turns, strict=True)]
     if importlib.util.find_spec("ray") is None:
         print("no rows for Ray: it isn't installed", file=sys.stderr)
     else:
-        for workers in (1, 2):
-            again, engine = folder / f"ray{workers}.json", ("--engine", "ray")
-            words = command(again, *engine, "--workers", str(workers))
-            rows.append(measure(f"--engine ray, workers {workers}", words, one, many, count))
-            if again.read_bytes() != out.read_bytes():
-                sys.exit(f"{again.name} isn't what the local engine gives")
+        rows += [ray(folder, workers, one, many, count) for workers in (1, 2)]
     return rows, *stored(out)
+
+
+def ray(folder: Path, workers: int, one: Path, many: Path, count: int) -> Row:
+    """The Ray engine on a cluster of this machine alone."""
+    out = folder / f"ray{workers}.json"
+    words = command(out, "--engine", "ray", "--workers", str(workers))
+    row = measure(f"--engine ray, workers {workers}", words, one, many, count)
+    if out.read_bytes() != (folder / "local.json").read_bytes():
+        sys.exit(f"{out.name} isn't what the local engine gives")
+    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pictures", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--soak", type=int, default=0)
     parser.add_argument("--json", type=Path)
@@ -221,7 +247,9 @@ def main() -> None:
     os.environ.pop("RAY_ADDRESS", None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows, instances, size = compare(folder, arguments.pictures, arguments.threads)
+        rows, instances, size = compare(
+            folder, arguments.pictures, arguments.rounds, arguments.threads
+        )
         long = {}
         if arguments.soak:
             draw_pictures(folder / "long", arguments.soak)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from perception.annotate.records import Answer, Failure, Record
 
-_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_SCORE = "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?)"
 
 
@@ -35,13 +35,14 @@ def _answer(db: sqlite3.Connection, answer: Answer) -> None:
     db.executemany(
         _INSERT_INSTANCE,
         (
-            (answer.picture, query, *box, mask, quality, stability)
-            for query, box, mask, quality, stability in zip(
+            (answer.picture, query, *box, *mask)
+            for query, box, *mask in zip(
                 answer.queries.tolist(),
                 answer.boxes.tolist(),
                 answer.masks,
                 answer.quality.tolist(),
                 answer.stability.tolist(),
+                answer.consensus.tolist(),
                 strict=True,
             )
         ),

@@ -215,7 +215,7 @@ class RunReader:
         """What is stored of a picture, with its scores of some phrases."""
         rows = list(
             self._rows(
-                "SELECT query, x0, y0, x1, y1, mask, quality, stability, height, width "
+                "SELECT query, x0, y0, x1, y1, mask, quality, stability, consensus, height, width "
                 "FROM instance JOIN picture ON picture.id = instance.picture "
                 "WHERE picture.id = ? ORDER BY query",
                 picture,
@@ -237,9 +237,8 @@ class RunReader:
                 scores,
                 np.array([row[0] for row in rows], np.int64),
             ),
-            tuple(Rle((row[8], row[9]), row[5]) if row[5] is not None else None for row in rows),
-            np.array([row[6] for row in rows], np.float32),
-            np.array([row[7] for row in rows], np.float32),
+            tuple(Rle(row[9:11], row[5]) if row[5] is not None else None for row in rows),
+            *(np.array([row[n] for row in rows], np.float32) for n in (6, 7, 8)),
         )
 
     def _value(self, key: str, default: Any) -> Any:

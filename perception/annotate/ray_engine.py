@@ -190,7 +190,8 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise RunError(
             f"{address}: no Ray cluster can be reached there ({_line(error)}); check --address, "
-            "and that Ray's and Python's versions are the same on all machines"
+            "that Ray's and Python's versions are the same on all machines, and, where the cluster "
+            "asks for a token, that RAY_AUTH_MODE=token is set here and the token is the same"
         ) from None
 
 

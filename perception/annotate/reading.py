@@ -24,6 +24,9 @@ from perception.errors import ImageError, MissingExtraError, RunError
 from perception.images import picture_uid, printable, read_image
 from perception.types import ImageArray
 
+SECONDS = 300.0
+"""For reading one picture: far more than a large one needs, also over a network."""
+
 # Not "fork": threads and the model's runtime don't survive it.
 _CONTEXT = get_context("spawn")
 
@@ -70,10 +73,13 @@ def stamp_of(path: str) -> FileStamp | None:
 
 
 class Reader:
-    """Reads pictures in a process of its own; for one thread at a time."""
+    """Reads pictures in a process of its own; for one thread at a time.
 
-    def __init__(self, *, max_pixels: int) -> None:
-        self._max_pixels, self._closed = max_pixels, False
+    seconds: for one picture; a process that needs more is ended, as one that dies is.
+    """
+
+    def __init__(self, *, max_pixels: int, seconds: float = SECONDS) -> None:
+        self._max_pixels, self._seconds, self._closed = max_pixels, seconds, False
         self._start()
 
     def _start(self) -> None:
@@ -111,6 +117,12 @@ class Reader:
         self._ready = True
 
     def _receive(self, task: Task) -> ReadPicture | Failure:
+        if not self._connection.poll(self._seconds):
+            self._process.kill()
+            self._bury()
+            self._start()
+            reason = f"reading it took more than {self._seconds:g} s"
+            return Failure(task.picture, reason, stamp_of(task.path))
         reply = self._connection.recv()
         if isinstance(reply, Failure):
             return reply

@@ -38,9 +38,9 @@ class Answer:
     uid, image_hw: of its content; file: what it was read from; adds: whether it adds to what was
     answered before, or takes its place; asked: all phrases that the picture has answered now.
     boxes: K x 4 xyxy, as the detector gave them; queries: K; masks: K, None where the segmenter
-    found nothing; quality, stability: K, of the masks; score_queries, score_phrases: S, the latter
-    index ``asked``; scores: S. reported: how many of the instances a result shows, which isn't
-    stored.
+    found nothing; quality, stability, consensus: K, as ``Answers`` has them; score_queries,
+    score_phrases: S, the latter index ``asked``; scores: S. reported: how many of the instances a
+    result shows, which isn't stored.
     """
 
     picture: int
@@ -54,6 +54,7 @@ class Answer:
     masks: tuple[str | None, ...]
     quality: FloatArray
     stability: FloatArray
+    consensus: FloatArray
     score_queries: IntArray
     score_phrases: IntArray
     scores: FloatArray
@@ -108,13 +109,15 @@ class StoredInstances:
     """All that is stored of one picture, K instances, sorted by query.
 
     candidates: their boxes and the scores of the phrases that were asked for, 0 where a score was
-    too low to be kept; masks: K, None where the segmenter found nothing; quality, stability: K.
+    too low to be kept; masks: K, None where the segmenter found nothing; quality, stability,
+    consensus: K.
     """
 
     candidates: Candidates
     masks: tuple[Rle | None, ...]
     quality: FloatArray
     stability: FloatArray
+    consensus: FloatArray
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,16 @@ from perception.types import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A picture of a run and its instances, N; detected: their boxes as the detector gave them.
+    """A picture of a run and its N instances.
 
-    Of marks, ``detected`` are the boxes of their masks.
+    detected: N x 4, their boxes as the detector gave them, or of marks those of their masks;
+    consensus: N, of the model's masks, 1 of marks.
     """
 
     picture: StoredPicture
     instances: Instances
     detected: FloatArray
+    consensus: FloatArray
 
 
 def results(
@@ -117,7 +119,7 @@ def _marked(
         uid=picture.uid,
         info=info,
     )
-    return Result(picture, instances, instances.boxes)
+    return Result(picture, instances, instances.boxes, np.ones(len(instances), np.float32))
 
 
 def _result(
@@ -157,4 +159,4 @@ def _result(
         uid=picture.uid,
         info=info,
     )
-    return Result(picture, instances, found.boxes)
+    return Result(picture, instances, found.boxes, stored.consensus[rows])

@@ -64,7 +64,7 @@ def answering(
             lambda pictures: answerers.submit(answer_pictures, model, pictures, question),
             batch=batch,
             parallel=parallel,
-            room=workers + batch * (parallel + 1),
+            room=workers + batch * (parallel + 2),
         )
 
 
@@ -84,8 +84,11 @@ def _pipeline(
     while True:
         free = room - len(reading) - len(ready) - batch * len(answering)
         reading |= {read(task) for task in islice(tasks, max(free, 0))}
-        # What is read is taken at once: a batch that isn't full beats a model that waits.
-        while ready and len(answering) < parallel:
+        # A batch that isn't full beats a model that waits; a full one may wait for the model, which
+        # then doesn't wait for this thread while it writes.
+        while (ready and len(answering) < parallel) or (
+            len(ready) >= batch and len(answering) == parallel
+        ):
             answering.add(answer(ready[:batch]))
             del ready[:batch]
         if not (reading or answering):

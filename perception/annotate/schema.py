@@ -51,7 +51,7 @@ CREATE TABLE instance (
     picture INTEGER NOT NULL REFERENCES picture,
     query INTEGER NOT NULL,
     x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL,
-    mask TEXT, quality REAL, stability REAL,
+    mask TEXT, quality REAL, stability REAL, consensus REAL,
     UNIQUE (picture, query)
 );
 

@@ -1,4 +1,4 @@
-"""Answering one batch of pictures: references to pictures in, records for the database out.
+"""Answering one batch of pictures: pictures in, records for the database out.
 
 Pure, and everything in and out can be pickled: the local runner calls it in threads, a cluster's
 workers call it in actors, and neither knows of a database.
@@ -6,14 +6,14 @@ workers call it in actors, and neither knows of a database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from perception.annotate.reading import ReadPicture, read
-from perception.annotate.records import Answer, Failure, Record, Task
+from perception.annotate.reading import ReadPicture
+from perception.annotate.records import Answer, Failure, Record
 from perception.answers import answer
 from perception.boxes import clip_boxes
 from perception.detector.decode import best_two, label, worth_keeping
@@ -39,14 +39,6 @@ class Question:
     floor_nms: float
     threshold: float
     max_pixels: int
-
-
-def answer_batch(model: Model, tasks: Iterable[Task], question: Question) -> list[Record]:
-    """Reads and answers pictures; one that can't be read is a Failure. One record a task."""
-    found = [read(task, max_pixels=question.max_pixels) for task in tasks]
-    pictures = [picture for picture in found if isinstance(picture, ReadPicture)]
-    failures = [failure for failure in found if isinstance(failure, Failure)]
-    return [*failures, *answer_pictures(model, pictures, question)]
 
 
 def answer_pictures(
@@ -150,6 +142,7 @@ def _answer(
         masks=masks.counts,
         quality=masks.quality,
         stability=masks.stability,
+        consensus=masks.consensus,
         score_queries=scored.queries[rows],
         score_phrases=columns + len(asked),
         scores=scored.scores[rows, columns],
@@ -172,6 +165,7 @@ def _unchanged(picture: ReadPicture) -> Answer:
         masks=(),
         quality=floats,
         stability=floats,
+        consensus=floats,
         score_queries=ints,
         score_phrases=ints,
         scores=floats,
@@ -179,11 +173,12 @@ def _unchanged(picture: ReadPicture) -> Answer:
 
 
 class _Masks(NamedTuple):
-    """counts: K, None where the segmenter found nothing; quality, stability: K."""
+    """counts: K, None where the segmenter found nothing; quality, stability, consensus: K."""
 
     counts: tuple[str | None, ...]
     quality: FloatArray
     stability: FloatArray
+    consensus: FloatArray
 
 
 def _cut_out(model: Model, image: ImageArray, boxes: FloatArray) -> _Masks:
@@ -192,8 +187,9 @@ def _cut_out(model: Model, image: ImageArray, boxes: FloatArray) -> _Masks:
     inside = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
     answers = answer(model.segmenter, image, Prompt(boxes=clipped[inside]))
     counts: list[str | None] = [None] * len(boxes)
-    quality, stability = np.zeros((2, len(boxes)), np.float32)
+    quality, stability, consensus = np.zeros((3, len(boxes)), np.float32)
     for n, row in enumerate(inside[answers.prompt_ids].tolist()):
         counts[row] = answers.rles[n].counts
         quality[row], stability[row] = answers.quality[n], answers.stability[n]
-    return _Masks(tuple(counts), quality, stability)
+        consensus[row] = answers.consensus[n]
+    return _Masks(tuple(counts), quality, stability, consensus)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from perception.cli.options import threshold_option
+from perception.cli.options import nms_option, threshold_option
 from perception.defaults import (
     BATCH,
     FLOOR,
@@ -174,12 +174,7 @@ def annotate(
 )
 @click.option("--out", required=True, metavar="FILE|DIR", help="What to write.")
 @threshold_option
-@click.option(
-    "--nms",
-    type=click.FloatRange(0, 1),
-    help="Of boxes of one class that overlap more than this (IoU), the best is kept.  "
-    "[default: as perception segment]",
-)
+@nms_option
 @click.option(
     "--polygons",
     is_flag=True,

@@ -100,6 +100,15 @@ threshold_option = click.option(
 )
 
 
+nms_option = click.option(
+    "--nms",
+    type=click.FloatRange(0, 1),
+    help="Of boxes of one class that overlap more than this (IoU), the best is kept.  "
+    "[default: as perception segment]",
+)
+"""None where it isn't given: the usual value lies in a module that is too slow to import here."""
+
+
 def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
     """The inputs and options of every command; pictures: what ``--save`` may name."""
     decorators = [

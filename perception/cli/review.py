@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from perception.cli.options import threshold_option
+from perception.cli.options import nms_option, threshold_option
 from perception.defaults import PER_CLASS
 
 _SECONDS_WITHOUT_BAR = 2.0
@@ -24,6 +24,7 @@ Thing = TypeVar("Thing")
     "--images", metavar="DIR|URL", help="Where the pictures are now.  [default: where they were]"
 )
 @threshold_option
+@nms_option
 @click.option(
     "--per-class",
     type=click.IntRange(min=1),
@@ -33,7 +34,13 @@ Thing = TypeVar("Thing")
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def review(
-    run: str, out: str | None, images: str | None, threshold: float, per_class: int, quiet: bool
+    run: str,
+    out: str | None,
+    images: str | None,
+    threshold: float,
+    nms: float | None,
+    per_class: int,
+    quiet: bool,
 ) -> int:
     """Show what an annotation run has found, in one HTML file for people to look at.
 
@@ -44,6 +51,7 @@ def review(
     from perception.annotate.review.watch import unwatched
     from perception.annotate.review.write import write_review
     from perception.annotate.schema import SUFFIX
+    from perception.detector.decode import SAME_CLASS_IOU
     from perception.images import printable
 
     path = find_run(Path(run))
@@ -54,6 +62,7 @@ def review(
             target,
             images=images,
             threshold=threshold,
+            nms=SAME_CLASS_IOU if nms is None else nms,
             per_class=per_class,
             watch=unwatched if quiet else _bar,
         )

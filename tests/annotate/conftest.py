@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from fakes import colour_model, drawing
+from fakes import colour_model, drawing, read_and_answer
 from PIL import Image
 
 from perception.annotate.listing import list_inputs
 from perception.annotate.settings import Keeping, run_settings
-from perception.annotate.work import Question, answer_batch
+from perception.annotate.work import Question
 from perception.annotate.writer import RunWriter
 from perception.phrases import parse
 
@@ -40,7 +40,7 @@ class Drive:
             run.begin(settings, text, files, independent=independent, **options)
             question = Question(parse(text), independent, 0.05, 0.9, 0.3, 10**6)
             tasks = list(run.tasks())[:most]
-            records = answer_batch(self.model, tasks, question)
+            records = read_and_answer(self.model, tasks, question)
             run.record(records)
             return records
 

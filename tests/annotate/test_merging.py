@@ -1,13 +1,12 @@
 """Shards beside a run: taken in while a job writes them, and after one that was broken off."""
 
 import pytest
-from fakes import HereReader, colour_model
+from fakes import HereReader, colour_model, read_and_answer
 
 from perception.annotate.annotate import annotate
 from perception.annotate.database import run_path
 from perception.annotate.merging import merging, shards_root
 from perception.annotate.records import Counts
-from perception.annotate.work import answer_batch
 from perception.errors import MissingExtraError
 
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra [ray] isn't installed")
@@ -36,7 +35,7 @@ def answered(run, model, question, most=None):
     from perception.annotate.shards import records_to_table
 
     tasks = list(run.tasks())[:most]
-    return records_to_table(tasks, answer_batch(model, tasks, question))
+    return records_to_table(tasks, read_and_answer(model, tasks, question))
 
 
 class Stop(Exception):  # noqa: N818

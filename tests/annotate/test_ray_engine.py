@@ -16,6 +16,7 @@ from perception.annotate.database import RunReader, run_path
 from perception.annotate.merging import shards_root
 from perception.annotate.ray_engine import RayEngine
 from perception.annotate.records import Counts
+from perception.cli.commands import status
 from perception.errors import MissingExtraError, RunError
 
 TEXT = "red thing: red, sky: blue. green"
@@ -124,6 +125,20 @@ def test_a_model_that_is_not_the_runs(pictures, tmp_path):
 def other_model():
     model = colour_model()
     return type(model)(model.detector, model.segmenter, {"fake.onnx": "1" * 64})
+
+
+def test_the_command(tmp_path, monkeypatch, capfd):
+    """With the embedded model: the cluster's actors load it by its name."""
+    scene = np.full((96, 128, 3), 255, np.uint8)
+    scene[20:60, 30:80] = (220, 20, 20)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(scene).save(tmp_path / "in" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    words = ["annotate", "in", "--text", "red square", "-q", "--out"]
+    assert status([*words, "out.json", "--engine", "ray", "--workers", "1"]) == 0
+    assert capfd.readouterr().out.startswith("wrote out.json: 1 picture")
+    assert status([*words, "local.json"]) == 0
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "local.json").read_bytes()
 
 
 def test_no_cluster_for_clients():

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -16,6 +17,8 @@ def die_of_some(task, *, max_pixels):
     """Stands in for a decoder with a fault."""
     if "killer" in task.path:
         os.kill(os.getpid(), signal.SIGSEGV)
+    if "endless" in task.path:
+        signal.pause()
     return read(task, max_pixels=max_pixels)
 
 
@@ -28,9 +31,8 @@ def serve(connection, max_pixels):
 @pytest.fixture
 def reader(monkeypatch):
     monkeypatch.setattr(reading, "_serve", serve)
-    reader = Reader(max_pixels=10**6)
-    yield reader
-    reader.close()
+    with closing(Reader(max_pixels=10**6)) as reader:
+        yield reader
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -43,6 +45,15 @@ def test_a_picture_that_kills_its_reader(reader, pictures):
     assert again.uid == first.uid
     (pictures / "cut.png").write_bytes(b"\x89PNG")
     assert "not a picture" in reader.read(Task(2, str(pictures / "cut.png"))).reason
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_picture_that_hangs_its_reader(monkeypatch, pictures):
+    monkeypatch.setattr(reading, "_serve", serve)
+    with closing(Reader(max_pixels=10**6, seconds=2)) as reader:
+        endless = reader.read(Task(7, str(pictures / "endless.png")))
+        assert endless == Failure(7, "reading it took more than 2 s")
+        assert reader.read(Task(1, str(pictures / "a.png"))).image.shape == (96, 128, 3)
 
 
 def test_a_reader_that_does_not_start(monkeypatch):

@@ -13,7 +13,7 @@ from perception.types import Rle
 
 def one(name="a.png", **scores):
     usual = {"score": 0.9, "runner_up": -1, "margin": 0.9, "quality": 0.9}
-    usual |= {"stability": 0.9, "agreement": 0.9, **scores}
+    usual |= {"stability": 0.9, "consensus": 0.9, "agreement": 0.9, **scores}
     return Shown(name, (9, 9), None, (0, 0, 5, 5), Rle((9, 9), ""), 0, **usual)
 
 
@@ -61,7 +61,7 @@ def ranked(instances, most=48, classes=("cat", "dog")):
 
 def test_no_doubts():
     assert ranked([]) == []
-    assert ranked([one(margin=1, quality=1, stability=1, agreement=1)]) == []
+    assert ranked([one(margin=1, quality=1, stability=1, consensus=1, agreement=1)]) == []
 
 
 def test_doubts_by_each_measure():
@@ -70,19 +70,22 @@ def test_doubts_by_each_measure():
         one("margin", margin=0.1, runner_up=1),
         one("quality", quality=0.2),
         one("stability", stability=0.3),
+        one("consensus", consensus=0.35),
         one("agreement", agreement=0.4),
     ]
-    first = ranked([*good, *reversed(bad)])[:4]
+    first = ranked([*good, *reversed(bad)])[:5]
     assert [doubt.instance.name for doubt in first] == [
         "margin",
         "quality",
         "stability",
+        "consensus",
         "agreement",
     ]
     assert [doubt.reasons[0] for doubt in first] == [
         "smallest margin: 0.10 ahead of dog",
         "lowest mask quality: 0.20 predicted",
         "least stable mask: stability 0.30",
+        "least agreement of the candidates: 35 % in common",
         "least agreement of box and mask: IoU 0.40",
     ]
 
@@ -112,7 +115,10 @@ def test_ordinals():
     reasons = [
         doubt.reasons[0].split(":")[0]
         for doubt in ranked(
-            [one(f"{n}", quality=n / 400, margin=1, stability=1, agreement=1) for n in range(100)]
+            [
+                one(f"{n}", quality=n / 400, margin=1, stability=1, consensus=1, agreement=1)
+                for n in range(100)
+            ]
         )
     ]
     assert reasons[:4] == [

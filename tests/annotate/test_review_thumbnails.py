@@ -17,7 +17,7 @@ def one(name="a.png", *, box, image_hw=(100, 100), file_bytes=None):
     mask = np.zeros(image_hw, np.bool_)
     mask[box[1] : box[3], box[0] : box[2]] = True
     rle = mask_to_rle(mask)
-    return Shown(name, image_hw, file_bytes, box, rle, 1, 0.9, -1, 0.9, 0.9, 0.9, 0.9)
+    return Shown(name, image_hw, file_bytes, box, rle, 1, 0.9, -1, 0.9, 0.9, 0.9, 0.9, 0.9)
 
 
 def drawn(folder, *shown, max_pixels=10**9):

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import ColourDetector, ColourSegmenter, colour_model, drawing
+from fakes import ColourDetector, ColourSegmenter, colour_model, drawing, read_and_answer
 
 from perception.annotate.reading import ReadPicture
 from perception.annotate.records import Answer, Failure, Task
-from perception.annotate.work import Question, answer_batch, answer_pictures
+from perception.annotate.work import Question, answer_pictures
 from perception.model import Model
 from perception.phrases import parse
 from perception.types import Candidates
@@ -31,7 +31,7 @@ def detector_of(found):
 def test_records_can_travel(pictures):
     tasks = [Task(1, str(pictures / "a.png")), Task(2, str(pictures / "missing.png"))]
     tasks, question = pickle.loads(pickle.dumps((tasks, QUESTION)))  # noqa: S301
-    records = {one.picture: one for one in answer_batch(colour_model(), tasks, question)}
+    records = {one.picture: one for one in read_and_answer(colour_model(), tasks, question)}
     first = pickle.loads(pickle.dumps(records[1]))  # noqa: S301
     assert isinstance(first, Answer)
     assert first.boxes.tolist() == [[8, 8, 40, 40], [64, 32, 112, 80]]
@@ -43,7 +43,7 @@ def test_records_can_travel(pictures):
 
 
 def test_nothing_to_do():
-    assert answer_batch(colour_model(), [], QUESTION) == []
+    assert read_and_answer(colour_model(), [], QUESTION) == []
 
 
 def test_nothing_found():

@@ -108,6 +108,22 @@ def test_an_interrupt_says_how_to_go_on(perception, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--address", "auto"], "--address is for --engine ray"),
+        (["--engine", "ray", "--threads", "2"], "are for --engine local; ray has --workers"),
+        (["--engine", "ray", "--parallel", "2"], "are for --engine local; ray has --workers"),
+        (["--engine", "spark"], "'spark' is not one of 'local', 'ray'"),
+    ],
+)
+def test_engines_have_options_of_their_own(perception, arguments, message):
+    code, _, err = perception("annotate", "in", "--text", "red", "--out", "out.json", *arguments)
+    assert code == 2
+    assert message in err
+    assert not Path("out.json.run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["in", "--text", ""], "prompt is empty"),
         (["in", "--classes", "gone.txt"], "gone.txt: the classes can't be read"),
         (["void", "--text", "red"], "void: no such folder or picture"),

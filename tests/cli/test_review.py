@@ -27,7 +27,9 @@ def test_a_run(perception, run, named):
 
 def test_options(perception, run):
     Path("in").rename("moved")
-    arguments = "review out.json --out a/b.html --images moved --threshold 0.95 --per-class 1 -q"
+    arguments = (
+        "review out.json --out a/b.html --images moved --threshold 0.95 --per-class 1 --nms 0.9 -q"
+    )
     assert perception(*arguments.split())[:2] == (
         0,
         "wrote a/b.html: 0 instances of 2 classes, 0.0 MB\n",
@@ -40,6 +42,12 @@ def test_pictures_that_are_gone_are_a_note(perception, run):
     code, _, err = perception("review", "out.json")
     assert code == 0
     assert err.startswith("note: 2 shown without their picture")
+
+
+def test_more_overlap_than_is_stored(perception, run):
+    code, _, err = perception("review", "out.json", "--nms", "0.95")
+    assert code == 1
+    assert "stores boxes that overlap up to 0.9" in err
 
 
 def test_what_is_no_run(perception, run):

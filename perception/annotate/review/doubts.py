@@ -1,7 +1,8 @@
 """Which instances of a run are the most uncertain, and why.
 
-All instances are put in order four times: by margin, by the quality that the segmenter predicts, by
-stability, and by how well detector and segmenter agree on the box. The worst of an order has place
+All instances are put in order five times: by margin, by the quality that the segmenter predicts, by
+stability, by how far the segmenter's candidates are the same mask, and by how well detector and
+segmenter agree on the box. The worst of an order has place
 1 in it. An instance is as uncertain as its worst place, whichever order that is in: no weights, and
 a model whose qualities all lie above 0.9 has its doubtful masks, too.
 """
@@ -47,6 +48,11 @@ MEASURES = (
         "least stable mask",
         lambda one: one.stability,
         lambda one, _: f"stability {one.stability:.2f}",
+    ),
+    Measure(
+        "least agreement of the candidates",
+        lambda one: one.consensus,
+        lambda one, _: f"{100 * one.consensus:.0f} % in common",
     ),
     Measure(
         "least agreement of box and mask",

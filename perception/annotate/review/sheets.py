@@ -44,11 +44,12 @@ def doubt_sheet(
         return
     yield tag(
         "p",
-        "Worst first. All instances are put in order four times: by margin (score less that of "
+        "Worst first. All instances are put in order five times: by margin (score less that of "
         "the next best class), by the mask quality that the segmenter predicts, by stability "
-        "(how little the mask changes with its threshold), and by agreement (IoU of the "
-        "detector's box and the mask's). An instance's place here is the worst that it has in "
-        "any of the four; only the worst quarter of each counts.",
+        "(how little the mask changes with its threshold), by how far the segmenter's candidates "
+        "are the same mask, and by agreement (IoU of the detector's box and the mask's). An "
+        "instance's place here is the worst that it has in any of the five; only the worst "
+        "quarter of each counts.",
         class_="soft",
     )
     tiles = []

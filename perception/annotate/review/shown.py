@@ -21,8 +21,8 @@ class Shown:
 
     name, image_hw, file_bytes: its picture's, the last None where it isn't known; box: xyxy, tight
     around the mask; score: None where a hand made it; runner_up: class id, -1 for none; margin:
-    score less the runner-up's; quality, stability: the segmenter's; agreement: IoU of ``box`` and
-    the detector's, cut at the picture's edges.
+    score less the runner-up's; quality, stability: the segmenter's; consensus: of its masks for the
+    box; agreement: IoU of ``box`` and the detector's, cut at the picture's edges.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Shown:
     margin: float
     quality: float
     stability: float
+    consensus: float
     agreement: float
 
 
@@ -59,6 +60,7 @@ def shown_instances(result: Result, *, threshold: float) -> Iterator[Shown]:
             margin=float(margin[n]),
             quality=float(quality[n]),
             stability=float(stability[n]),
+            consensus=float(result.consensus[n]),
             agreement=float(agreement[n]),
         )
 

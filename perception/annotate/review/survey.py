@@ -14,6 +14,7 @@ from perception.annotate.review.doubts import Doubt, Doubts
 from perception.annotate.review.sample import EvenSample
 from perception.annotate.review.shown import Shown, shown_instances
 from perception.annotate.review.watch import Watch, unwatched
+from perception.detector.decode import SAME_CLASS_IOU
 from perception.types import FloatArray, IntArray
 
 SCORE_BINS = 20
@@ -84,14 +85,21 @@ class Survey:
         yield from (doubt.instance for doubt in self.doubts())
 
 
-def survey(run: RunReader, *, threshold: float, per_class: int, watch: Watch = unwatched) -> Survey:
+def survey(
+    run: RunReader,
+    *,
+    threshold: float,
+    per_class: int,
+    nms: float = SAME_CLASS_IOU,
+    watch: Watch = unwatched,
+) -> Survey:
     """Goes through all pictures of a run that are done or marked; one of them in memory.
 
-    What lies below the threshold is counted, too: the instances above are the same with and without
-    it, and a margin can only be smaller for it.
+    What lies below the threshold is counted, too: the instances above are the same with and
+    without it, and a margin can only be smaller for it.
     """
     found = Survey(run.classes, threshold=threshold, per_class=per_class)
-    with closing(whole_results(run, threshold=run.settings["floor"])) as results:
+    with closing(whole_results(run, threshold=run.settings["floor"], nms=nms)) as results:
         for result in watch(results, total=run.picture_count()):
             found.add(result)
     return found

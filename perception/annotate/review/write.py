@@ -42,18 +42,19 @@ def write_review(
     *,
     images: Path | str | None = None,
     threshold: float = THRESHOLD,
+    nms: float = SAME_CLASS_IOU,
     per_class: int = PER_CLASS,
     watch: Watch = unwatched,
 ) -> Written:
     """Writes one HTML page about a run, finished or not; the same run gives the same bytes.
 
     images: the folder or URL where its pictures are now (default: where they were); threshold: the
-    least score that counts; per_class: instances of each class that are shown. A picture that is
-    gone or another now is said to be so. Raises PromptError for a threshold below what is stored,
-    ImageError for a folder that can't be read, OutputError if the page can't be written.
+    least score that counts; nms: as ``results`` has it; per_class: instances of each class that are
+    shown. A picture that is gone or another now is said to be so. Raises PromptError for less than
+    is stored, ImageError for a folder that can't be read, OutputError if the page can't be written.
     """
     settings = run.settings
-    check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=SAME_CLASS_IOU)
+    check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
     if out.is_dir():
         raise OutputError(f"{printable(str(out))}: a folder; name a file for --out")
     folder = run.place if images is None else images
@@ -61,7 +62,7 @@ def write_review(
         _check_folder(Path(folder))
     with run.snapshot():
         counts, phrases = run.counts(), run.phrases
-        found = survey(run, threshold=threshold, per_class=per_class, watch=watch)
+        found = survey(run, threshold=threshold, per_class=per_class, nms=nms, watch=watch)
         failures = failures_by_reason(run)
     thumbnails = draw_thumbnails(
         found.shown(),
