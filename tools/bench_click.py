@@ -209,9 +209,15 @@ def to_logits(
     page.close()
 
 
-def to_paint(browser: Browser, model: str, address: str, clicks: int) -> Iterator[Row]:
-    """Click to painted mask, in the page as it is, by its own times; bytes over the wire."""
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+def to_paint(
+    browser: Browser, model: str, address: str, clicks: int, *, rested: bool
+) -> Iterator[Row]:
+    """Click to painted mask, in the page as it is, by its own times; bytes over the wire.
+
+    rested: the pointer was there before, so that the preview's answer is the click's; otherwise it
+    is the tap of a finger, of which nothing is known before.
+    """
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, has_touch=True)
     page.set_default_timeout(1000 * PATIENCE)
     finished: list[Request] = []
     page.on("requestfinished", lambda request: finished.append(request))
@@ -222,7 +228,7 @@ def to_paint(browser: Browser, model: str, address: str, clicks: int) -> Iterato
     times = []
     before = len(finished)
     for x, y in np.random.default_rng(1).uniform(0.05, 0.95, (clicks + 1, 2)):
-        times.append(painted(page, x * PICTURE_HW[1], y * PICTURE_HW[0]))
+        times.append(painted(page, x * PICTURE_HW[1], y * PICTURE_HW[0], rested=rested))
     parts = np.median(times[1:], axis=0)[1:]
     split = ", ".join(f"{part} {value:.0f}" for part, value in zip(PARTS, parts, strict=True))
     # What saves and tabs say isn't of the click.
@@ -231,7 +237,7 @@ def to_paint(browser: Browser, model: str, address: str, clicks: int) -> Iterato
     where = page.evaluate(f"{state}.decoder")
     yield row(
         model,
-        "click to painted mask, 1500 x 2250",
+        f"{'click where the pointer rested' if rested else 'tap'} to painted mask, 1500 x 2250",
         [every for every, *_ in times[1:]],
         f"by the {where}: {split}; "
         f"{embedding / 1e6:.2f} MB a picture, {per_click:,.0f} bytes a click",
@@ -244,7 +250,7 @@ def body_bytes(request: Request) -> int:
     return sizes["requestBodySize"] + sizes["responseBodySize"]
 
 
-def painted(page: Page, x: float, y: float) -> list[float]:
+def painted(page: Page, x: float, y: float, *, rested: bool) -> list[float]:
     """One click at a place of the picture; milliseconds until its mask was painted, and of PARTS.
 
     As the page says them, in whole numbers.
@@ -255,7 +261,8 @@ def painted(page: Page, x: float, y: float) -> list[float]:
     if stage is None:
         raise SystemExit("the page has no stage")
     place = (stage["x"] + view["x"] + x * view["scale"], stage["y"] + view["y"] + y * view["scale"])
-    page.mouse.move(*place)
+    if rested:
+        page.mouse.move(*place)
     page.wait_for_timeout(1000 * HOVER)
     page.evaluate(
         """() => {
@@ -266,7 +273,10 @@ def painted(page: Page, x: float, y: float) -> list[float]:
           });
         }"""
     )
-    page.mouse.click(*place)
+    if rested:
+        page.mouse.click(*place)
+    else:
+        page.touchscreen.tap(*place)
     text: str = page.evaluate("() => window.said")
     return [float(number) for number in re.findall(r"\d+", text)]
 
@@ -313,7 +323,8 @@ def bench(model: str, browser: Browser, arguments: argparse.Namespace) -> Iterat
         reference = graphs / "reference.onnx" if model == "sam" else None
         with serving(Path(name), segmenter) as address:
             yield from to_logits(browser, model, address, reference, arguments.clicks)
-            yield from to_paint(browser, model, address, arguments.clicks)
+            for rested in (False, True):
+                yield from to_paint(browser, model, address, arguments.clicks, rested=rested)
             yield from under_load(model, address, arguments.seconds)
 
 

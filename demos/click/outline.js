@@ -18,6 +18,23 @@ export function outline(bounds, height) {
   return rings(edges, verticalPartners(edges));
 }
 
+/**
+ * A ring without the places that are nearer than a step to the last one: what can't be seen of it
+ * from afar costs as much to paint as what can.
+ * @param {Int32Array} ring x, y, x, y ...
+ * @param {number} step in pixels, along x or y
+ * @returns {Int32Array} three places at least, or the ring as it is
+ */
+export function thinned(ring, step) {
+  const kept = [ring[0], ring[1]];
+  for (let n = 2; n < ring.length; n += 2) {
+    const [x, y] = [ring[n], ring[n + 1]];
+    const far = Math.max(Math.abs(x - kept[kept.length - 2]), Math.abs(y - kept[kept.length - 1]));
+    if (far >= step) kept.push(x, y);
+  }
+  return kept.length < 6 ? ring : Int32Array.from(kept);
+}
+
 /** Where the heads and feet of all runs are, sorted by column, then by row. */
 function horizontalEdges(bounds, height) {
   const [xs, ys] = [[], []];

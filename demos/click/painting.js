@@ -78,7 +78,7 @@ function paintMarks(context, seen) {
   for (const mark of shown) {
     const isPicked = mark.uid === scene.selected;
     const look = isPicked ? { fill: 0.5, line: 2.5 } : { fill: 0.3, line: 1.5 };
-    const path = pathOf(boundsOf(mark.rle), size[0]);
+    const path = pathOf(boundsOf(mark.rle), size[0], fineness(view));
     paintMask(context, path, view, { ...look, colour: colour(mark.class) });
   }
   paintLabels(context, shown, { view, colour, stage, selected: scene.selected });
@@ -90,15 +90,20 @@ function paintWork(context, seen) {
   const own = colour(scene.marks.find((mark) => mark.uid === draft?.of)?.class ?? name);
   if (draft?.bounds) {
     const look = { colour: own, fill: 0.42, line: 2, isOpen: true };
-    paintMask(context, pathOf(draft.bounds, size[0]), view, look);
+    paintMask(context, pathOf(draft.bounds, size[0], fineness(view)), view, look);
   } else if (preview) {
     const look = { colour: own, fill: 0.3, line: 1.5, isDashed: true };
-    paintMask(context, pathOf(preview, size[0]), view, look);
+    paintMask(context, pathOf(preview, size[0], fineness(view)), view, look);
   }
   if (draft?.box) paintBox(context, draft.box, view, own);
   if (box) paintBox(context, box, view, own);
   draft?.points.forEach((place, n) => paintPoint(context, toStage(view, place), draft.labels[n]));
   if (brush) paintBrush(context, brush, view);
+}
+
+/** Pixels of the screen for one of the picture. */
+function fineness(view) {
+  return view.scale * devicePixelRatio;
 }
 
 /** A mask with an outline of the same width at any zoom, dark around it so that it shows. */
@@ -109,7 +114,8 @@ function paintMask(context, path, view, { colour, fill, line, isDashed, isOpen }
   context.fillStyle = colour;
   context.globalAlpha = fill;
   context.fill(path, "evenodd");
-  context.lineJoin = "round";
+  // Round corners cost more than all the rest, and can't be seen where pixels are small.
+  context.lineJoin = fineness(view) < 1 ? "bevel" : "round";
   context.globalAlpha = isOpen ? 0.9 : 0.55;
   context.strokeStyle = isOpen ? "#ffffff" : "#0b0d10";
   context.lineWidth = (line + 2) / view.scale;

@@ -1,6 +1,6 @@
 /** Masks in the forms that are worth keeping: bounds of run lengths, paths of bounds. */
 
-import { outline } from "./outline.js";
+import { outline, thinned } from "./outline.js";
 import { decodeRle } from "./rle.js";
 
 const bounds = new WeakMap();
@@ -17,15 +17,21 @@ export function boundsOf(rle) {
 }
 
 /**
- * The outline of a mask in pixels of the picture, made once; filled by the even-odd rule it is the
- * mask.
+ * The outline of a mask in pixels of the picture, made once for each fineness; filled by the
+ * even-odd rule it is the mask, to within one pixel of the screen.
  * @param {Uint32Array} mask its bounds
  * @param {number} height of the picture
+ * @param {number} scale pixels of the screen for one of the picture
  * @returns {Path2D}
  */
-export function pathOf(mask, height) {
-  if (!paths.has(mask)) paths.set(mask, pathAround(outline(mask, height)));
-  return paths.get(mask);
+export function pathOf(mask, height, scale) {
+  const step = 2 ** Math.max(0, Math.floor(-Math.log2(scale)));
+  const known = paths.get(mask);
+  if (known?.step === step) return known.path;
+  const rings = outline(mask, height);
+  const path = pathAround(step > 1 ? rings.map((ring) => thinned(ring, step)) : rings);
+  paths.set(mask, { step, path });
+  return path;
 }
 
 function pathAround(rings) {

@@ -60,6 +60,8 @@ def test_clicks_give_pythons_masks(
     before = len(tab.calls)
     tab.click(*DOG)
     found = tab.answered()
+    # Where the pointer rested, the answer is there already.
+    assert sum("/api/click" in call for call in tab.calls) == (where == "service")
     tab.shot("click")
     lone = decode(Prompt(points=[DOG]))
     assert iou(found, lone.masks()[0]) >= 0.99
