@@ -2,6 +2,8 @@
 # make test   format, lint, types and tests, in .venv-dev
 # make check  the same checks again, without looking at the environment first
 # make fast   the tests without the slow ones, in about a minute
+# make page   onnxruntime-web for the click page, by npm, so that clicks are answered in the page
+# make wheel  dist/*.whl with the click page and its runtime
 # make clean  removes both environments and all results
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ DEMO_TEXT ?= red star. striped circle. heart. cat. dog. kite. fir tree. vehicle:
 CORE := .venv
 DEV := .venv-dev
 
-.PHONY: demo test check fast format clean python
+.PHONY: demo test check fast page wheel format clean python
 
 demo: $(CORE)/.installed
 	$(CORE)/bin/perception segment demos/images --text "$(DEMO_TEXT)" --out perception-out
@@ -26,6 +28,15 @@ check:
 
 fast: $(DEV)/.installed
 	$(DEV)/bin/python -m pytest -q -m "not slow and not wheel"
+
+page:
+	npm ci --prefix demos/click --no-audit --no-fund
+
+wheel: page $(DEV)/.installed
+	$(DEV)/bin/python -m build --wheel
+	$(DEV)/bin/python -c 'import glob, sys, zipfile; \
+	  names = zipfile.ZipFile(max(glob.glob("dist/*.whl"))).namelist(); \
+	  sys.exit(not any(name.endswith(".wasm") for name in names) and "the wheel lacks the runtime")'
 
 format: $(DEV)/.installed
 	$(DEV)/bin/ruff format .
@@ -51,4 +62,4 @@ python:
 	  "for example  make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 
 clean:
-	rm -rf $(CORE) $(DEV) .mypy_cache .pytest_cache .ruff_cache build dist perception-out
+	rm -rf $(CORE) $(DEV) demos/click/node_modules .mypy_cache .pytest_cache .ruff_cache build dist perception-out

@@ -49,12 +49,15 @@ class Instances:
 
     image_hw: (H, W); classes: all that were asked for, also those not found; boxes: N x 4 xyxy,
     half-open, tight around the mask (the detector's box where there are no masks); scores: N in
-    0..1; class_ids: N, index into ``classes``; rles: N masks, or none where only boxes were asked
-    for. Where they apply, also: quality (the IoU that the segmenter predicts), stability (how
-    little the mask depends on its threshold), runner_up (next best class id, -1 for none), margin
-    (score less the runner-up's), prompt_ids (which phrase or prompt it answers), parent (the index
-    of the smallest instance that its mask is a part of, -1 for none), each N; points
-    N x 2 and crop_boxes N x 4 xyxy (where segment-everything asked for it, and in which crop).
+    0..1, nan where no model gave one; class_ids: N, index into ``classes``; rles: N masks, or none
+    where only boxes were asked for. Where they apply, also: quality (the IoU that the segmenter
+    predicts), stability (how little the mask depends on its threshold), runner_up (next best class
+    id, -1 for none), margin (score less the runner-up's), prompt_ids (which phrase or prompt it
+    answers), parent (the index of the smallest instance that its mask is a part of, -1 for none),
+    each N; points N x 2 and crop_boxes N x 4 xyxy (where segment-everything asked for it, and in
+    which crop); origins N (who made it: "model", "hand" or, of both, "corrected"); asked, the
+    classes that a model was asked for where these aren't all: of the others nothing is known if
+    none is found.
     ``image`` is kept to draw on; uid names the picture by its content; info says how the result
     was made, seconds how long each stage took. Raises ValueError if the parts don't fit together.
     """
@@ -73,6 +76,8 @@ class Instances:
     parent: IntArray | None = None
     points: FloatArray | None = None
     crop_boxes: FloatArray | None = None
+    origins: tuple[str, ...] | None = None
+    asked: tuple[str, ...] | None = None
     image: ImageArray | None = None
     file_name: str = ""
     uid: str = ""
@@ -94,6 +99,8 @@ class Instances:
             _check_parents(self.parent)
         if self.rles and len(self.rles) != len(boxes):
             raise ValueError(f"{len(boxes)} boxes need as many masks, or none: {len(self.rles)}")
+        if self.origins is not None and len(self.origins) != len(boxes):
+            raise ValueError(f"{len(boxes)} boxes need as many origins: {len(self.origins)}")
         sizes = {rle.size for rle in self.rles}
         if sizes - {self.image_hw}:
             raise ValueError(f"masks of {sizes} on a picture of {self.image_hw}")
@@ -149,7 +156,16 @@ class Instances:
         if self.parent is not None:
             parts["parent"] = _picked_parents(self.parent, picked)
         rles = tuple(self.rles[i] for i in picked) if self.rles else ()
+        if self.origins is not None:
+            parts["origins"] = tuple(self.origins[i] for i in picked)
         return replace(self, boxes=self.boxes[picked], rles=rles, **parts)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes that were asked for and not found."""
+        found = set(self.labels)
+        asked = self.classes if self.asked is None else self.asked
+        return tuple(name for name in asked if name not in found)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ def _draw_labels(image: ImageArray, instances: Instances, colours: IntArray) -> 
     names, font = label_texts(instances.labels, instances.class_ids.tolist())
     room = min(instances.image_hw[1] - 2 * padding - 1, _LABEL_WIDTH * size)
     texts = [
-        shorten(name, f"{score:.2f}", font, size, room)
+        shorten(name, "" if np.isnan(score) else f"{score:.2f}", font, size, room)
         for name, score in zip(names, instances.scores, strict=True)
     ]
     shown = np.array([n for n, text in enumerate(texts) if text], np.int64)

@@ -35,6 +35,7 @@ ROWS = (
     ),
     ("labels", "overlay", "formats", "export"),
     ("annotate",),
+    ("serve",),
     ("cli", "__main__"),
 )
 # The convenience methods of a result import when they are called.

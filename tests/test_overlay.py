@@ -154,3 +154,15 @@ def test_a_hundred_masks_have_colours_of_their_own():
     )
     middles = draw_overlay(many, labels=False)[5::10, 5::10].reshape(-1, 3)[:96]
     assert len(np.unique(middles, axis=0)) == 96
+
+
+def test_what_has_no_score_is_named_without_one(monkeypatch):
+    asked, right = [], labels.shorten
+
+    def shorten(name, score, *rest):
+        asked.append((name, score))
+        return right(name, score, *rest)
+
+    monkeypatch.setattr("perception.overlay.shorten", shorten)
+    draw_overlay(replace(squares(2), scores=np.array([np.nan, 0.5])))
+    assert asked == [("red star", ""), ("red star", "0.50")]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from perception.serve.page_files import PAGE_FOLDER, page_files, runtime_files
 from perception.version import __version__
 from perception.weights import read_manifest
 
@@ -54,6 +55,10 @@ def test_what_is_in_it(wheel):
     needed = {name for name in files if not name.endswith(".safetensors")}
     assert weights == needed | {"manifest.toml", "MODEL_CARD.md"}
     assert "perception/py.typed" in names
+    page = {Path(name).name for name in names if name.startswith("perception/_click/")}
+    runtime = {path.name for path in runtime_files(ROOT / PAGE_FOLDER)}
+    assert page == {path.name for path in page_files(ROOT / PAGE_FOLDER)} | runtime
+    assert "index.html" in page
     assert not [name for name in names if name.split("/")[0] in ("tests", "tools", "demos")]
 
 

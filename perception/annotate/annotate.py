@@ -39,11 +39,12 @@ Engine = Callable[[RunWriter, Model, Question, Tell], None]
 class Summary:
     """What a run has come to.
 
-    counts: of its pictures; annotations: in the COCO file; failures: each reason, how many
-    pictures failed with it and the first of them.
+    counts: of its pictures; pictures, annotations: in the COCO file; failures: each reason, how
+    many pictures failed with it and the first of them.
     """
 
     counts: Counts
+    pictures: int
     annotations: int
     failures: tuple[tuple[str, int, str], ...]
 
@@ -85,10 +86,10 @@ def annotate(
     """
     keeping, phrases, path = keeping or Keeping(), parse(text), run_path(out)
     check_stored(keeping.floor, keeping.floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
-    _check_out(out, path, overwrite=overwrite)
+    check_out(out, path, overwrite=overwrite)
     with only_worker(path):
         if overwrite:
-            _remove(path)
+            remove_run(path)
             remove_shards(path)
         with RunWriter(path) as run:
             folder, files = list_inputs(inputs, images=images)
@@ -133,7 +134,9 @@ def annotate(
             annotations = write_annotations(
                 run, out, threshold=threshold, drop_nested=drop_nested, disjoint=disjoint
             )
-            return Summary(run.counts(), annotations, tuple(run.failure_reasons()))
+            return Summary(
+                run.counts(), run.picture_count(), annotations, tuple(run.failure_reasons())
+            )
 
 
 def write_annotations(
@@ -152,7 +155,7 @@ def write_annotations(
         return stream_coco(
             found,
             out,
-            classes=run.phrases.classes,
+            classes=run.classes,
             info=run_info(
                 run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint
             ),
@@ -160,7 +163,7 @@ def write_annotations(
         )
 
 
-def _check_out(out: Path, path: Path, *, overwrite: bool) -> None:
+def check_out(out: Path, path: Path, *, overwrite: bool) -> None:
     """Raises OutputError where a run can't write, or would write over what isn't its own."""
     name = printable(str(out))
     check_writable(out.parent)
@@ -173,7 +176,8 @@ def _check_out(out: Path, path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _remove(path: Path) -> None:
+def remove_run(path: Path) -> None:
+    """Removes a run's database; OutputError if that can't be done."""
     try:
         for suffix in ("", "-wal", "-shm", "-journal"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -186,6 +190,8 @@ def _tell_of_new_phrases(
     before: Phrases, now: Phrases, independent: bool, note: Callable[[str], object]
 ) -> None:
     new = len(set(now.phrases) - set(before.phrases))
+    if not before.phrases:
+        return  # Only hands have worked on it so far.
     if not independent and before.phrases != now.phrases:
         note(
             "other classes than before, and this model's answers depend on all that are asked "

@@ -19,10 +19,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from perception.annotate.records import Counts, FileStamp, StoredInstances, StoredPicture
+from perception.annotate.mark_rows import read_marks
+from perception.annotate.marks import Mark
+from perception.annotate.records import (
+    Counts,
+    FileStamp,
+    ListedPicture,
+    StoredInstances,
+    StoredPicture,
+)
 from perception.annotate.remote import is_url
 from perception.annotate.schema import SUFFIX, explained, open_to_read
-from perception.phrases import Phrases, PromptText, parse
+from perception.phrases import NEGATIVE, Phrases, PromptText, normalise, parse
 from perception.types import Candidates, Rle
 
 
@@ -92,8 +100,23 @@ class RunReader:
 
     @property
     def phrases(self) -> Phrases:
-        """The phrases and classes of ``text``."""
-        return parse(self.text)
+        """The phrases and classes of ``text``; none where nothing was asked yet."""
+        return parse(self.text) if self.text else Phrases((), (), ())
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All that a picture's result may name: the prompt's classes, then those of hands."""
+        names = {normalise(name): name for name in reversed(self._value("classes", []))}
+        asked = self.phrases.classes
+        by_hand = [names[key] for key in reversed(names)]
+        known = {normalise(name) for name in asked}
+        return (*asked, *(name for name in by_hand if normalise(name) not in known))
+
+    @property
+    def marked_with(self) -> list[Mapping[str, Any]]:
+        """The models that hands have worked with, beside that of ``settings``."""
+        noted: list[Mapping[str, Any]] = self._value("marked_with", [])
+        return noted
 
     @property
     def folder(self) -> Path:
@@ -112,13 +135,66 @@ class RunReader:
         return Counts.of(dict(rows))
 
     def pictures(self) -> Iterator[StoredPicture]:
-        """The pictures that are done, sorted by name; one at a time in memory."""
-        for key, name, uid, height, width, size, modified in self._rows(
-            "SELECT id, name, uid, height, width, bytes, modified FROM picture "
-            "WHERE listed AND state = 'done' ORDER BY name"
+        """The pictures that are done or marked, sorted by name; one at a time in memory."""
+        yield from map(_stored, self._rows("SELECT * FROM shown ORDER BY name"))
+
+    def picture_count(self) -> int:
+        """How many ``pictures`` there are."""
+        ((count,),) = self._rows("SELECT count(*) FROM shown")
+        return int(count)
+
+    def stored(self, name: str) -> StoredPicture | None:
+        """One of ``pictures``; None for a name that isn't among them."""
+        rows = self._rows("SELECT * FROM shown WHERE name = ?", name)
+        return next(map(_stored, rows), None)
+
+    def listed(self, *, after: str = "", limit: int = -1) -> Iterator[ListedPicture]:
+        """All pictures whose names come after one, sorted by name; at most ``limit``."""
+        sql = "SELECT * FROM listing WHERE name > ? ORDER BY name LIMIT ?"
+        yield from (ListedPicture(*row) for row in self._rows(sql, after, limit))
+
+    def find(self, name: str) -> ListedPicture | None:
+        """The picture of this name, if it is among those of the run."""
+        rows = self._rows("SELECT * FROM listing WHERE name = ?", name)
+        return next((ListedPicture(*row) for row in rows), None)
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a hand has worked on any picture that is listed."""
+        return bool(
+            list(
+                self._rows("SELECT 1 FROM edited JOIN picture ON id = picture WHERE listed LIMIT 1")
+            )
+        )
+
+    def marks(self, picture: int) -> tuple[Mark, ...]:
+        """The marks of a picture that a hand has worked on, in their order."""
+        with explained(self.path):
+            return read_marks(self._db, picture)
+
+    def asked(self, picture: int) -> tuple[str, ...]:
+        """Which of ``classes`` a model was asked for in this picture."""
+        phrases, answered = self.phrases, frozenset[str]()
+        for (question,) in self._rows(
+            "SELECT phrases FROM question JOIN picture ON question.id = question WHERE "
+            "picture.id = ?",
+            picture,
         ):
-            file = None if size is None else FileStamp(size, modified)
-            yield StoredPicture(key, name, uid, (height, width), file)
+            answered = frozenset(json.loads(question))
+        open_ids = {
+            owner
+            for phrase, owner in zip(phrases.phrases, phrases.class_ids, strict=True)
+            if phrase not in answered and owner != NEGATIVE
+        }
+        alone = {
+            normalise(name)
+            for (name,) in self._rows("SELECT class FROM asked WHERE picture = ?", picture)
+        }
+        return tuple(
+            name
+            for n, name in enumerate(self.classes)
+            if (n < len(phrases.classes) and n not in open_ids) or normalise(name) in alone
+        )
 
     def failures(self) -> Iterator[tuple[str, str]]:
         """Name and reason of each picture that failed, sorted by name."""
@@ -173,3 +249,9 @@ class RunReader:
     def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
         with explained(self.path), closing(self._db.cursor()) as cursor:
             yield from cursor.execute(sql, values)
+
+
+def _stored(row: tuple[Any, ...]) -> StoredPicture:
+    key, name, uid, height, width, size, modified, revision = row
+    file = None if size is None else FileStamp(size, modified)
+    return StoredPicture(key, name, uid, (height, width), file, revision)

@@ -54,7 +54,7 @@ def export_annotations(
             disjoint=disjoint,
             polygons=polygons,
         )
-    classes = run.phrases.classes
+    classes = run.classes
     found = results(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
     with run.snapshot(), closing(found):
         if as_format == "yolo":

@@ -75,13 +75,33 @@ Record = Answer | Failure
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """A picture of a run that is done. name: its relative POSIX path; file: what was answered."""
+    """A picture of a run that is done, or that a hand has worked on.
+
+    name: its relative POSIX path; file: what was answered or marked; revision: of its marks, which
+    stand in the place of its instances, or 0 where there are none.
+    """
 
     picture: int
     name: str
     uid: str
     image_hw: tuple[int, int]
     file: FileStamp | None
+    revision: int = 0
+
+
+@dataclass(frozen=True)
+class ListedPicture:
+    """Any picture of a run. state: waiting, done or failed; reason: why it failed.
+
+    revision, marks: of its marks and how many there are; 0 where no hand has worked on it.
+    """
+
+    picture: int
+    name: str
+    state: str
+    reason: str | None
+    revision: int
+    marks: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """What a run has found, picture by picture, at any threshold from its floor up.
 
 Labels are made of the stored scores by what labels a detector's boxes in ``pipeline``, so that a
-picture's result is what ``perception segment`` gives for it.
+picture's result is what ``perception segment`` gives for it. Where a hand has worked on a picture,
+its marks are the result, at every threshold.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from perception.annotate.database import RunReader
+from perception.annotate.marks import marks_to_instances
 from perception.annotate.records import StoredPicture
 from perception.defaults import THRESHOLD
 from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, label
@@ -32,7 +34,8 @@ from perception.types import FloatArray
 class Result:
     """A picture of a run and its N instances.
 
-    detected: N x 4, their boxes as the detector gave them; consensus: N, of the model's masks.
+    detected: N x 4, their boxes as the detector gave them, or of marks those of their masks;
+    consensus: N, of the model's masks, 1 of marks.
     """
 
     picture: StoredPicture
@@ -49,7 +52,7 @@ def results(
     drop_nested: bool = False,
     disjoint: bool = False,
 ) -> Generator[Instances, None, None]:
-    """The instances of every picture that is done, in order of name; one picture in memory.
+    """The instances of every picture that is done or marked, by name; one picture in memory.
 
     threshold: the least score; nms: of boxes of one class whose IoU is above this the best is
     kept; drop_nested, disjoint: as in ``settling.settle``. Raises PromptError for less than the run
@@ -76,8 +79,25 @@ def whole_results(
     check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
     info = run_info(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
     phrases = run.phrases
+    # Where no hand has worked, the file is the one that perception segment writes.
+    classes, edited = run.classes, run.is_edited
     for picture in run.pictures():
-        yield _result(run, picture, phrases, info)
+        if picture.revision:
+            yield _marked(run, picture, classes, info)
+            continue
+        found = _result(run, picture, phrases, classes, info)
+        if edited:
+            origins = ("model",) * len(found.instances)
+            found = replace(found, instances=replace(found.instances, origins=origins))
+        yield found
+
+
+def result_of(run: RunReader, picture: StoredPicture, *, threshold: float = THRESHOLD) -> Result:
+    """One picture's part of ``whole_results``."""
+    info = run_info(run, threshold=threshold, nms=SAME_CLASS_IOU)
+    if picture.revision:
+        return _marked(run, picture, run.classes, info)
+    return _result(run, picture, run.phrases, run.classes, info)
 
 
 def check_stored(floor: float, floor_nms: float, *, threshold: float, nms: float) -> None:
@@ -102,16 +122,40 @@ def run_info(
     drop_nested: bool = False,
     disjoint: bool = False,
 ) -> dict[str, Any]:
-    """How results are made, as ``Model.info`` has it; the NMS where it isn't the usual one."""
+    """How results are made, as ``Model.info`` has it; the NMS where it isn't the usual one.
+
+    Where hands have worked with further models, these stand in ``marked_with``.
+    """
     chosen = chosen_info(
         tile=run.settings.get("tile", 0), drop_nested=drop_nested, disjoint=disjoint
     )
     info = {**run.settings["model"], "text": run.text, "threshold": threshold, **chosen}
+    if run.marked_with:
+        info["marked_with"] = run.marked_with
     return info if math.isclose(nms, SAME_CLASS_IOU) else {**info, "nms": nms}
 
 
+def _marked(
+    run: RunReader, picture: StoredPicture, classes: tuple[str, ...], info: dict[str, Any]
+) -> Result:
+    instances = marks_to_instances(
+        run.marks(picture.picture),
+        picture.image_hw,
+        classes,
+        asked=run.asked(picture.picture),
+        file_name=picture.name,
+        uid=picture.uid,
+        info=info,
+    )
+    return Result(picture, instances, instances.boxes, np.ones(len(instances), np.float32))
+
+
 def _result(
-    run: RunReader, picture: StoredPicture, phrases: Phrases, info: dict[str, Any]
+    run: RunReader,
+    picture: StoredPicture,
+    phrases: Phrases,
+    classes: tuple[str, ...],
+    info: dict[str, Any],
 ) -> Result:
     stored = run.instances(picture.picture, phrases)
     nms = info.get("nms", SAME_CLASS_IOU)
@@ -128,7 +172,8 @@ def _result(
     found, rows = found[kept], rows[kept]
     instances = Instances(
         image_hw=picture.image_hw,
-        classes=phrases.classes,
+        classes=classes,
+        asked=phrases.classes,
         boxes=np.array([rle_to_box(rle) for _, rle in masks], np.float32),
         scores=found.scores,
         class_ids=found.class_ids,

@@ -13,7 +13,7 @@ from perception.images import printable
 APPLICATION_ID = 0x50455243
 """Says in the file's header that it is ours ("PERC")."""
 
-VERSION = 2
+VERSION = 3
 """Of the tables; a file of another version is refused."""
 
 SUFFIX = ".run"
@@ -21,7 +21,9 @@ SUFFIX = ".run"
 
 TABLES = """
 -- JSON by key. settings: what may not change during a run; text: the prompt that was asked last;
--- shards: the folder that a cluster writes to, while it does.
+-- shards: the folder that a cluster writes to, while it does; classes: the names that were added to
+-- the prompt's by hand, and those of all marks; marked_with: the models that hands have worked
+-- with, beside that of the settings.
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- What a text encoder reads. Scores are of phrases: classes are only a view of them.
@@ -60,6 +62,53 @@ CREATE TABLE score (
     score REAL NOT NULL,
     PRIMARY KEY (picture, query, phrase)
 ) WITHOUT ROWID;
+
+-- A picture that a hand has worked on: its marks stand in the place of its instances, and no answer
+-- of a model touches them. revision: from 1, one more with each change; bytes to width: of what was
+-- marked, as in picture.
+CREATE TABLE edited (
+    picture INTEGER PRIMARY KEY REFERENCES picture,
+    revision INTEGER NOT NULL,
+    bytes INTEGER, modified INTEGER,
+    uid TEXT NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL
+);
+
+-- place: their order; mask: as in instance; score to stability: NULL where no model gave them.
+CREATE TABLE mark (
+    picture INTEGER NOT NULL REFERENCES edited,
+    place INTEGER NOT NULL,
+    uid TEXT NOT NULL,
+    class TEXT NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('model', 'hand', 'corrected')),
+    mask TEXT NOT NULL,
+    score REAL, quality REAL, stability REAL,
+    PRIMARY KEY (picture, place)
+) WITHOUT ROWID;
+
+-- Classes that a model was asked for in one picture alone, beside the run's question.
+CREATE TABLE asked (
+    picture INTEGER NOT NULL REFERENCES picture,
+    class TEXT NOT NULL,
+    PRIMARY KEY (picture, class)
+) WITHOUT ROWID;
+
+-- Pictures that have a result. One that a hand has worked on is what was marked, whatever its file
+-- has become; revision: of its marks, else 0.
+CREATE VIEW shown AS SELECT
+    id, name,
+    iif(revision, edited.uid, picture.uid) AS uid,
+    iif(revision, edited.height, picture.height) AS height,
+    iif(revision, edited.width, picture.width) AS width,
+    iif(revision, edited.bytes, picture.bytes) AS bytes,
+    iif(revision, edited.modified, picture.modified) AS modified,
+    coalesce(revision, 0) AS revision
+FROM picture LEFT JOIN edited ON edited.picture = id
+WHERE listed AND (state = 'done' OR revision);
+
+CREATE VIEW listing AS SELECT
+    id, name, state, reason, coalesce(revision, 0) AS revision,
+    (SELECT count(*) FROM mark WHERE mark.picture = id) AS marks
+FROM picture LEFT JOIN edited ON edited.picture = id WHERE listed;
 """
 
 

@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from perception.annotate.answer_rows import text_bytes, write_record
 from perception.annotate.database import RunReader
-from perception.annotate.records import Answer, Failure, FileStamp, Record, Task
+from perception.annotate.mark_rows import read_revision, write_marks
+from perception.annotate.marks import Mark, MarkedContent
+from perception.annotate.records import Failure, FileStamp, Record, Task
 from perception.annotate.remote import join
 from perception.annotate.schema import explained, open_to_write
 from perception.phrases import PromptText
 
 _TASKS_AT_ONCE = 256
-_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_SCORE = "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?)"
 
 
 class RunWriter(RunReader):
@@ -84,7 +85,7 @@ class RunWriter(RunReader):
         db.execute("CREATE TEMP TABLE file (name TEXT PRIMARY KEY, bytes, modified)")
         db.executemany(
             "INSERT OR IGNORE INTO file VALUES (CAST(? AS TEXT), ?, ?)",
-            ((_bytes(name), *(stamp or (None, None))) for name, stamp in files),
+            ((text_bytes(name), *(stamp or (None, None))) for name, stamp in files),
         )
         db.execute(
             "INSERT INTO picture (name, listed, state) SELECT name, 1, 'waiting' FROM file "
@@ -153,7 +154,7 @@ class RunWriter(RunReader):
         """
         with self._transaction() as db:
             for record in records:
-                self._write(db, record)
+                write_record(db, record)
 
     def merge(self, found: Iterable[tuple[Record, int]]) -> list[Record]:
         """Writes those of some records that their pictures still wait for, and returns them.
@@ -165,7 +166,7 @@ class RunWriter(RunReader):
         with self._transaction() as db:
             for record, asked_before in found:
                 if self._awaits(db, record, asked_before):
-                    self._write(db, record)
+                    write_record(db, record)
                     taken.append(record)
         return taken
 
@@ -182,72 +183,55 @@ class RunWriter(RunReader):
         asked = json.loads(found[2]) if found[2] else []
         return bool(found[1] == record.uid and asked == list(record.asked[:asked_before]))
 
-    def _write(self, db: sqlite3.Connection, record: Record) -> None:
-        if isinstance(record, Failure):
-            self._fail(db, record)
-        else:
-            self._answer(db, record)
+    def mark(
+        self, picture: int, marks: Sequence[Mark], content: MarkedContent, *, revision: int
+    ) -> int | None:
+        """Puts marks in the place of all that stands on a picture; returns their revision.
 
-    def _fail(self, db: sqlite3.Connection, failure: Failure) -> None:
-        _forget(db, failure.picture)
-        db.execute(
-            "UPDATE picture SET state = 'failed', reason = ?, bytes = ?, modified = ?, uid = NULL, "
-            "height = NULL, width = NULL, question = NULL WHERE id = ?",
-            (failure.reason, *(failure.file or (None, None)), failure.picture),
-        )
+        revision: that of what they were made from, 0 for a picture that had no marks. If it isn't
+        the stored one, someone else was faster: nothing is written, and None is returned.
+        """
+        with self._transaction() as db:
+            if read_revision(db, picture) != revision:
+                return None
+            write_marks(db, picture, marks, content, revision=revision + 1)
+            self._add_classes(db, [mark.label for mark in marks])
+        return revision + 1
 
-    def _answer(self, db: sqlite3.Connection, answer: Answer) -> None:
-        if not answer.adds:
-            _forget(db, answer.picture)
-        db.executemany(
-            _INSERT_INSTANCE,
-            (
-                (answer.picture, query, *box, *mask)
-                for query, box, *mask in zip(
-                    answer.queries.tolist(),
-                    answer.boxes.tolist(),
-                    answer.masks,
-                    answer.quality.tolist(),
-                    answer.stability.tolist(),
-                    answer.consensus.tolist(),
-                    strict=True,
-                )
-            ),
-        )
-        key = {n: self._phrase(db, answer.asked[n]) for n in set(answer.score_phrases.tolist())}
-        db.executemany(
-            _INSERT_SCORE,
-            (
-                (answer.picture, query, key[phrase], score)
-                for query, phrase, score in zip(
-                    answer.score_queries.tolist(),
-                    answer.score_phrases.tolist(),
-                    answer.scores.tolist(),
-                    strict=True,
-                )
-            ),
-        )
-        db.execute(
-            "UPDATE picture SET state = 'done', reason = NULL, bytes = ?, modified = ?, uid = ?, "
-            "height = ?, width = ?, question = ? WHERE id = ?",
-            (
-                *(answer.file or (None, None)),
-                answer.uid,
-                *answer.image_hw,
-                self._question(db, answer.asked),
-                answer.picture,
-            ),
-        )
+    def add_class(self, name: str) -> None:
+        """Adds a class, which no model is asked for; one that is there stays as it is."""
+        with self._transaction() as db:
+            self._add_classes(db, [name])
 
-    def _phrase(self, db: sqlite3.Connection, text: str) -> int:
-        raw = (_bytes(text),)
-        db.execute("INSERT OR IGNORE INTO phrase (text) VALUES (CAST(? AS TEXT))", raw)
-        return _only(db.execute("SELECT id FROM phrase WHERE text = CAST(? AS TEXT)", raw))
+    def _add_classes(self, db: sqlite3.Connection, names: Sequence[str]) -> None:
+        known = self._value("classes", [])
+        new = [name for name in dict.fromkeys(names) if name not in known]
+        if new:
+            value = json.dumps([*known, *new])
+            db.execute("INSERT OR REPLACE INTO run VALUES ('classes', ?)", (value,))
 
-    def _question(self, db: sqlite3.Connection, asked: Sequence[str]) -> int:
-        phrases = json.dumps(asked)
-        db.execute("INSERT OR IGNORE INTO question (phrases) VALUES (?)", (phrases,))
-        return _only(db.execute("SELECT id FROM question WHERE phrases = ?", (phrases,)))
+    def note_model(self, info: Mapping[str, Any]) -> None:
+        """Notes that hands have worked with this model, as ``run_settings`` describes it."""
+        with self._transaction() as db:
+            noted = self.marked_with
+            if info not in noted:
+                value = json.dumps([*noted, info])
+                db.execute("INSERT OR REPLACE INTO run VALUES ('marked_with', ?)", (value,))
+
+    def note_asked(self, picture: int, classes: Iterable[str]) -> None:
+        """Notes that a model was asked for some classes in this picture alone."""
+        with self._transaction() as db:
+            rows = [(picture, name) for name in classes]
+            db.executemany("INSERT OR IGNORE INTO asked VALUES (?, ?)", rows)
+
+    def add_picture(self, name: str) -> None:
+        """Lists one more picture, which waits."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO picture (name, listed, state) VALUES (?, 1, 'waiting') "
+                "ON CONFLICT (name) DO UPDATE SET listed = 1, state = 'waiting'",
+                (name,),
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -260,18 +244,3 @@ class RunWriter(RunReader):
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-
-
-def _forget(db: sqlite3.Connection, picture: int) -> None:
-    db.execute("DELETE FROM instance WHERE picture = ?", (picture,))
-    db.execute("DELETE FROM score WHERE picture = ?", (picture,))
-
-
-def _only(cursor: sqlite3.Cursor) -> int:
-    (value,) = cursor.fetchone()
-    return int(value)
-
-
-def _bytes(text: str) -> bytes:
-    """What ``CAST(? AS TEXT)`` takes: a name that isn't text can't be bound as it is."""
-    return text.encode("utf-8", "surrogatepass")

@@ -138,7 +138,7 @@ def run_annotate(
         progress.close()
     classes = len(parse(text).classes)
     click.echo(
-        f"wrote {printable(str(out))}: {_many(summary.counts.done, 'picture')}, "
+        f"wrote {printable(str(out))}: {_many(summary.pictures, 'picture')}, "
         f"{_many(summary.annotations, 'annotation')} of {_many(classes, 'class', 'classes')}"
     )
     return _report_failures(summary)
@@ -169,9 +169,9 @@ def run_export(
             disjoint=disjoint,
             polygons=polygons,
         )
-        counts = run.counts()
+        counts, pictures = run.counts(), run.picture_count()
     click.echo(
-        f"wrote {printable(str(out))}: {_many(counts.done, 'picture')}, {_many(count, 'instance')}"
+        f"wrote {printable(str(out))}: {_many(pictures, 'picture')}, {_many(count, 'instance')}"
     )
     if counts.waiting:
         click.echo(

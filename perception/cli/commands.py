@@ -26,6 +26,7 @@ from perception.cli.options import (
     tile_option,
 )
 from perception.cli.review import review
+from perception.cli.serve import serve
 from perception.cli.weights import weights
 from perception.defaults import (
     CROP_LAYERS,
@@ -291,6 +292,7 @@ def verify(
 cli.add_command(annotate)
 cli.add_command(export_annotations)
 cli.add_command(review)
+cli.add_command(serve)
 cli.add_command(weights)
 
 

@@ -48,7 +48,7 @@ def export_fast(sam: Sam, folder: Path, *, name: str, prefix: str) -> dict[str, 
         dynamic={},
         metadata=metadata.to_map(ENCODER),
     )
-    images = [_image(metadata, has_mask, draw) for has_mask in (True, False)]
+    images = [{"embedding": torch.randn(1, *metadata.embedding, generator=draw)} for _ in range(2)]
     preparer = write_onnx(
         ExportablePreparer(sam),
         paths[PREPARER],
@@ -62,7 +62,11 @@ def export_fast(sam: Sam, folder: Path, *, name: str, prefix: str) -> dict[str, 
         paths[DECODER],
         list(_decoder_cases(sam, metadata, draw)),
         outputs=["logits", "masks", "quality"],
-        dynamic={"coords": {0: "P", 1: "K"}, "labels": {0: "P", 1: "K"}},
+        dynamic={
+            "coords": {0: "P", 1: "K"},
+            "labels": {0: "P", 1: "K"},
+            "earlier": {0: "P", 1: "E"},
+        },
         metadata=metadata.to_map(DECODER),
     )
     worst = (encoder, preparer, decoder)
@@ -139,21 +143,29 @@ def _places(rows: int, places: int, side: int, draw: torch.Generator) -> tuple[T
 
 
 def _decoder_cases(sam: Sam, metadata: SegmenterMetadata, draw: torch.Generator) -> Iterator[Case]:
-    """Numbers of prompts and places, with and without an earlier mask, all masks, some and none."""
-    for rows, places, has_mask, least in (
-        (2, 3, True, -math.inf),
-        (1, 1, False, -math.inf),
-        (1, 2, True, -math.inf),
-        (3, 5, False, 0.0),
-        (2, 20, False, -math.inf),
-        (2, 2, False, math.inf),
+    """Numbers of prompts and places, with and without an earlier mask, all masks, some and none.
+
+    The first, which is traced, has two masks a prompt, because a size of 1 would be taken for
+    constant.
+    """
+    size = metadata.mask_size
+    for rows, places, masks, least in (
+        (2, 3, 2, -math.inf),
+        (1, 1, 0, -math.inf),
+        (1, 2, 1, -math.inf),
+        (3, 5, 0, 0.0),
+        (3, 4, 1, 0.0),
+        (2, 20, 0, -math.inf),
+        (2, 2, 0, math.inf),
     ):
         coords, labels = _places(rows, places, metadata.side, draw)
+        image = {"embedding": torch.randn(1, *metadata.embedding, generator=draw)}
         yield {
             "coords": coords,
             "labels": labels,
             "least_quality": torch.full((4,), least),
-            **_prepared(sam, _image(metadata, has_mask, draw)),
+            "earlier": torch.randn(rows, masks, size, size, generator=draw),
+            **_prepared(sam, image),
         }
 
 

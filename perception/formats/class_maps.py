@@ -20,9 +20,9 @@ MOST_CLASSES = 255
 def write_class_maps(results: Iterable[Instances], folder: Path, *, classes: Sequence[str]) -> int:
     """Writes ``<picture>.png`` for each result, and ``classes.txt``; returns how many instances.
 
-    A pixel of two instances is of the one that scores higher. The suffix of the picture is kept,
-    so that a.jpg and a.png don't meet. Raises OutputError for too many classes, or if a file can't
-    be written.
+    A pixel of two instances is of the one that scores higher, or that a hand made. The suffix of
+    the picture is kept, so that a.jpg and a.png don't meet. Raises OutputError for too many
+    classes, or if a file can't be written.
     """
     if len(classes) > MOST_CLASSES:
         raise OutputError(

@@ -19,8 +19,8 @@ from perception.instances import Instances
 
 _DECIMALS_SCORE = 4
 _DECIMALS_PIXEL = 2
-# Kept beside the score where an instance has them.
-_EXTRA_SCORES = ("quality", "stability", "margin")
+# Kept where an instance has them.
+_NUMBERS = ("scores", "quality", "stability", "margin")
 
 
 def to_json(value: object) -> str:
@@ -31,14 +31,13 @@ def to_json(value: object) -> str:
 def image_row(image_id: int, result: Instances, category_ids: Mapping[str, int]) -> dict[str, Any]:
     """A picture's entry; category_ids: by name, of all classes that were asked for."""
     height, width = result.image_hw
-    found = set(result.labels)
     return {
         "id": image_id,
         "uid": _image_uid(result),
         "file_name": result.file_name,
         "width": width,
         "height": height,
-        "neg_category_ids": [category_ids[name] for name in result.classes if name not in found],
+        "neg_category_ids": [category_ids[name] for name in result.absent],
     }
 
 
@@ -70,32 +69,33 @@ def annotation_rows(
             "iscrowd": 0,
             "area": _rounded(areas[n], _DECIMALS_PIXEL),
             "bbox": bbox,
-            "score": _rounded(result.scores[n], _DECIMALS_SCORE),
         }
-        for name in _EXTRA_SCORES:
+        for name in _NUMBERS:
             values = getattr(result, name)
-            if values is not None:
-                annotation[name] = _rounded(values[n], _DECIMALS_SCORE)
+            if values is not None and not np.isnan(values[n]):
+                annotation[name.removesuffix("s")] = _rounded(values[n], _DECIMALS_SCORE)
         if result.runner_up is not None and result.runner_up[n] >= 0:
             name = result.classes[result.runner_up[n]]
             annotation["runner_up_category_id"] = category_ids[name]
         if result.parent is not None and result.parent[n] >= 0:
             annotation["parent_id"] = first_id + int(result.parent[n])
-        annotation |= _origin(result, n)
+        if result.origins is not None:
+            annotation["origin"] = result.origins[n]
+        annotation |= _places(result, n)
         annotation["segmentation"] = _segmentation(result, n, polygons=polygons)
         annotations.append(annotation)
     return annotations
 
 
-def _origin(result: Instances, n: int) -> dict[str, Any]:
+def _places(result: Instances, n: int) -> dict[str, Any]:
     """Where segment-everything asked, in the fields of SA-1B: its point, its crop as xywh."""
-    origin: dict[str, Any] = {}
+    places: dict[str, Any] = {}
     if result.points is not None:
-        origin["point_coords"] = [[_rounded(at, _DECIMALS_PIXEL) for at in result.points[n]]]
+        places["point_coords"] = [[_rounded(at, _DECIMALS_PIXEL) for at in result.points[n]]]
     if result.crop_boxes is not None:
         (crop,) = xyxy_to_xywh(result.crop_boxes[n : n + 1])
-        origin["crop_box"] = [_rounded(side, _DECIMALS_PIXEL) for side in crop]
-    return origin
+        places["crop_box"] = [_rounded(side, _DECIMALS_PIXEL) for side in crop]
+    return places
 
 
 def _segmentation(result: Instances, n: int, *, polygons: bool) -> dict[str, Any] | list[Any]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perception.formats.atomic import whole_file
 from perception.formats.outlines import outlines
 from perception.formats.stems import Stems
@@ -49,7 +51,7 @@ def _shapes(result: Instances, n: int) -> list[dict[str, Any]]:
             "label": result.labels[n],
             "points": outline.tolist(),
             "group_id": n + 1,
-            "description": f"score {result.scores[n]:.4f}{_part_of(result, n)}",
+            "description": _description(result, n),
             "shape_type": "polygon",
             "flags": {},
         }
@@ -57,6 +59,11 @@ def _shapes(result: Instances, n: int) -> list[dict[str, Any]]:
     ]
 
 
-def _part_of(result: Instances, n: int) -> str:
+def _description(result: Instances, n: int) -> str:
+    scored = not np.isnan(result.scores[n])
+    origin = result.origins[n] if result.origins is not None else "model"
     parent = -1 if result.parent is None else int(result.parent[n])
-    return "" if parent < 0 else f", part of group {parent + 1}"
+    words = [f"score {result.scores[n]:.4f}"] if scored else []
+    if parent >= 0:
+        words.append(f"part of group {parent + 1}")
+    return ", ".join([*words, *([origin] if origin != "model" else [])])

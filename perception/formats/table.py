@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perception.formats.atomic import whole_file
 from perception.instances import Instances
 
 COLUMNS = (
     *("file_name", "width", "height", "class", "score", "quality", "stability"),
-    *("runner_up", "margin", "x0", "y0", "x1", "y1", "area", "number", "part_of"),
+    *("runner_up", "margin", "x0", "y0", "x1", "y1", "area", "number", "part_of", "origin"),
 )
 
 
@@ -49,7 +51,7 @@ def _rows(result: Instances) -> Iterator[list[Any]]:
             height,
             label,
             *(
-                "" if values is None else f"{values[n]:.4f}"
+                "" if values is None or np.isnan(values[n]) else f"{values[n]:.4f}"
                 for values in (result.scores, result.quality, result.stability)
             ),
             result.classes[runner_up] if runner_up >= 0 else "",
@@ -58,4 +60,5 @@ def _rows(result: Instances) -> Iterator[list[Any]]:
             f"{areas[n]:.6g}",
             n + 1,
             "" if parent < 0 else parent + 1,
+            "" if result.origins is None else result.origins[n],
         ]

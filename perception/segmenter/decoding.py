@@ -40,8 +40,8 @@ class Decoder(Protocol):
     mask_size: int
     rows_per_call: int
 
-    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> Any:
-        """What all prompts on a picture share; earlier: one answer's logits h x w, fed back."""
+    def prepare(self, embedding: Embedding) -> Any:
+        """What all prompts on a picture share."""
         ...
 
     def run(
@@ -73,7 +73,7 @@ def decode_prompt(decoder: Decoder, embedding: Embedding, prompt: Prompt) -> Mas
     logits = np.empty((len(rows), MASKS, decoder.mask_size, decoder.mask_size), np.float32)
     quality = np.empty((len(rows), MASKS), np.float32)
     every = np.full(MASKS, -inf, np.float32)
-    for part, image in _pieces(decoder, embedding, rows):
+    for part, image in _pieces(decoder, embedding, len(rows)):
         masks, _, quality[part] = decoder.run(image, rows[part], every)
         logits[part] = masks.reshape(logits[part].shape)
     return MaskCandidates(logits, quality, embedding.frame, ambiguous=prompt.is_ambiguous)
@@ -90,7 +90,7 @@ def propose_masks(
     found = [
         (np.empty((0, size, size), np.float32), np.empty(0, np.int64), np.empty(0, np.float32))
     ]
-    for part, image in _pieces(decoder, embedding, rows):
+    for part, image in _pieces(decoder, embedding, len(rows)):
         logits, which, quality = decoder.run(image, rows[part], least)
         found.append((logits, which + MASKS * part.start, quality.reshape(-1)[which]))
     logits, which, quality = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
@@ -105,14 +105,9 @@ def _check_model(decoder: Decoder, embedding: Embedding) -> None:
         )
 
 
-def _pieces(
-    decoder: Decoder, embedding: Embedding, rows: PromptRows
-) -> Iterator[tuple[slice, Any]]:
-    """Rows that go into one call, and their image; an earlier mask makes an image of its own."""
-    if rows.mask_logits is not None:
-        for n, earlier in enumerate(rows.mask_logits):
-            yield slice(n, n + 1), decoder.prepare(embedding, earlier)
-    elif len(rows):
+def _pieces(decoder: Decoder, embedding: Embedding, prompts: int) -> Iterator[tuple[slice, Any]]:
+    """Rows that go into one call, and their image."""
+    if prompts:
         image = decoder.prepare(embedding)
-        for start in range(0, len(rows), decoder.rows_per_call):
+        for start in range(0, prompts, decoder.rows_per_call):
             yield slice(start, start + decoder.rows_per_call), image

@@ -24,21 +24,15 @@ class ExportableEncoder(nn.Module):
 
 
 class ExportablePreparer(nn.Module):
-    """An embedding, perhaps with an earlier mask -> what the decoder takes of the image."""
+    """An embedding -> what the decoder takes of the image."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
         self.sam = sam
 
-    def forward(
-        self, embedding: Tensor, mask_input: Tensor, has_mask: Tensor
-    ) -> tuple[Tensor, ...]:
-        """embedding: 1 x C x h x w; mask_input: 1 x 1 x 4h x 4w; has_mask: 1, 0 or 1.
-
-        Returns the tensors of ``image_to_tensors``.
-        """
-        image = self.sam.prepare(embedding, mask_input, has_mask)
-        return tuple(image_to_tensors(image).values())
+    def forward(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        """An embedding 1 x C x h x w -> the tensors of ``image_to_tensors``."""
+        return tuple(image_to_tensors(self.sam.prepare(embedding)).values())
 
 
 class ExportableDecoder(nn.Module):
@@ -49,20 +43,26 @@ class ExportableDecoder(nn.Module):
         self.sam = sam
 
     def forward(
-        self, coords: Tensor, labels: Tensor, least_quality: Tensor, *prepared: Tensor
+        self,
+        coords: Tensor,
+        labels: Tensor,
+        least_quality: Tensor,
+        earlier: Tensor,
+        *prepared: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode; nothing here depends on P, K or the values.
+        """Decode; nothing here depends on P, K, E or the values.
 
         coords: P x K x 2 in pixels of the model's input, without the + 0.5; labels: P x K;
-        least_quality: 4, what each of the four masks must reach; prepared: an image, the tensors
-        of ``image_to_tensors`` in their order.
+        least_quality: 4, what each of the four masks must reach; earlier: P x E x 4h x 4w, the
+        logits of an earlier answer (E 1) or of none (E 0); prepared: an image, the tensors of
+        ``image_to_tensors`` in their order.
         Returns logits N x 4h x 4w of the N masks that do, in the order of the prompts; which they
         are, N, as 4 * prompt + mask; quality P x 4 of all.
         """
         position = self.sam.prompt_encoder.image_position().flatten(2).transpose(1, 2)
         codes = self.sam.mask_decoder.transformer.prepare_codes(position)
         image = tensors_to_image(prepared, position, codes)
-        return self.sam.decode_good(image, coords, labels, least_quality)
+        return self.sam.decode_good(image, coords, labels, least_quality, earlier)
 
 
 class ReferenceLogits(nn.Module):

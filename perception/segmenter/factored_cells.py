@@ -20,6 +20,9 @@ where R b = v (W b) with W (d x C) a head's output projection and v the token's 
 is prepared, too. The shares of a head sum to one before they are scaled; so constants, the bias of
 the output and β, ride on the rows: v and W get one more entry for them.
 
+An earlier mask adds to the cells, before all layers, just such a product (``EarlierMask``). Its
+rows are the same for every mask, so R b is prepared for them.
+
 Exact up to rounding, for any image and prompt. S x C appears nowhere: of 407 million multiply-adds
 for one click (S 4096, C 256, T 7) 260 are the upscaler's; written out they are 799.
 """
@@ -34,15 +37,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.segmenter.attention import Attention, by_head, split, times_image
+from perception.segmenter.earlier_mask import EarlierMask
 from perception.segmenter.graph_forms import softmax_over_rows, sum_of_rows
-from perception.segmenter.prepared_image import PreparedImage
+from perception.segmenter.prepared_image import PreparedImage, PreparedLayer
 
 
 class FactoredCells(NamedTuple):
     """The cells of P prompts: scale ⊙ the image's + sharesᵀ rows + shift; at first the image's.
 
     image: of 1 or P rows; scale: P x 1 x S; of each layer so far: shares P x H·T x S, rows
-    P x H·T x C, and values, the tokens' values and a one, P x H x T x (d+1); shift: C.
+    P x H·T x C, and values, the tokens' values and a one, P x H x T x (d+1); shift: C. mask: an
+    earlier one, whose shares and rows stand before those of the first layer.
     """
 
     image: PreparedImage
@@ -51,6 +56,7 @@ class FactoredCells(NamedTuple):
     rows: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
     shift: Tensor | None = None
+    mask: EarlierMask | None = None
 
     def seen_by(self, attention: Attention, q: Tensor) -> Tensor:
         """What tokens q P x T x C see: P x T x C."""
@@ -74,14 +80,19 @@ class FactoredCells(NamedTuple):
         assert layer.power is not None  # noqa: S101
         code = self.image.codes[len(self.values) - 1].queries if self.values else None
         scores = self._scores(attention.asking(k), attention.q_proj, layer.queries, code)
-        shares = (*self.shares, softmax_over_rows(scores).flatten(1, 2))
+        share = softmax_over_rows(scores).flatten(1, 2)  # P x H·T x S
         value = F.pad(split(attention.v_proj(v), attention.heads), (0, 1), value=1.0)
         values = (*self.values, value)
         row = (value @ lift_weight(attention, self.shift)).flatten(1, 2)  # P x H·T x C
-        rows = tuple(centred(row) for row in (*self.rows, row))
+        if self.values or self.mask is None:
+            shares, rows = (*self.shares, share), (*self.rows, row)
+        else:
+            shares = (torch.cat((*self.shares, share), 1),)
+            rows = (torch.cat((*self.rows, row), 1),)
+        rows = tuple(centred(row) for row in rows)
         along = [
-            sum_of_rows(part * times_image(2 * value, lift).flatten(1, 2))
-            for part, value, lift in zip(shares, values, layer.lifts, strict=True)
+            sum_of_rows(part * lifted)
+            for part, lifted in zip(shares, self._lifted(layer, values), strict=True)
         ]
         power, change = layer.power, sum(along[1:], along[0])  # P x 1 x S
         if self.scale is not None:
@@ -95,7 +106,19 @@ class FactoredCells(NamedTuple):
             tuple(row * norm.weight for row in rows),
             values,
             norm.bias,
+            self.mask,
         )
+
+    def _lifted(self, layer: PreparedLayer, values: tuple[Tensor, ...]) -> list[Tensor]:
+        """2 R b of the rows of each layer so far: P x H·T x S, of an earlier mask's before."""
+        lifted = [
+            times_image(2 * value, lift).flatten(1, 2)
+            for value, lift in zip(values, layer.lifts, strict=True)
+        ]
+        if self.mask is not None:
+            assert layer.mask_lift is not None  # noqa: S101 - prepared for one
+            lifted[0] = torch.cat((self.mask.of_each(2 * layer.mask_lift), lifted[0]), 1)
+        return lifted
 
     def picked(self, index: Tensor) -> FactoredCells:
         """The cells of some of the prompts, for ``projected``: all layers as one."""
@@ -134,6 +157,14 @@ class FactoredCells(NamedTuple):
             change = (asked @ rows.transpose(1, 2)) @ shares  # P x H·T x S
             scores = scores + change.reshape(scores.shape)
         return scores if code is None else scores + times_image(tokens, code)
+
+
+def factored(image: PreparedImage, mask: EarlierMask | None) -> FactoredCells:
+    """The cells of an image before any layer, with what an earlier mask adds to them."""
+    if mask is None:
+        return FactoredCells(image)
+    shares, rows = (mask.flat_shares(),), (mask.flat_rows(),)
+    return FactoredCells(image, shares=shares, rows=rows, mask=mask)
 
 
 def squared_length(shares: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:

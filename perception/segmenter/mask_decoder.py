@@ -8,7 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from perception.segmenter.graph_forms import gelu
+from perception.segmenter.earlier_mask import EarlierMask
+from perception.segmenter.factored_cells import centred
+from perception.segmenter.graph_forms import gelu, norm_of_centred
 from perception.segmenter.layer_norm import LayerNorm2d
 from perception.segmenter.mlp import Mlp
 from perception.segmenter.prepared_image import PreparedImage
@@ -50,28 +52,38 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(channels, quality_hidden, MASKS, depth=quality_depth)
 
     def prepare(
-        self, embeddings: Tensor, position: Tensor, dense: Tensor, *, factored: bool = True
+        self,
+        embeddings: Tensor,
+        position: Tensor,
+        dense: Tensor,
+        *,
+        mask_rows: Tensor | None = None,
+        factored: bool = True,
     ) -> PreparedImage:
         """What doesn't depend on the places of a prompt, with B rows.
 
         embeddings: B x C x h x w, or 1 x C x h x w shared by B earlier masks; position:
         1 x C x h x w, the positional code of the cells; dense: (B or 1) x C x (h or 1) x (w or 1),
-        added to the embeddings. factored: for many prompts; preparing for one costs less.
+        added to the embeddings. mask_rows: of an ``EarlierMask``. factored: for many prompts;
+        preparing for one costs less.
         """
         cells = (embeddings + dense).flatten(2).transpose(1, 2)  # B x S x C
         code = position.flatten(2).transpose(1, 2)  # 1 x S x C
-        finer = tuple(row_weights(self._upscaler(0))) if factored else ()
-        return self.transformer.prepare(cells.contiguous(), code.contiguous(), finer)
+        finer = tuple(centred_row_weights(self._upscaler(0))) if factored else ()
+        return self.transformer.prepare(cells.contiguous(), code.contiguous(), finer, mask_rows)
 
-    def look(self, image: PreparedImage, sparse: Tensor) -> tuple[Tensor, Cells, Tensor]:
+    def look(
+        self, image: PreparedImage, sparse: Tensor, mask: EarlierMask | None = None
+    ) -> tuple[Tensor, Cells, Tensor]:
         """The prompts' tokens P x K x C look at an image of 1 or P rows, and it looks at them.
 
+        mask: what earlier masks of the P prompts add to the image.
         Returns mask tokens P x 4 x C, the cells of P prompts and quality P x 4; ``upscale`` makes
         the masks, of those whose quality is worth it.
         """
         answers = torch.cat((self.iou_token.weight, self.mask_tokens.weight))  # 5 x C
         tokens = torch.cat((answers.expand(sparse.shape[0], -1, -1), sparse), dim=1)
-        tokens, cells = self.transformer(tokens, image, answers=len(answers))
+        tokens, cells = self.transformer(tokens, image, answers=len(answers), mask=mask)
         quality: Tensor = self.iou_prediction_head(tokens[:, 0])  # P x 4
         return tokens[:, 1:], cells, quality
 
@@ -81,9 +93,9 @@ class MaskDecoder(nn.Module):
         norm = cast(LayerNorm2d, self.output_upscaling[1])
         mix = self._hypernetworks(tokens)  # P x 4 x C/8
         parts = []
-        for n, weight in enumerate(row_weights(first)):
-            half = cells.projected(weight, row_bias(first), n)
-            half = gelu(norm.last(in_order(half, first)))  # P x h·2w x C/4
+        for n, weight in enumerate(centred_row_weights(first)):
+            half = cells.projected(weight, centred_row_bias(first), n)
+            half = gelu(norm_of_centred(norm, in_order(half, first)))  # P x h·2w x C/4
             for weight_of_quarter in row_weights(second):
                 quarter = gelu(half @ weight_of_quarter + row_bias(second))
                 quarter = in_order(quarter, second)  # P x h·4w x C/8
@@ -128,6 +140,20 @@ def row_bias(conv: nn.ConvTranspose2d) -> Tensor:
     return (
         conv.weight.new_zeros(2 * conv.out_channels) if conv.bias is None else conv.bias.repeat(2)
     )
+
+
+def centred_row_weights(conv: nn.ConvTranspose2d) -> list[Tensor]:
+    """``row_weights`` of which each cell comes less its mean over the channels.
+
+    For a norm that follows: it takes the mean off in any case, and has less to do.
+    """
+    cells = (weight.reshape(len(weight), 2, -1) for weight in row_weights(conv))
+    return [centred(weight).flatten(1) for weight in cells]
+
+
+def centred_row_bias(conv: nn.ConvTranspose2d) -> Tensor:
+    """The bias of a row of ``centred_row_weights``: 2·B."""
+    return centred(row_bias(conv).reshape(2, -1)).flatten()
 
 
 def in_order(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:

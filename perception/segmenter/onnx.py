@@ -1,22 +1,15 @@
 """A segmenter that ONNX Runtime runs; needs no torch.
 
 Three files. The encoder takes ``pixels`` 1 x 3 x S x S (normalised) and gives ``embedding``
-1 x C x h x w. The preparer makes of an embedding, once, what all prompts on the picture share:
+1 x C x h x w. The preparer makes of that, once, what all prompts on the picture share: some twenty
+tensors (``perception.segmenter.prepared_image``). The decoder takes these by the same names beside
 
-==============  =======================  =====================================================
-``embedding``   1 x C x h x w float32
-``mask_input``  1 x 1 x 4h x 4w float32  earlier logits, which become part of the picture
-``has_mask``    1 float32                1 where they count, else 0
-==============  =======================  =====================================================
-
-It gives some twenty tensors (``perception.segmenter.prepared_image``), which the decoder takes by
-the same names beside
-
-=================  =================  ========================================================
-``coords``         P x K x 2 float32  (x, y) in pixels of the model's input
-``labels``         P x K float32      -1 padding, 0 out, 1 in, 2 and 3 the corners of a box
-``least_quality``  4 float32          of each mask; those below it are not made
-=================  =================  ========================================================
+=================  =======================  ==================================================
+``coords``         P x K x 2 float32        (x, y) in pixels of the model's input
+``labels``         P x K float32            -1 padding, 0 out, 1 in, 2, 3 the corners of a box
+``least_quality``  4 float32                of each mask; those below it are not made
+``earlier``        P x E x 4h x 4w float32  logits of an earlier answer (E 1), or none (E 0)
+=================  =======================  ==================================================
 
 and gives ``logits`` N x 4h x 4w, ``masks`` N (which they are, as 4 * prompt + mask) and
 ``quality`` P x 4. All inputs are floats, because a web page has these at hand. Every file carries
@@ -33,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perception.errors import WeightsError
-from perception.frame import fit_picture
+from perception.frame import Frame, fit_picture
 from perception.onnx_session import device_of, open_session
 from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
 from perception.segmenter.onnx_metadata import DECODER, ENCODER, PREPARER, SegmenterMetadata
@@ -82,6 +75,10 @@ class OnnxSegmenter:
                 raise WeightsError(
                     f"{encoder_path} and {path} are of two models: {self.metadata} and {other}"
                 )
+        if all(entry.name != "earlier" for entry in decoder.get_inputs()):
+            raise WeightsError(
+                f"{decoder_path}: written by an older version of perception: export it again"
+            )
         self.name = self.metadata.name
         self._decoder = _Decoder(preparer, decoder, self.metadata)
 
@@ -89,7 +86,11 @@ class OnnxSegmenter:
         """RGB uint8 H x W x 3 -> embedding with features C x h x w, float32."""
         frame, pixels = fit_picture(image, self.metadata.side)
         (features,) = self._encoder.run(["embedding"], {"pixels": pixels})
-        embedding = Embedding(features[0], frame, self._decoder.model)
+        return self.restore(features[0], frame.image_hw)
+
+    def restore(self, features: FloatArray, image_hw: tuple[int, int]) -> Embedding:
+        """The embedding of a picture of (H, W) whose features C x h x w were kept somewhere."""
+        embedding = Embedding(features, Frame(image_hw, self.metadata.side), self._decoder.model)
         return replace(embedding, prepared=self._decoder.prepare(embedding))
 
     def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
@@ -118,31 +119,30 @@ class _Decoder:
         self._device = device_of(decoder)
         self.rows_per_call = rows_per_call(metadata.embedding, gpu=self._device != "cpu")
 
-    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> _Prepared:
-        if earlier is None and isinstance(embedding.prepared, _Prepared):
+    def prepare(self, embedding: Embedding) -> _Prepared:
+        if isinstance(embedding.prepared, _Prepared):
             return embedding.prepared
-        size = self.mask_size
-        inputs = {
-            "embedding": np.asarray(embedding.features, np.float32)[None],
-            "mask_input": np.zeros((1, 1, size, size), np.float32)
-            if earlier is None
-            else earlier[None, None],
-            "has_mask": np.full(1, earlier is not None, np.float32),
-        }
+        inputs = {"embedding": np.asarray(embedding.features, np.float32)[None]}
         return _Prepared(_run(self._preparer, inputs, self._prepared, self._device))
 
     def run(
         self, image: _Prepared, rows: PromptRows, least_quality: FloatArray
     ) -> tuple[FloatArray, IntArray, FloatArray]:
+        masks = rows.mask_logits
         inputs: dict[str, Any] = {
             **dict(zip(self._prepared, image, strict=True)),
             "coords": rows.coords,
             "labels": rows.labels.astype(np.float32),
             "least_quality": least_quality,
+            "earlier": self._none(len(rows)) if masks is None else masks[:, None],
         }
         outputs = _run(self._decoder, inputs, ("logits", "masks", "quality"), "cpu")
-        logits, masks, quality = (value.numpy() for value in outputs)
-        return logits, masks, quality
+        logits, which, quality = (value.numpy() for value in outputs)
+        return logits, which, quality
+
+    def _none(self, prompts: int) -> FloatArray:
+        """No earlier mask for each of P prompts: P x 0 x 4h x 4w."""
+        return np.zeros((prompts, 0, self.mask_size, self.mask_size), np.float32)
 
 
 def _run(

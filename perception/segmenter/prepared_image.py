@@ -13,7 +13,8 @@ class PreparedLayer(NamedTuple):
 
     keys B x H x d x S and values B x H x S x d, for tokens that look at cells. For cells that look
     at tokens, and not in the last look: queries B x H x d x S; lifts, one B x H x (d+1) x S for
-    each layer up to this one, and power B x 1 x S: see ``FactoredCells``.
+    each layer up to this one, mask_lift B x R x S for an earlier mask, and power B x 1 x S: see
+    ``FactoredCells``.
     """
 
     keys: Tensor
@@ -21,6 +22,7 @@ class PreparedLayer(NamedTuple):
     queries: Tensor | None = None
     lifts: tuple[Tensor, ...] = ()
     power: Tensor | None = None
+    mask_lift: Tensor | None = None
 
 
 class PreparedCode(NamedTuple):
@@ -62,6 +64,7 @@ class PreparedImage(NamedTuple):
                 None if layer.queries is None else layer.queries[index],
                 tuple(lift[index] for lift in layer.lifts),
                 None if layer.power is None else layer.power[index],
+                None if layer.mask_lift is None else layer.mask_lift[index],
             )
             for layer in self.layers
         )
@@ -76,6 +79,8 @@ def image_to_tensors(image: PreparedImage) -> dict[str, Tensor]:
         tensors |= {f"keys{n}": layer.keys, f"values{n}": layer.values}
         if layer.queries is not None and layer.power is not None:
             tensors |= {f"queries{n}": layer.queries, f"power{n}": layer.power}
+        if layer.mask_lift is not None:
+            tensors[f"mask_lift{n}"] = layer.mask_lift
         tensors |= {f"lift{n}of{m}": lift for m, lift in enumerate(layer.lifts)}
     return tensors | {f"finer{n}": half for n, half in enumerate(image.finer)}
 
@@ -87,9 +92,8 @@ def tensors_to_image(
     left = iter(tensors)
     layers = []
     for n in range(len(codes)):
-        keys, values, queries, power = (next(left) for _ in range(4))
-        layers.append(
-            PreparedLayer(keys, values, queries, tuple(next(left) for _ in range(n + 1)), power)
-        )
+        keys, values, queries, power, mask_lift = (next(left) for _ in range(5))
+        lifts = tuple(next(left) for _ in range(n + 1))
+        layers.append(PreparedLayer(keys, values, queries, lifts, power, mask_lift))
     last = PreparedLayer(next(left), next(left))
     return PreparedImage(None, position, (*layers, last), codes, tuple(left))

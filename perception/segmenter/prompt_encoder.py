@@ -16,10 +16,14 @@ label  meaning
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.segmenter.earlier_mask import EarlierMask
+from perception.segmenter.graph_forms import gelu_of_any
 from perception.segmenter.layer_norm import LayerNorm2d
 
 PAD, OUT, IN, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
@@ -75,6 +79,25 @@ class PromptEncoder(nn.Module):
         if has_mask is None:
             return dense
         return torch.where(has_mask.bool()[:, None, None, None], dense, none.to(dense.dtype))
+
+    def earlier(self, masks: Tensor) -> EarlierMask:
+        """Earlier logits P x E x 4h x 4w, E of a prompt: none or one -> what they add.
+
+        To an image prepared without a mask, whose ``no_mask_embed`` it takes off again.
+        """
+        prompts, each, height, width = masks.shape
+        *layers, _ = self.mask_downscaling
+        x = masks.reshape(prompts * each, 1, height, width)
+        for layer in layers:
+            x = gelu_of_any(x) if isinstance(layer, nn.GELU) else layer(x)
+        x = F.pad(x.flatten(2), (0, 0, 0, 1), value=1.0)  # P·E x R x S
+        return EarlierMask(x.reshape(prompts, each, *x.shape[1:]), self.mask_rows())
+
+    def mask_rows(self) -> Tensor:
+        """The rows of every ``EarlierMask``, R x C: a mask channel each, and the constant."""
+        last = cast(nn.Conv2d, self.mask_downscaling[-1])
+        bias = cast(Tensor, last.bias) - self.no_mask_embed.weight[0]
+        return torch.cat((last.weight.flatten(1).T, bias[None]))
 
     def image_position(self) -> Tensor:
         """The positional code of the embedding's cells: 1 x C x h x w."""

@@ -59,46 +59,60 @@ class Sam(nn.Module):
         """Embeddings B x C x h x w -> what all prompts on each image share.
 
         mask_input: earlier logits B x 1 x 4h x 4w, on one image or on one each; has_mask: B, which
-        of them count (default: all). An earlier mask becomes part of the image. factored: prepare
-        it for many prompts; for a single one less work is left without.
+        of them count (default: all). Such a mask becomes part of the image; one that belongs to
+        a prompt costs far less in ``look``. factored: prepare it for many prompts; for a single one
+        less work is left without.
         """
         encoder = self.prompt_encoder
         dense = encoder.dense(mask_input, has_mask)
         position = encoder.image_position()
-        return self.mask_decoder.prepare(embeddings, position, dense, factored=factored)
+        rows = encoder.mask_rows() if mask_input is None else None
+        return self.mask_decoder.prepare(
+            embeddings, position, dense, mask_rows=rows, factored=factored
+        )
 
     def look(
-        self, image: PreparedImage, coords: Tensor, labels: Tensor
+        self, image: PreparedImage, coords: Tensor, labels: Tensor, earlier: Tensor | None = None
     ) -> tuple[Tensor, Cells, Tensor]:
         """P prompts -> mask tokens P x 4 x C, their cells, quality P x 4.
 
         Takes what ``decode`` takes; ``upscale`` makes logits P x 4 x 4h x 4w of tokens and cells.
         """
-        return self.mask_decoder.look(image, self.prompt_encoder.sparse(coords, labels))
+        mask = None if earlier is None else self.prompt_encoder.earlier(earlier)
+        return self.mask_decoder.look(image, self.prompt_encoder.sparse(coords, labels), mask)
 
     def upscale(self, tokens: Tensor, cells: Cells) -> Tensor:
         """Mask tokens P x 4 x C and the cells of P prompts -> logits P x 4 x 4h x 4w."""
         return self.mask_decoder.upscale(tokens, cells)
 
-    def decode(self, image: PreparedImage, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(
+        self, image: PreparedImage, coords: Tensor, labels: Tensor, earlier: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """P prompts -> logits P x 4 x 4h x 4w, quality P x 4 (index 0: the single-mask answer).
 
         image: one for all prompts, or one row per prompt (``image.rows(image_of_prompt)``);
         coords: P x K x 2 (x, y) in pixels of the model's input; labels: P x K, see
-        ``prompt_encoder``.
+        ``prompt_encoder``; earlier: the logits of an earlier answer to each prompt, P x 1 x 4h x 4w
+        (P x 0 x 4h x 4w is none), on images that were prepared without one.
         """
-        tokens, cells, quality = self.look(image, coords, labels)
+        tokens, cells, quality = self.look(image, coords, labels, earlier)
         return self.upscale(tokens, cells), quality
 
     def decode_good(
-        self, image: PreparedImage, coords: Tensor, labels: Tensor, least_quality: Tensor
+        self,
+        image: PreparedImage,
+        coords: Tensor,
+        labels: Tensor,
+        least_quality: Tensor,
+        earlier: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """P prompts -> the masks whose quality reaches least_quality (4); others cost no upscaling.
 
+        Otherwise takes what ``decode`` takes.
         Returns logits N x 4h x 4w in the order of the prompts; which they are, N, as
         4 * prompt + mask; the quality P x 4 of all.
         """
-        tokens, cells, quality = self.look(image, coords, labels)
+        tokens, cells, quality = self.look(image, coords, labels, earlier)
         good = quality >= least_quality  # P x 4
         has_good = good.any(dim=1)
         # Where there is none, the first prompt is upscaled for nothing: ONNX Runtime's GELU divides

@@ -98,20 +98,22 @@ class _Decoder:
         self.rows_per_call = rows_per_call(sam.embedding_shape, gpu=device.type != "cpu")
 
     @torch.inference_mode()
-    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> PreparedImage:
-        if earlier is None and isinstance(embedding.prepared, PreparedImage):
+    def prepare(self, embedding: Embedding) -> PreparedImage:
+        if isinstance(embedding.prepared, PreparedImage):
             return embedding.prepared
-        mask = None if earlier is None else self._tensor(earlier)[None, None]
-        features = self._tensor(embedding.features)[None]
-        # An earlier mask is of one prompt.
-        return self.sam.prepare(features, mask, factored=earlier is None)
+        return self.sam.prepare(self._tensor(embedding.features)[None])
 
     @torch.inference_mode()
     def run(
         self, image: PreparedImage, rows: PromptRows, least_quality: FloatArray
     ) -> tuple[FloatArray, IntArray, FloatArray]:
+        masks = rows.mask_logits
         logits, which, quality = self.sam.decode_good(
-            image, self._tensor(rows.coords), self._tensor(rows.labels), self._tensor(least_quality)
+            image,
+            self._tensor(rows.coords),
+            self._tensor(rows.labels),
+            self._tensor(least_quality),
+            None if masks is None else self._tensor(masks)[:, None],
         )
         return logits.float().cpu().numpy(), which.cpu().numpy(), quality.float().cpu().numpy()
 

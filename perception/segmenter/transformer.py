@@ -15,7 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from perception.segmenter.attention import Attention, is_many, split
-from perception.segmenter.factored_cells import FactoredCells, centred, lift_weight
+from perception.segmenter.earlier_mask import EarlierMask
+from perception.segmenter.factored_cells import (
+    FactoredCells,
+    centred,
+    factored,
+    lift_weight,
+)
 from perception.segmenter.mlp import MlpBlock
 from perception.segmenter.prepared_image import PreparedCode, PreparedImage, PreparedLayer
 from perception.segmenter.written_cells import WrittenCells
@@ -35,12 +41,17 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(channels)
 
     def prepare(
-        self, cells: Tensor, position: Tensor, finer: tuple[Tensor, ...] = ()
+        self,
+        cells: Tensor,
+        position: Tensor,
+        finer: tuple[Tensor, ...] = (),
+        mask_rows: Tensor | None = None,
     ) -> PreparedImage:
         """Cells B x S x C and their positional code 1 x S x C -> what all prompts share.
 
         finer: the weights C x N of the products with the cells that are asked for in the end. With
-        none the image is prepared for a single prompt: its first layer alone.
+        none the image is prepared for a single prompt: its first layer alone. mask_rows: R x C, of
+        an ``EarlierMask``; without them the prompts can't have any.
         """
         first = self._layers()[0]
         seen, looking = first.cross_attn_token_to_image, first.cross_attn_image_to_token
@@ -53,12 +64,12 @@ class TwoWayTransformer(nn.Module):
         )
         if not finer:
             return PreparedImage(cells, position, (layer,))
-        layers, last = self._prepare_layers(cells, layer)
+        layers, last = self._prepare_layers(cells, layer, mask_rows)
         halves = tuple(last @ weight for weight in finer)
         return PreparedImage(cells, position, layers, self.prepare_codes(position), halves)
 
     def _prepare_layers(
-        self, base: Tensor, prepared: PreparedLayer
+        self, base: Tensor, prepared: PreparedLayer, mask_rows: Tensor | None
     ) -> tuple[tuple[PreparedLayer, ...], Tensor]:
         """All layers and the last look; and what becomes of the image's cells, B x S x C.
 
@@ -76,6 +87,10 @@ class TwoWayTransformer(nn.Module):
             base = centred(base)
             makers = [centred(maker) for maker in (*makers, lift_weight(looking, shift))]
             lifts = tuple(maker @ base.transpose(1, 2)[:, None] for maker in makers)
+            if mask_rows is not None:
+                mask_rows = centred(mask_rows)
+                prepared = prepared._replace(mask_lift=mask_rows @ base.transpose(1, 2))
+                mask_rows = mask_rows * norm.weight
             power = base.square().sum(-1)[:, None]  # B x 1 x S
             layers.append(prepared._replace(lifts=lifts, power=power))
             base, makers = base * norm.weight, [maker * norm.weight for maker in makers]
@@ -98,14 +113,20 @@ class TwoWayTransformer(nn.Module):
         return cast("list[TwoWayLayer]", list(self.layers))
 
     def forward(
-        self, tokens: Tensor, image: PreparedImage, *, answers: int
+        self,
+        tokens: Tensor,
+        image: PreparedImage,
+        *,
+        answers: int,
+        mask: EarlierMask | None = None,
     ) -> tuple[Tensor, Cells]:
         """Tokens P x T x C and an image of 1 or P rows -> tokens P x A x C, the cells they leave.
 
         The tokens' positional code is their first value. answers: A, how many of the first tokens
-        are wanted in the end; the others don't take part in the last look.
+        are wanted in the end; the others don't take part in the last look. mask: what earlier
+        masks of the P prompts add to the cells.
         """
-        first, cells = tokens, start(image, tokens)
+        first, cells = tokens, start(image, tokens, mask)
         for layer in self._layers():
             tokens, cells = layer(tokens, cells, first)
         tokens = tokens[:, :answers]
@@ -143,11 +164,13 @@ class TwoWayLayer(nn.Module):
         return tokens, cells.after_looking(looking, self.norm4, tokens + first, tokens)
 
 
-def start(image: PreparedImage, tokens: Tensor) -> Cells:
+def start(image: PreparedImage, tokens: Tensor, mask: EarlierMask | None) -> Cells:
     """The image's cells in the form that costs least for tokens P x T x C."""
     if image.cells is None or (image.is_factored and not is_many(tokens)):
-        return FactoredCells(image)
-    return WrittenCells(image, image.cells)
+        return factored(image, mask)
+    if mask is None:
+        return WrittenCells(image, image.cells)
+    return WrittenCells(image, image.cells + mask.added(), is_first=False)
 
 
 def prepared_look(attention: Attention, base: Tensor) -> PreparedLayer:

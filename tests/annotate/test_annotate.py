@@ -12,13 +12,12 @@ from PIL import Image
 
 import perception as pc
 from annotate.test_reading import serve
-from perception.annotate import reading
+from perception.annotate import reading, writer
 from perception.annotate.annotate import annotate
 from perception.annotate.database import RunReader, run_path
 from perception.annotate.export import export_annotations
 from perception.annotate.records import Answer, Counts
 from perception.annotate.settings import Keeping
-from perception.annotate.writer import RunWriter
 from perception.errors import OutputError, PromptError, RunError
 from perception.formats.coco import coco_bytes, to_coco
 from perception.inputs import find_images
@@ -236,15 +235,15 @@ def test_floors_that_can_not_be(floors):
 
 
 def test_a_full_disk_ends_the_run_with_what_is_done(pictures, out, monkeypatch):
-    right = RunWriter._answer
+    right = writer.write_record
 
-    def answer(self, db, record):
+    def write(db, record):
         if record.picture == 3:
             db.execute("PRAGMA max_page_count = 1")
             db.execute("CREATE TABLE big AS SELECT zeroblob(1000000)")
-        right(self, db, record)
+        right(db, record)
 
-    monkeypatch.setattr(RunWriter, "_answer", answer)
+    monkeypatch.setattr(writer, "write_record", write)
     with pytest.raises(OutputError, match="the disk is full"):
         run(pictures, out, batch=1)
     monkeypatch.undo()

@@ -20,19 +20,21 @@ class Recorder:
     model, mask_size, rows_per_call = "fake", 16, 3
 
     def __init__(self) -> None:
-        self.prepared: list[float] = []
+        self.prepared = 0
         self.calls: list[int] = []
 
-    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> Any:
+    def prepare(self, embedding: Embedding) -> Any:
         assert embedding is EMBEDDING
-        self.prepared.append(0.0 if earlier is None else float(earlier.mean()))
-        return self.prepared[-1]
+        self.prepared += 1
+        return self
 
     def run(
-        self, image: float, rows: PromptRows, least_quality: FloatArray
+        self, image: Any, rows: PromptRows, least_quality: FloatArray
     ) -> tuple[FloatArray, IntArray, FloatArray]:
+        assert image is self
         self.calls.append(len(rows))
-        x = rows.coords[:, -1 if rows.labels[0, -1] == 3 else 0, 0] + image
+        x = rows.coords[:, -1 if rows.labels[0, -1] == 3 else 0, 0]
+        x = x if rows.mask_logits is None else x + rows.mask_logits.mean((1, 2))
         quality = np.tile(x[:, None], (1, 4)) - np.float32([0, 0, 1, 2])
         which = np.flatnonzero(quality >= least_quality)
         logits = np.tile(x[which // 4, None, None], (1, 16, 16))
@@ -47,7 +49,7 @@ def test_rows_go_in_bounded_pieces_and_come_back_in_order(prompts: int) -> None:
     want = 0.4 * np.arange(1, prompts + 1)
     assert sum(decoder.calls) == prompts
     assert max(decoder.calls, default=0) <= decoder.rows_per_call
-    assert len(decoder.prepared) == min(prompts, 1)
+    assert decoder.prepared == min(prompts, 1)
     assert len(have) == prompts
     np.testing.assert_allclose(have.logits.max((1, 2, 3), initial=0), want, rtol=1e-6)
     np.testing.assert_allclose(have.quality[:, 0], want, rtol=1e-6)
@@ -66,14 +68,14 @@ def test_ten_thousand_small_answers_fit() -> None:
     assert have.logits.shape == (10_000, 4, 16, 16)
 
 
-def test_each_earlier_mask_makes_an_image_of_its_own() -> None:
-    masks = np.stack([np.full((16, 16), n, np.float32) for n in (10, 20)])
-    prompt = Prompt(boxes=[[0, 0, 5, 5], [0, 0, 10, 5]], mask_logits=masks)
+def test_earlier_masks_go_with_their_prompts() -> None:
+    masks = np.stack([np.full((16, 16), n, np.float32) for n in (10, 20, 30, 40)])
+    boxes = [[0, 0, 5 * n, 5] for n in (1, 2, 3, 4)]
     decoder = Recorder()
-    have = decode_prompt(decoder, EMBEDDING, prompt)
-    assert decoder.prepared == [10, 20]
-    assert decoder.calls == [1, 1]
-    np.testing.assert_allclose(have.quality[:, 0], [12, 24])
+    have = decode_prompt(decoder, EMBEDDING, Prompt(boxes=boxes, mask_logits=masks))
+    assert decoder.prepared == 1
+    assert decoder.calls == [3, 1]
+    np.testing.assert_allclose(have.quality[:, 0], [12, 24, 36, 48])
 
 
 def test_proposals_are_the_good_candidates_in_order() -> None:

@@ -59,22 +59,19 @@ def test_agrees_with_torch(
 
 @pytest.mark.parametrize("prompts", [1, 3])
 @pytest.mark.parametrize("places", [1, 2, 5])
-@pytest.mark.parametrize("has_mask", [0, 1])
+@pytest.mark.parametrize("masks", [0, 1])
 def test_the_decoder_file_takes_any_number_of_prompts_and_places(
-    tiny: Sam, onnx_files: Files, prompts: int, places: int, has_mask: int
+    tiny: Sam, onnx_files: Files, prompts: int, places: int, masks: int
 ) -> None:
     import onnxruntime
     import torch
 
     rng = np.random.default_rng(0)
-    image = {
-        "embedding": rng.normal(size=(1, *METADATA.embedding)),
-        "mask_input": rng.normal(size=(1, 1, 32, 32)),
-        "has_mask": np.full(1, has_mask),
-    }
+    image = {"embedding": rng.normal(size=(1, *METADATA.embedding))}
     places_of_prompts = {
         "coords": rng.uniform(0, 64, (prompts, places, 2)),
         "labels": rng.integers(-1, 4, (prompts, places)),
+        "earlier": rng.normal(size=(prompts, masks, 32, 32)),
     }
     image, asked = (
         {name: value.astype(np.float32) for name, value in part.items()}
@@ -160,6 +157,17 @@ def test_files_of_two_models(onnx_files: Files, tmp_path: Path) -> None:
             entry.value = "2"
     onnx.save(model, tmp_path / "decoder.onnx")
     with pytest.raises(WeightsError, match="are of two models"):
+        OnnxSegmenter(*onnx_files[:2], tmp_path / "decoder.onnx")
+
+
+def test_files_of_an_older_version(onnx_files: Files, tmp_path: Path) -> None:
+    model = onnx.load(onnx_files[2])
+    (earlier,) = (entry for entry in model.graph.input if entry.name == "earlier")
+    earlier.name = "mask"
+    for node in model.graph.node:
+        node.input[:] = ["mask" if name == "earlier" else name for name in node.input]
+    onnx.save(model, tmp_path / "decoder.onnx")
+    with pytest.raises(WeightsError, match=r"decoder.onnx: written by an older .*: export it"):
         OnnxSegmenter(*onnx_files[:2], tmp_path / "decoder.onnx")
 
 

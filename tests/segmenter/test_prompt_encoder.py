@@ -65,6 +65,15 @@ def test_earlier_masks_agree_with_the_published_network(tiny: Sam, reference: Re
     assert (tiny.prompt_encoder.dense(masks) - want).abs().max() <= 1e-5
 
 
+def test_an_earlier_mask_as_factors_adds_the_same(tiny: Sam) -> None:
+    encoder, masks = tiny.prompt_encoder, torch.randn(3, 1, 32, 32)
+    want = (encoder.dense(masks) - encoder.dense()).flatten(2).transpose(1, 2)
+    assert (encoder.earlier(masks).added() - want).abs().max() <= 1e-5
+    none = encoder.earlier(masks[:, :0])
+    assert none.shares.shape == (3, 0, 17, 64)
+    assert not none.added().any()
+
+
 def test_has_mask_picks_row_by_row(tiny: Sam) -> None:
     encoder = tiny.prompt_encoder
     masks = torch.randn(3, 1, 32, 32)

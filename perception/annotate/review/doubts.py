@@ -31,7 +31,7 @@ class Measure(NamedTuple):
 
 
 def _margin_says(one: Shown, classes: Sequence[str]) -> str:
-    if one.runner_up < 0 or one.score - one.margin < _NEAR:
+    if one.runner_up < 0 or (one.score or 0) - one.margin < _NEAR:
         return f"{one.margin:.2f}, no other class near"
     other = printable(classes[one.runner_up])
     return f"{one.margin:.2f} ahead of {other}" if one.margin >= 0.005 else f"level with {other}"

@@ -91,7 +91,7 @@ def _tile(
     one: Shown, label: str, thumbnails: Thumbnails, *words: Tree, named: bool = False
 ) -> Tree:
     """A thumbnail, or why there is none, with its score and the picture's name below."""
-    name, drawn, text = printable(one.name), thumbnails[one], f"{one.score:.2f}"
+    name, drawn, text = printable(one.name), thumbnails[one], _score(one)
     if isinstance(drawn, str):
         picture = tag("span", printable(drawn), class_="gone")
     else:
@@ -100,10 +100,14 @@ def _tile(
             src=f"data:image/jpeg;base64,{base64.b64encode(drawn.jpeg).decode('ascii')}",
             width=drawn.width,
             height=drawn.height,
-            alt=f"{printable(label)}, score {text}, in {name}",
+            alt=f"{printable(label)}, {_score(one, 'score ')}, in {name}",
             loading="lazy",
             decoding="async",
         )
     caption = tag("figcaption", tag("b", text), f" {printable(label)}" if named else "", *words)
     caption.append(tag("span", name, class_="name"))
     return tag("figure", tag("div", picture, class_="picture"), caption, title=name)
+
+
+def _score(one: Shown, before: str = "") -> str:
+    return "by hand" if one.score is None else f"{before}{one.score:.2f}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from perception.annotate.results import Result
 from perception.boxes import box_area, clip_boxes
+from perception.instances import Instances
 from perception.types import FloatArray, Rle
 
 
@@ -19,9 +20,9 @@ class Shown:
     """One instance.
 
     name, image_hw, file_bytes: its picture's, the last None where it isn't known; box: xyxy, tight
-    around the mask; runner_up: class id, -1 for none; margin: score less the runner-up's; quality,
-    stability: the segmenter's; consensus: of its masks for the box; agreement: IoU of ``box`` and
-    the detector's, cut at the picture's edges.
+    around the mask; score: None where a hand made it; runner_up: class id, -1 for none; margin:
+    score less the runner-up's; quality, stability: the segmenter's; consensus: of its masks for the
+    box; agreement: IoU of ``box`` and the detector's, cut at the picture's edges.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Shown:
     box: tuple[int, int, int, int]
     rle: Rle
     class_id: int
-    score: float
+    score: float | None
     runner_up: int
     margin: float
     quality: float
@@ -40,12 +41,12 @@ class Shown:
 
 
 def shown_instances(result: Result, *, threshold: float) -> Iterator[Shown]:
-    """The instances of a picture of a run that score at least ``threshold``."""
+    """The instances of a picture of a run that score at least ``threshold``, or all its marks."""
     found, picture = result.instances, result.picture
-    runner_up, margin = _stored(found.runner_up), _stored(found.margin)
-    quality, stability = _stored(found.quality), _stored(found.stability)
+    runner_up, margin = _stored(found, "runner_up", -1), _stored(found, "margin", 1)
+    quality, stability = _stored(found, "quality", 1), _stored(found, "stability", 1)
     agreement = agreements(found.boxes, clip_boxes(result.detected, picture.image_hw))
-    for n in np.flatnonzero(found.scores >= threshold).tolist():
+    for n in np.flatnonzero((found.scores >= threshold) | (picture.revision > 0)).tolist():
         x0, y0, x1, y1 = found.boxes[n].astype(int).tolist()
         yield Shown(
             name=picture.name,
@@ -54,7 +55,7 @@ def shown_instances(result: Result, *, threshold: float) -> Iterator[Shown]:
             box=(x0, y0, x1, y1),
             rle=found.rles[n],
             class_id=int(found.class_ids[n]),
-            score=float(found.scores[n]),
+            score=None if np.isnan(found.scores[n]) else float(found.scores[n]),
             runner_up=int(runner_up[n]),
             margin=float(margin[n]),
             quality=float(quality[n]),
@@ -64,10 +65,13 @@ def shown_instances(result: Result, *, threshold: float) -> Iterator[Shown]:
         )
 
 
-def _stored(values: NDArray[Any] | None) -> NDArray[Any]:
+def _stored(found: Instances, name: str, missing: float) -> NDArray[Any]:
+    """Numbers of instances, N; missing: in the place of those that no model gave."""
+    values = getattr(found, name)
     if values is None:
-        raise ValueError("an instance of a run has a margin, a quality and a stability")
-    return values
+        return np.full(len(found), missing)
+    known: NDArray[Any] = np.where(np.isnan(values), missing, values)
+    return known
 
 
 def agreements(boxes: FloatArray, others: FloatArray) -> FloatArray:

@@ -25,6 +25,8 @@ def tallies(counts: Counts, survey: Survey) -> Tree:
         (f"{int(survey.counts.sum()):,}", f"instances from {survey.threshold:g} up"),
         (f"{found:,}", f"of {len(survey.classes):,} classes found"),
     ]
+    if survey.by_hand:
+        numbers += [(f"{survey.by_hand:,}", "of these made or changed by hand")]
     items = [tag("li", tag("b", number), words) for number, words in numbers]
     return tag("ul", *items, class_="tallies")
 
@@ -82,7 +84,7 @@ def classes(survey: Survey, phrases: Phrases) -> Iterator[Tree]:
         yield tag("div", tag("table", *rows), class_="wide")
     missing = [
         printable(name) + (f" (at best {survey.best_below[n]:.2f})" if below[n] else "")
-        for n, name in enumerate(survey.classes)
+        for n, name in enumerate(phrases.classes)
         if not survey.counts[n]
     ]
     if missing:

@@ -30,16 +30,18 @@ MOST_DOUBTS = 48
 class Survey:
     """What a run has found, in memory that depends on its C classes, not on its pictures.
 
-    pictures: in how many each class was found, C; scores: instances by class and score, C x
-    ``SCORE_BINS``, above, and below, the threshold; best_below: the best score below it, C, 0 for
-    none; sizes: instances above it by class and size, the square root of the mask's area, C x one
-    more than ``SIZE_EDGES``.
+    pictures: in how many each class was found, C; counts: instances above the threshold, and marks,
+    by class, C; by_hand: how many of these a hand has made or changed; above, below: those with a
+    score by class and score, C x ``SCORE_BINS``, above and below the threshold; best_below: the
+    best score below it, C, 0 for none; sizes: those that count by class and size, the square root
+    of the mask's area, C x one more than ``SIZE_EDGES``.
     """
 
     def __init__(self, classes: Sequence[str], *, threshold: float, per_class: int) -> None:
         count = len(classes)
         self.classes, self.threshold = tuple(classes), threshold
-        self.pictures = np.zeros(count, np.int64)
+        self.pictures, self.counts = np.zeros((2, count), np.int64)
+        self.by_hand = 0
         self.above = np.zeros((count, SCORE_BINS), np.int64)
         self.below = np.zeros((count, SCORE_BINS), np.int64)
         self.best_below = np.zeros(count, np.float32)
@@ -47,32 +49,30 @@ class Survey:
         self._samples = [EvenSample[Shown](per_class) for _ in classes]
         self._doubts = Doubts(MOST_DOUBTS)
 
-    @property
-    def counts(self) -> IntArray:
-        """Instances above the threshold by class, C."""
-        counts: IntArray = self.above.sum(axis=1)
-        return counts
-
     def add(self, result: Result) -> None:
-        """Counts a picture's instances, which are all that the run has stored."""
-        found = result.instances
-        above = found.scores >= self.threshold
-        bins = score_bins(found.scores)
-        for counts, chosen in ((self.above, above), (self.below, ~above)):
+        """Counts a picture's instances, which are all that the run has stored, or its marks."""
+        found, marked = result.instances, result.picture.revision > 0
+        scored = ~np.isnan(found.scores)
+        above = (found.scores >= self.threshold) | marked
+        bins = score_bins(np.where(scored, found.scores, 0))
+        np.add.at(self.counts, found.class_ids[above], 1)
+        self.by_hand += sum(origin != "model" for origin in found.origins or ())
+        for counts, chosen in ((self.above, above & scored), (self.below, ~above)):
             np.add.at(counts, (found.class_ids[chosen], bins[chosen]), 1)
         np.maximum.at(self.best_below, found.class_ids[~above], found.scores[~above])
         self.pictures[np.unique(found.class_ids[above])] += 1
         sizes = np.searchsorted(SIZE_EDGES, np.sqrt(found[above].areas), side="right")
         np.add.at(self.sizes, (found.class_ids[above], sizes), 1)
         for n, one in enumerate(shown_instances(result, threshold=self.threshold)):
-            stratum = int(score_bins(np.array([one.score], np.float32))[0])
             draw = _draw(one.name, n)
-            self._samples[one.class_id].offer(one, stratum=stratum, draw=draw)
-            self._doubts.offer(one)
+            self._samples[one.class_id].offer(one, stratum=_stratum(one), draw=draw)
+            if not marked:  # What a hand has seen is in no doubt.
+                self._doubts.offer(one)
 
     def sample(self, class_id: int) -> list[Shown]:
-        """A class's instances to show, spread over their scores, the best first."""
-        return sorted(self._samples[class_id].items(), key=lambda one: -one.score)
+        """A class's instances to show, spread over their scores: those of hands, then the best."""
+        items = self._samples[class_id].items()
+        return sorted(items, key=lambda one: -2.0 if one.score is None else -one.score)
 
     def doubts(self) -> list[Doubt]:
         """The most uncertain instances, worst first."""
@@ -93,14 +93,14 @@ def survey(
     nms: float = SAME_CLASS_IOU,
     watch: Watch = unwatched,
 ) -> Survey:
-    """Goes through all pictures of a run that are done; one of them in memory.
+    """Goes through all pictures of a run that are done or marked; one of them in memory.
 
     What lies below the threshold is counted, too: the instances above are the same with and
     without it, and a margin can only be smaller for it.
     """
-    found = Survey(run.phrases.classes, threshold=threshold, per_class=per_class)
+    found = Survey(run.classes, threshold=threshold, per_class=per_class)
     with closing(whole_results(run, threshold=run.settings["floor"], nms=nms)) as results:
-        for result in watch(results, total=run.counts().done):
+        for result in watch(results, total=run.picture_count()):
             found.add(result)
     return found
 
@@ -110,6 +110,13 @@ def score_bins(scores: FloatArray) -> IntArray:
     # 0.3 as float32 is a little more than 0.3, 0.35 a little less: both are meant to begin a bin.
     bins: IntArray = np.floor(scores.astype(np.float64) * SCORE_BINS + 1e-5).astype(np.int64)
     return bins.clip(0, SCORE_BINS - 1)
+
+
+def _stratum(one: Shown) -> int:
+    """What has no score is by itself."""
+    return (
+        SCORE_BINS if one.score is None else int(score_bins(np.array([one.score], np.float32))[0])
+    )
 
 
 def _draw(name: str, n: int) -> int:

@@ -70,7 +70,7 @@ def draw_thumbnails(
     folder: which their pictures' names start from, or its URL. A picture is read once, one at a
     time.
     """
-    by_name = sorted(set(shown), key=lambda one: (one.name, one.box, one.class_id, one.score))
+    by_name = sorted(set(shown), key=lambda one: (one.name, one.box, one.class_id, one.score or 0))
     groups = [list(group) for _, group in groupby(by_name, key=lambda one: one.name)]
     drawn: dict[Shown, Thumbnail | str] = {}
     for group in watch(groups, total=len(groups)):
@@ -133,7 +133,7 @@ def _draw(image: ImageArray, one: Shown, classes: Sequence[str]) -> Thumbnail:
             image_hw=(size[1], size[0]),
             classes=tuple(classes),
             boxes=mask_to_box(mask)[None],
-            scores=np.array([one.score], np.float32),
+            scores=np.array([one.score or 0], np.float32),
             class_ids=np.array([one.class_id], np.int64),
             rles=(mask_to_rle(mask),),
         ),

@@ -26,8 +26,8 @@ from perception.images import printable
 class Written:
     """What a review has come to.
 
-    instances: from the threshold up, whether shown or not; classes: that were asked for; bytes: of
-    the page; missing: instances that are shown without their picture.
+    instances: from the threshold up, whether shown or not; classes: that were asked for or added;
+    bytes: of the page; missing: instances that are shown without their picture.
     """
 
     instances: int
@@ -66,7 +66,7 @@ def write_review(
         failures = failures_by_reason(run)
     thumbnails = draw_thumbnails(
         found.shown(),
-        classes=phrases.classes,
+        classes=found.classes,
         folder=folder,
         max_pixels=settings["max_pixels"],
         watch=watch,
@@ -77,7 +77,7 @@ def write_review(
         size = sum(file.write(part.encode("utf-8")) for part in page(review))
     return Written(
         instances=int(found.counts.sum()),
-        classes=len(phrases.classes),
+        classes=len(found.classes),
         bytes=size,
         missing=sum(isinstance(drawn, str) for drawn in thumbnails.values()),
     )

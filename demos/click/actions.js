@@ -1,0 +1,117 @@
+/** What can be done with keys and buttons, by name. */
+
+import { saveCoco } from "./client.js";
+import { byId } from "./elements.js";
+import { picked } from "./scene.js";
+import { announce, say } from "./status.js";
+
+/**
+ * @param {object} page its parts
+ * @param {import("./editor.js").Editor} page.editor
+ * @param {import("./stage.js").Stage} page.stage
+ * @param {import("./classes.js").Classes} page.classes
+ * @param {import("./pictures.js").Pictures} page.pictures
+ * @param {import("./saving.js").Saving} page.saving
+ * @param {import("./book.js").Book} page.book
+ * @param {() => void} page.showAll shows panel and tools anew
+ * @returns {Record<string, (value: unknown, source: Event, label?: string) => boolean | void>}
+ */
+export function createActions(page) {
+  const { editor, stage, classes } = page;
+  return {
+    accept: () => accept(page),
+    cycle: (step) => (editor.scene.draft?.answer?.ambiguous ? editor.cycle(step) : false),
+    drop: () => editor.drop(),
+    remove: () => editor.remove(),
+    undo: () => editor.undo(),
+    redo: () => editor.redo(),
+    tool(tool, _, label) {
+      stage.take(tool, label === undefined ? 1 : Number(label));
+      page.showAll();
+    },
+    swap() {
+      stage.take("click", stage.label ? 0 : 1);
+      page.showAll();
+    },
+    brush(factor) {
+      stage.sizeBrush(factor);
+      page.showAll();
+    },
+    class(number) {
+      const name = classes.names[Number(number) - 1];
+      if (!name) return false;
+      pickClass(page, name);
+    },
+    focus: (id) => byId(id).focus(),
+    turn: (step) => turn(page, step),
+    fit: () => stage.camera.fit(),
+    zoom: (factor) => stage.camera.zoom(factor),
+    hide: () => stage.toggleMarks(),
+    save: () => save(page),
+    help: () => (byId("help").open ? byId("help").close() : byId("help").showModal()),
+    settle: (how) => settle(page, how),
+  };
+}
+
+/**
+ * Gives the picked mark, or new ones, a class.
+ * @param {object} page
+ * @param {string} name
+ */
+export function pickClass({ editor, classes, showAll }, name) {
+  classes.choose(name);
+  if (picked(editor.scene)) editor.setClass(name);
+  showAll();
+}
+
+/**
+ * Makes the mask in work a mark.
+ * @param {object} page
+ * @returns {boolean} whether nothing is left to accept
+ */
+export function accept({ editor, classes }) {
+  const { draft } = editor.scene;
+  if (!draft) return true;
+  if (!draft.of && !classes.current && draft.bounds?.length) {
+    say("Name a class for this mark first");
+    byId("new-class").focus();
+    return false;
+  }
+  const isDone = editor.accept(classes.current);
+  if (isDone) announce(`${editor.scene.marks.length} marks`);
+  return isDone;
+}
+
+/**
+ * Opens another picture; a mask in work is accepted first.
+ * @param {object} page
+ * @param {string} name
+ */
+export function openPicture(page, name) {
+  const { draft } = page.editor.scene;
+  if (draft?.bounds?.length && !draft.pending && !accept(page)) return;
+  page.saving.flush();
+  page.book.open(name);
+}
+
+function turn(page, step) {
+  const name = page.pictures.beside(step);
+  if (name) openPicture(page, name);
+  else say(step > 0 ? "This is the last picture" : "This is the first picture");
+}
+
+async function save({ saving }) {
+  try {
+    await saving.flush();
+    if (saving.hasUnsaved) throw new Error("not all changes have reached the service yet");
+    const { output, instances, pictures } = await saveCoco();
+    say(`${output}: ${instances} instances in ${pictures} pictures`, "good");
+  } catch (error) {
+    say(`The COCO file isn't written: ${error.message}`, "bad");
+  }
+}
+
+function settle({ saving, book, editor }, how) {
+  byId("conflict").hidden = true;
+  editor.replace(saving.resolve(book.name, how));
+}

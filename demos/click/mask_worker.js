@@ -1,0 +1,101 @@
+/**
+ * The worker that turns prompts into masks, so that the page never waits for one. It asks the
+ * decoder in this page or the service; who asks the worker needs not know which.
+ *
+ * A message is {id, type, ...}, its answer {id, ...} or {id, error}:
+ *   open {model, inPage} -> {where, backend, threads, reason}
+ *   picture {picture, imageHw} -> {} once prompts can be answered; ends what waits for another one
+ *   decode {prompt, earlier} -> {answer, quality, candidate, ambiguous, bounds, times}
+ *     earlier: {answer, candidate} | {bounds} | null; times: {decode, upsample} in milliseconds
+ *   candidate {answer, candidate} -> {candidate, bounds, times}
+ */
+
+import { createAnswers, logitsOf } from "./answers.js";
+import { boundsToLogits } from "./fed_back.js";
+import { bestAnswer, isAmbiguous } from "./geometry.js";
+import { openServiceEngine } from "./service_engine.js";
+import { logitsToBounds } from "./upsample.js";
+
+const answers = createAnswers();
+let [engine, model, imageHw] = [null, null, null];
+let waiting = new AbortController();
+let turn = Promise.resolve();
+
+const HANDLERS = { open, picture: setPicture, decode, candidate: showCandidate };
+
+self.addEventListener("message", ({ data }) => {
+  if (data.type === "picture") {
+    waiting.abort();
+    waiting = new AbortController();
+    data.signal = waiting.signal;
+  }
+  turn = turn.then(() => answer(data));
+});
+
+async function answer({ id, type, ...question }) {
+  try {
+    const given = (await HANDLERS[type](question)) ?? {};
+    self.postMessage({ id, ...given }, given.bounds ? [given.bounds.buffer] : []);
+  } catch (error) {
+    self.postMessage({ id, error: error.message, aborted: error.name === "AbortError" });
+  }
+}
+
+async function open(session) {
+  model = session.model;
+  let reason = session.inPage ? "" : "the page's runtime isn't installed";
+  if (session.inPage) {
+    try {
+      const { openPageEngine } = await import("./page_engine.js");
+      engine = await openPageEngine(model);
+      return engine.about;
+    } catch (error) {
+      reason = error.message;
+    }
+  }
+  engine = openServiceEngine(model);
+  return { ...engine.about, reason };
+}
+
+async function setPicture({ picture, imageHw: size, signal }) {
+  signal.throwIfAborted();
+  imageHw = size;
+  await engine.setPicture(picture, signal);
+}
+
+async function decode({ prompt, earlier }) {
+  const began = performance.now();
+  const logits = earlierLogits(earlier);
+  const given = await engine.decode({ prompt, imageHw, earlier: logits });
+  const ambiguous = isAmbiguous(prompt, logits !== null);
+  const candidate = bestAnswer(given.quality, ambiguous);
+  const decoded = performance.now() - began;
+  const { bounds, times } = upsampled(given, candidate);
+  return {
+    answer: answers.keep(given),
+    quality: Array.from(given.quality),
+    candidate,
+    ambiguous,
+    bounds,
+    times: { ...times, decode: decoded },
+  };
+}
+
+function showCandidate({ answer: id, candidate }) {
+  const given = answers.get(id);
+  if (!given) throw new Error("this answer is no longer kept: click again");
+  return { candidate, ...upsampled(given, candidate) };
+}
+
+function upsampled(given, candidate) {
+  const began = performance.now();
+  const bounds = logitsToBounds(logitsOf(given, candidate), engine.cells, imageHw, model.side);
+  return { bounds, times: { decode: 0, upsample: performance.now() - began } };
+}
+
+function earlierLogits(earlier) {
+  if (!earlier) return null;
+  if (earlier.bounds) return boundsToLogits(earlier.bounds, imageHw, model.side, engine.cells);
+  const kept = answers.get(earlier.answer);
+  return kept ? logitsOf(kept, earlier.candidate) : null;
+}

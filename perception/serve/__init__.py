@@ -1,0 +1,1 @@
+"""The web service behind the click page."""

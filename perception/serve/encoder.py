@@ -1,0 +1,127 @@
+"""Encoding pictures, one at a time: the one that is looked at before the one that comes next."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import count
+from queue import PriorityQueue
+from threading import Lock, Thread
+
+import numpy as np
+
+from perception.annotate.marks import MarkedContent
+from perception.serve.embedding_cache import EmbeddingCache, HalfArray
+from perception.serve.served_model import ServedModel
+from perception.types import Embedding, ImageArray
+from perception.version import __version__
+
+_MOST_PREPARED = 6
+_NOW, _AHEAD, _STOP = 0, 1, -1
+Job = Callable[[], None]
+
+
+class Encoder:
+    """Gives pictures' embeddings: from memory, from disk, or by encoding.
+
+    All that it gives comes from features in float16, which are what the page gets, so that the
+    same click has the same answer everywhere.
+    """
+
+    def __init__(self, served: ServedModel, cache: EmbeddingCache) -> None:
+        self._served, self._cache = served, cache
+        self.model_key = _digest(
+            __version__, served.segmenter.name, served.version, json.dumps(served.model.weights)
+        )
+        self._lock, self._numbers = Lock(), count()
+        self._waiting: dict[str, Future[HalfArray]] = {}
+        self._prepared: OrderedDict[str, Embedding] = OrderedDict()
+        self._jobs: PriorityQueue[tuple[int, int, Job]] = PriorityQueue()
+        self._thread = Thread(target=self._work, name="perception-encode", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread once it has done what it is at; what waits is left."""
+        self._jobs.put((_STOP, next(self._numbers), lambda: None))
+        self._thread.join(timeout=30)
+        with self._lock:
+            for future in self._waiting.values():
+                future.cancel()
+
+    def features(
+        self, content: MarkedContent, image: Callable[[], ImageArray], *, ahead: bool = False
+    ) -> Future[HalfArray]:
+        """A picture's features C x h x w.
+
+        image: gives its pixels, in case they are needed; ahead: it isn't looked at yet.
+        """
+        key = _digest(content.uid, self.model_key)
+        with self._lock:
+            future = self._waiting.get(key)
+            if future is None:
+                future = self._waiting[key] = Future()
+        # Asked for once more with a higher priority: whichever comes first does it.
+        place = _AHEAD if ahead else _NOW
+        self._jobs.put((place, next(self._numbers), lambda: self._do(key, image, future)))
+        return future
+
+    def embedding(self, content: MarkedContent, image: Callable[[], ImageArray]) -> Embedding:
+        """A picture's embedding, ready for prompts; waits for it."""
+        with self._lock:
+            found = self._prepared.get(content.uid)
+            if found is not None:
+                self._prepared.move_to_end(content.uid)
+                return found
+        kept = self._from_disk(content)
+        features = self.features(content, image).result() if kept is None else kept
+        embedding = self._served.segmenter.restore(features.astype(np.float32), content.image_hw)
+        with self._lock:
+            self._prepared[content.uid] = embedding
+            while len(self._prepared) > _MOST_PREPARED:
+                self._prepared.popitem(last=False)
+        return embedding
+
+    def _from_disk(self, content: MarkedContent) -> HalfArray | None:
+        return self._cache.get(_digest(content.uid, self.model_key), self._served.embedding)
+
+    def _work(self) -> None:
+        while True:
+            place, _, job = self._jobs.get()
+            if place == _STOP:
+                return
+            job()
+
+    def _do(self, key: str, image: Callable[[], ImageArray], future: Future[HalfArray]) -> None:
+        with self._lock:
+            if self._waiting.get(key) is not future:
+                return  # Done meanwhile.
+        try:
+            found = self._cache.get(key, self._served.embedding)
+            if found is None:
+                encoded = self._served.segmenter.encode(image()).features
+                found = to_half(np.asarray(encoded))
+                self._cache.put(key, found)
+        except BaseException as error:  # noqa: BLE001  # it is for whoever waits
+            self._settle(key)
+            future.set_exception(error)
+        else:
+            self._settle(key)
+            future.set_result(found)
+
+    def _settle(self, key: str) -> None:
+        with self._lock:
+            self._waiting.pop(key, None)
+
+
+def to_half(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> HalfArray:
+    """As float16; what it has no number for becomes the largest that it has."""
+    largest = np.finfo(np.float16).max
+    half: HalfArray = np.clip(values, -largest, largest).astype(np.float16)
+    return half
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

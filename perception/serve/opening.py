@@ -1,0 +1,101 @@
+"""Opening the run that a service works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perception.annotate.annotate import check_out, remove_run
+from perception.annotate.database import run_path
+from perception.annotate.listing import list_inputs
+from perception.annotate.lock import only_worker
+from perception.annotate.merging import merge_left_behind, remove_shards
+from perception.annotate.records import FileStamp
+from perception.annotate.results import check_stored
+from perception.annotate.settings import Keeping, check_same, run_settings
+from perception.annotate.writer import RunWriter
+from perception.defaults import THRESHOLD
+from perception.detector.decode import SAME_CLASS_IOU
+from perception.errors import ImageError
+from perception.images import printable
+from perception.model import Model
+from perception.phrases import normalise, parse
+
+
+@contextmanager
+def open_run(
+    folder: Path,
+    out: Path,
+    model: Model,
+    *,
+    text: str = "",
+    threshold: float = THRESHOLD,
+    overwrite: bool = False,
+    note: Callable[[str], object] = lambda _: None,
+) -> Iterator[RunWriter]:
+    """The run that writes ``out``, over the pictures of a folder; it is begun if it isn't there.
+
+    text: the prompt of a new run; of one that is there, its classes are added to what was asked.
+    note: called with a line worth knowing. A run that was begun with another model can be gone on
+    with by hand; the file then names both. While this lasts nobody else can work on the run. Raises
+    ImageError without the folder, RunError for a run that is at work or is of another folder,
+    OutputError if it can't be written, PromptError for the text or the threshold.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{printable(str(folder))}: no such folder; check the path")
+    if text:
+        parse(text)
+    path = run_path(out)
+    check_out(out, path, overwrite=overwrite)
+    with only_worker(path):
+        if overwrite:
+            remove_run(path)
+            remove_shards(path)
+        with RunWriter(path) as run:
+            _begin(run, folder, model, text, note)
+            floor, floor_nms = run.settings["floor"], run.settings["floor_nms"]
+            check_stored(floor, floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
+            yield run
+
+
+def _begin(
+    run: RunWriter, folder: Path, model: Model, text: str, note: Callable[[str], object]
+) -> None:
+    stored = run.settings
+    keeping = (
+        Keeping(stored["floor"], stored["floor_nms"], stored["max_pixels"]) if stored else Keeping()
+    )
+    settings = run_settings(model, keeping, pictures=folder.absolute(), run=run.path)
+    if stored:
+        # Marks don't depend on a model: they can be worked on with any.
+        check_same({**stored, "model": ""}, {**settings, "model": ""}, run.path)
+        merge_left_behind(run)
+        if settings["model"] != stored["model"]:
+            run.note_model(settings["model"])
+            note(_OTHER_MODEL)
+    run.begin(
+        settings,
+        run.text or text,
+        _files(folder),
+        independent=model.detector.phrases_independent,
+    )
+    known = {normalise(name) for name in run.classes}
+    for name in parse(text).classes if text else ():
+        if normalise(name) not in known:
+            run.add_class(name)
+
+
+_OTHER_MODEL = (
+    "this run was begun with another model: what that one found stays, and this one answers clicks "
+    "and words from now on"
+)
+
+
+def _files(folder: Path) -> list[tuple[str, FileStamp | None]]:
+    """The pictures of a folder, of which there may be none yet."""
+    try:
+        _, files = list_inputs([str(folder)])
+        return list(files)
+    except ImageError:
+        return []

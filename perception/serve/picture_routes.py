@@ -1,0 +1,103 @@
+"""Pictures: the list, one of them, its file, its embedding, its marks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from perception.annotate.records import ListedPicture
+from perception.errors import ImageError
+from perception.serve.answers import Json, error, kept, unchanged
+from perception.serve.bodies import MarksBody, TabBody, mark_to_json
+from perception.serve.image_files import to_image_file
+from perception.serve.service import PictureState, Service
+from perception.serve.tabs import Tabs
+
+Name = Annotated[str, Query(max_length=4096)]
+_MOST_AT_ONCE = 1000
+
+
+def picture_routes(service: Service) -> APIRouter:
+    """What is about the pictures of a run."""
+    routes, tabs = APIRouter(prefix="/api"), Tabs()
+
+    @routes.get("/pictures")
+    def pictures(
+        after: Name = "", limit: Annotated[int, Query(ge=1, le=_MOST_AT_ONCE)] = 500
+    ) -> Response:
+        rows, total = service.listing(after, limit)
+        return Json({"pictures": [_row(*row) for row in rows], "total": total})
+
+    @routes.get("/picture")
+    def picture(picture: Name) -> Response:
+        return Json(_state(service.open(picture)))
+
+    @routes.get("/image")
+    def image(request: Request, picture: Name) -> Response:
+        tag = service.content(picture).uid
+        if (same := unchanged(request, tag)) is not None:
+            return same
+        found = service.pictures.get(picture)
+        file = to_image_file(found.image, picture)
+        return Response(file.raw, media_type=file.content_type, headers=kept(found.content.uid))
+
+    @routes.get("/embedding")
+    async def embedding(request: Request, picture: Name, ahead: bool = False) -> Response:
+        content = await run_in_threadpool(service.content, picture)
+        tag = f"{content.uid}-{service.encoder.model_key[:16]}"
+        if (same := unchanged(request, tag)) is not None:
+            return same
+        waited = await run_in_threadpool(service.features, picture, ahead=ahead)
+        # Others may wait for the same: whoever leaves doesn't take it along.
+        features = await asyncio.shield(asyncio.wrap_future(waited))
+        shape = ",".join(str(n) for n in features.shape)
+        headers = {**kept(tag), "x-embedding-shape": shape}
+        return Response(features.tobytes(), media_type="application/octet-stream", headers=headers)
+
+    @routes.put("/marks")
+    def marks(picture: Name, body: MarksBody) -> Response:
+        state = service.open(picture)
+        if state.failed:
+            raise ImageError(f"{picture}: {state.failed}")
+        sent = [mark.mark(state.image_hw) for mark in body.marks]
+        revision = service.mark(picture, body.revision, sent)
+        if revision is not None:
+            return Json({"revision": revision})
+        stored = service.open(picture)
+        return error(
+            409,
+            "another tab was faster: this picture's marks have changed meanwhile",
+            revision=stored.revision,
+            marks=[mark_to_json(mark) for mark in stored.marks],
+        )
+
+    @routes.post("/tab")
+    def tab(picture: Name, body: TabBody) -> Response:
+        return Json({"others": tabs.others(service.find(picture).name, body.tab)})
+
+    return routes
+
+
+def _row(picture: ListedPicture, marks: int) -> dict[str, Any]:
+    return {
+        "name": picture.name,
+        "marks": marks,
+        "edited": picture.revision > 0,
+        "state": picture.state,
+    }
+
+
+def _state(state: PictureState) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "width": state.image_hw[1],
+        "height": state.image_hw[0],
+        "uid": state.uid,
+        "revision": state.revision,
+        "marks": [mark_to_json(mark) for mark in state.marks],
+        "failed": state.failed,
+    }

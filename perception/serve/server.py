@@ -1,0 +1,53 @@
+"""Running the service until it is interrupted."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from perception.errors import ServeError
+
+_SECONDS_TO_END = 5
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for a service; ServeError if it can't be had. port: 0 takes any that is free."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ServeError(
+            f"{host}:{port}: can't be listened on ({why}); choose another --port or --host"
+        ) from None
+
+
+def serve(app: ASGIApp, listener: socket.socket) -> None:
+    """Answers until the process is interrupted or told to end, then finishes what it is at."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_SECONDS_TO_END,
+        lifespan="off",
+    )
+    _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ends at a signal without raising it again: the run is still to be closed."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self.handle_exit) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)

@@ -1,0 +1,241 @@
+"""What the page asks for: the run's pictures, their embeddings and marks, and answers to prompts.
+
+Everything here may be called by any number of threads. The run is written by one at a time; a
+prompt waits for no picture but its own to be encoded.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Lock, RLock
+from typing import Any
+from uuid import uuid4
+
+from perception.annotate.annotate import write_annotations
+from perception.annotate.database import RunReader
+from perception.annotate.marks import Mark, MarkedContent, instances_to_marks
+from perception.annotate.records import ListedPicture
+from perception.annotate.results import result_of
+from perception.annotate.writer import RunWriter
+from perception.errors import ImageError
+from perception.images import printable
+from perception.phrases import normalise, parse
+from perception.pipeline import find_masks
+from perception.serve.class_names import checked_name, known_name, new_name
+from perception.serve.embedding_cache import EmbeddingCache, HalfArray
+from perception.serve.encoder import Encoder, to_half
+from perception.serve.known_picture import KnownPicture
+from perception.serve.open_pictures import OpenPictures
+from perception.serve.served_model import ServedModel
+from perception.types import FloatArray, Prompt
+
+
+class NoSuchPictureError(ImageError):
+    """A name that is none of the run's pictures."""
+
+
+@dataclass(frozen=True)
+class PictureState:
+    """A picture as it is opened. failed: why it can't be worked on, or None."""
+
+    name: str
+    image_hw: tuple[int, int]
+    uid: str
+    revision: int
+    marks: tuple[Mark, ...]
+    failed: str | None = None
+
+
+class Service:
+    """A run, the model that answers, and the pictures.
+
+    out: the COCO file; threshold: the least score of what the model found in the run. Raises
+    RunError if the process that reads pictures doesn't start.
+    """
+
+    def __init__(
+        self,
+        run: RunWriter,
+        served: ServedModel,
+        out: Path,
+        *,
+        cache: EmbeddingCache,
+        threshold: float,
+    ) -> None:
+        self.run, self.served, self.out, self.threshold = run, served, out, threshold
+        self.pictures = OpenPictures(run.folder, max_pixels=run.settings["max_pixels"])
+        self.encoder = Encoder(served, cache)
+        self._writing, self._saving, self._decoding = RLock(), Lock(), Lock()
+        self._texts = ThreadPoolExecutor(1, "perception-text")
+        self._found: dict[int, tuple[Mark, ...]] = {}
+        self.changed = False
+        """Whether anything was stored that the COCO file may lack."""
+
+    def close(self) -> None:
+        """Ends threads and processes; the run is left to whoever opened it."""
+        self._texts.shutdown(cancel_futures=True)
+        self.encoder.close()
+        self.pictures.close()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The run's classes."""
+        with self._writing:
+            return self.run.classes
+
+    def listing(self, after: str, limit: int) -> tuple[list[tuple[ListedPicture, int]], int]:
+        """Pictures behind a name, each with how many marks are shown on it; how many there are."""
+        with self._writing:
+            total = self.run.counts().total
+            listed = list(self.run.listed(after=after, limit=limit))
+        rows: list[tuple[ListedPicture, int]] = []
+        for picture in listed:
+            if _is_text(picture.name):  # Others couldn't be asked for.
+                with self._writing:  # Each by itself: whoever else waits is let in between.
+                    found = () if picture.revision else self._found_in(picture.name)
+                rows.append((picture, picture.marks or len(found)))
+        return rows, total
+
+    def find(self, name: str) -> ListedPicture:
+        """A picture of the run; NoSuchPictureError for any other name."""
+        with self._writing:
+            found = self.run.find(name) if _is_text(name) else None
+        if found is None:
+            raise NoSuchPictureError(f"{printable(name)}: no such picture in this folder")
+        return found
+
+    def content(self, name: str) -> MarkedContent:
+        """What a picture of the run is; ImageError if it can't be read."""
+        return self.pictures.content(self.find(name).name)
+
+    def open(self, name: str) -> PictureState:
+        """A picture's state and marks; one that can't be read says why."""
+        listed = self.find(name)
+        try:
+            content = self.pictures.content(name)
+        except ImageError as error:
+            reason = str(error).removeprefix(f"{printable(name)}: ")
+            return PictureState(name, (0, 0), "", listed.revision, (), reason)
+        with self._writing:
+            stored = self.run.stored(name)
+            if stored is None or not (stored.revision or stored.uid == content.uid):
+                return PictureState(name, content.image_hw, content.uid, 0, ())
+            if stored.image_hw != content.image_hw:
+                (height, width) = stored.image_hw
+                reason = (
+                    f"it was marked when it had {width} x {height} pixels; put that file back, "
+                    "its marks are kept"
+                )
+                return PictureState(
+                    name, content.image_hw, content.uid, stored.revision, (), reason
+                )
+            marks = self.run.marks(stored.picture) if stored.revision else self._found_in(name)
+        return PictureState(name, content.image_hw, content.uid, stored.revision, marks)
+
+    def _found_in(self, name: str) -> tuple[Mark, ...]:
+        """What the model has found in a picture of the run, which doesn't change meanwhile."""
+        stored = self.run.stored(name)
+        if stored is None:
+            return ()
+        if stored.picture not in self._found:
+            result = result_of(self.run, stored, threshold=self.threshold)
+            self._found[stored.picture] = instances_to_marks(result.instances)
+        return self._found[stored.picture]
+
+    def features(self, name: str, *, ahead: bool) -> Future[HalfArray]:
+        """A picture's embedding C x h x w, when it is there."""
+        content = self.content(name)
+        return self.encoder.features(content, partial(self._image, name), ahead=ahead)
+
+    def _image(self, name: str) -> Any:
+        return self.pictures.get(name).image
+
+    def click(self, name: str, prompt: Prompt) -> tuple[HalfArray, FloatArray]:
+        """Four masks' logits 4 x h x w and qualities 4 for one prompt; waits for the embedding."""
+        content = self.content(name)
+        embedding = self.encoder.embedding(content, partial(self._image, name))
+        with self._decoding:  # Side by side they would share the cores, and all be late.
+            found = self.served.segmenter.decode(embedding, prompt)
+        return to_half(found.logits[0]), found.quality[0]
+
+    def text(
+        self, name: str, text: str, threshold: float
+    ) -> Future[tuple[tuple[Mark, ...], tuple[str, ...]]]:
+        """What a text names in a picture, as new marks, and the classes that weren't found."""
+        phrases = parse(text)
+        for one in phrases.classes:
+            checked_name(one)
+        self.find(name)
+        return self._texts.submit(self._find, name, text, threshold)
+
+    def _find(
+        self, name: str, text: str, threshold: float
+    ) -> tuple[tuple[Mark, ...], tuple[str, ...]]:
+        picture, model = self.pictures.get(name), self.served.model
+        embedding = partial(self.encoder.embedding, picture.content, lambda: picture.image)
+        segmenter = KnownPicture(self.served.segmenter, embedding)
+        found = find_masks(model.detector, segmenter, picture.image, text, threshold=threshold)
+        with self._writing:
+            spelled = {normalise(one): one for one in self.run.classes}
+            for label in dict.fromkeys(found.labels):
+                if normalise(label) not in spelled:
+                    self.changed = True
+                    self.run.add_class(new_name(label, spelled.values()))
+                    spelled[normalise(label)] = label
+            if threshold <= self.threshold:  # Not found at a higher one says little.
+                self.run.note_asked(self.find(name).picture, found.classes)
+        marks = instances_to_marks(found)
+        return (
+            tuple(
+                replace(mark, uid=uuid4().hex, label=spelled[normalise(mark.label)])
+                for mark in marks
+            ),
+            found.absent,
+        )
+
+    def mark(self, name: str, revision: int, marks: list[Mark]) -> int | None:
+        """Stores a picture's marks and returns their revision.
+
+        None if they weren't made from the stored revision, and are others than what is stored.
+        Raises PromptError for a class that the run hasn't.
+        """
+        listed, content = self.find(name), self.content(name)
+        with self._writing:
+            classes = self.run.classes
+            marks = [replace(mark, label=known_name(mark.label, classes)) for mark in marks]
+            self.changed = True
+            written = self.run.mark(listed.picture, marks, content, revision=revision)
+            if written is None:
+                stored = self.find(name).revision
+                # An answer that got lost is asked for again.
+                return stored if tuple(marks) == self.run.marks(listed.picture) else None
+        return written
+
+    def add_class(self, name: str) -> tuple[str, ...]:
+        """Adds a class; PromptError for a name that is there or can't be used."""
+        with self._writing:
+            self.changed = True
+            self.run.add_class(new_name(name, self.run.classes))
+            return self.run.classes
+
+    def add_picture(self, name: str) -> None:
+        """Lists a picture that was put into the folder."""
+        with self._writing:
+            self.run.add_picture(name)
+
+    def save(self, out: Path | None = None) -> tuple[int, int]:
+        """Writes the COCO file (default: the run's); returns how many instances and pictures."""
+        with self._saving, RunReader(self.run.path) as reader:
+            count = write_annotations(reader, out or self.out, threshold=self.threshold)
+            return count, reader.picture_count()
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name

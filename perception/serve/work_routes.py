@@ -1,0 +1,113 @@
+"""Work: what is at hand, prompts, classes, saving."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response
+
+from perception.images import printable
+from perception.serve.answers import Json
+from perception.serve.bodies import ClassBody, ClickBody, TextBody, mark_to_json
+from perception.serve.page_files import page_folder, runtime_files
+from perception.serve.picture_routes import Name
+from perception.serve.service import Service
+from perception.serve.uploads import receive_upload
+
+
+def work_routes(service: Service) -> APIRouter:
+    """What a hand does."""
+    routes, served = APIRouter(prefix="/api"), service.served
+
+    @routes.get("/session")
+    def session() -> Response:
+        return Json(_session(service))
+
+    @routes.post("/click")
+    def click(picture: Name, body: ClickBody) -> Response:
+        logits, quality = service.click(picture, body.prompt(served.mask_size))
+        headers = {"x-quality": ",".join(f"{value:.6f}" for value in quality)}
+        return Response(logits.tobytes(), media_type="application/octet-stream", headers=headers)
+
+    @routes.post("/text")
+    async def text(picture: Name, body: TextBody) -> Response:
+        asked = await run_in_threadpool(service.text, picture, body.text, body.threshold)
+        marks, absent = await asyncio.shield(asyncio.wrap_future(asked))
+        return Json(
+            {
+                "instances": [mark_to_json(mark) for mark in marks],
+                "absent": absent,
+                "classes": _classes(service),
+            }
+        )
+
+    @routes.post("/classes")
+    def classes(body: ClassBody) -> Response:
+        service.add_class(body.name)
+        return Json({"classes": _classes(service)})
+
+    @routes.post("/save")
+    def save() -> Response:
+        instances, pictures = service.save()
+        return Json(
+            {
+                "output": printable(service.out.name),
+                "instances": instances,
+                "pictures": pictures,
+            }
+        )
+
+    @routes.get("/coco")
+    def coco() -> Response:
+        # Written whole, as --out is, and sent from there: it may be larger than memory.
+        folder = Path(tempfile.mkdtemp(prefix="perception-"))
+        path = folder / "annotations.json"
+        service.save(path)
+        return FileResponse(
+            path,
+            media_type="application/json",
+            filename=printable(service.out.name),
+            background=BackgroundTask(_remove, path),
+        )
+
+    @routes.post("/upload")
+    async def upload(request: Request) -> Response:
+        return Json({"name": await receive_upload(request, service)})
+
+    return routes
+
+
+def _session(service: Service) -> dict[str, Any]:
+    served = service.served
+    _, total = service.listing("", 0)
+    return {
+        "folder": printable(service.run.folder.name),
+        "model": {
+            "detector": served.model.detector.name,
+            "segmenter": served.segmenter.name,
+            "side": served.side,
+            "embedding": served.embedding,
+            "maskSize": served.mask_size,
+        },
+        "inPage": served.decoder is not None and bool(runtime_files(page_folder())),
+        "classes": _classes(service),
+        "pictures": total,
+        "output": printable(service.out.name),
+        "readOnly": False,
+    }
+
+
+def _classes(service: Service) -> list[dict[str, Any]]:
+    return [{"id": n, "name": name} for n, name in enumerate(service.classes, start=1)]
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.rmdir(path.parent)

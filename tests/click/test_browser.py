@@ -1,0 +1,398 @@
+"""The page in a real browser, with the real service and the nano model."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import perception as pc
+from perception.formats.verify.faults import Findings, Severity
+from perception.formats.verify.lint import lint
+from perception.formats.verify.reading import read_coco
+from perception.masks import mask_to_rle, rle_to_mask
+from perception.types import BoolArray, MaskCandidates, Prompt, Rle
+
+if TYPE_CHECKING:
+    from served import Served, Tab
+
+pytestmark = pytest.mark.slow
+
+Serve = Callable[..., "Served"]
+Look = Callable[..., "Tab"]
+
+PARK = Path(__file__).parents[2] / "demos" / "images" / "park.jpg"
+DOG, CAT, BICYCLE = (210.0, 395.0), (90.0, 415.0), (410.0, 335.0, 548.0, 440.0)
+
+
+def iou(a: BoolArray, b: BoolArray) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+@pytest.fixture(scope="module")
+def decode() -> Callable[[Prompt], MaskCandidates]:
+    """The Python decoder on the picture of the park."""
+    segmenter = pc.load("nano").segmenter
+    embedding = segmenter.encode(pc.read_image(PARK))
+    return lambda prompt: segmenter.decode(embedding, prompt)
+
+
+@pytest.mark.parametrize("where", ["page", "service"])
+def test_clicks_give_pythons_masks(
+    shared: Served,
+    look: Look,
+    decode: Callable[[Prompt], MaskCandidates],
+    where: str,
+    runtime: None,
+) -> None:
+    tab = look(shared)
+    if where == "service":
+        tab.page.route("**/api/session*", not_in_page)
+    tab.open("park.jpg")
+    assert tab.state("decoder") == where
+    tab.page.mouse.move(*tab.place(*DOG))
+    tab.page.wait_for_timeout(300)
+    tab.shot("hover")
+    before = len(tab.calls)
+    tab.click(*DOG)
+    found = tab.answered()
+    # Where the pointer rested, the answer is there already.
+    assert sum("/api/click" in call for call in tab.calls) == (where == "service")
+    tab.shot("click")
+    lone = decode(Prompt(points=[DOG]))
+    assert iou(found, lone.masks()[0]) >= 0.99
+    assert found[int(DOG[1]), int(DOG[0])]
+
+    shown = [tab.see("draft.answer.candidate")]
+    for _ in range(2):
+        tab.press("Tab")
+        found = until_candidate_changes(tab, shown)
+        assert iou(found, lone.masks([shown[-1]])[0]) >= 0.99
+    assert sorted(shown) == [1, 2, 3]
+    tab.shot("candidate")
+
+    out = (DOG[0] + 8, DOG[1] + 40)
+    tab.click(*out, button="right")
+    found = tab.answered()
+    earlier = lone.logits[0, shown[-1]][None]
+    prompt = Prompt(points=[DOG, out], point_labels=[1, 0], mask_logits=earlier)
+    assert iou(found, decode(prompt).masks()[0]) >= 0.99
+    tab.shot("out")
+    calls = [call for call in tab.calls[before:] if "/api/tab" not in call]
+    assert (calls == []) == (where == "page")
+
+    tab.press("Escape")
+    tab.drag(BICYCLE[:2], BICYCLE[2:])
+    assert iou(tab.answered(), decode(Prompt(boxes=[BICYCLE])).masks()[0]) >= 0.99
+    tab.shot("box")
+
+
+def not_in_page(route) -> None:
+    answer = route.fetch()
+    route.fulfill(response=answer, json={**answer.json(), "inPage": False})
+
+
+def until_candidate_changes(tab: Tab, shown: list[int]) -> BoolArray:
+    from served import until
+
+    until(lambda: tab.see("draft.answer.candidate") != shown[-1], "the next candidate")
+    shown.append(tab.see("draft.answer.candidate"))
+    return tab.mask()
+
+
+def test_without_its_runtime_the_page_asks_the_service(
+    shared: Served, look: Look, runtime: None
+) -> None:
+    tab = look(shared)
+    tab.page.route("**/runtime/*", lambda route: route.abort())
+    tab.open("park.jpg")
+    assert tab.state("decoder") == "service"
+    assert "service" in tab.page.inner_text("#decoder")
+    tab.click(*DOG)
+    assert tab.answered()[int(DOG[1]), int(DOG[0])]
+    assert all("ERR_FAILED" in error for error in tab.errors)
+    tab.errors.clear()
+
+
+def test_every_deed_can_be_undone(shared: Served, look: Look) -> None:
+    tab = look(shared)
+    tab.open("undone.jpg")
+    dog, cat = tab.add_class("dog"), tab.add_class("cat")
+    tab.press(dog)
+    tab.click(*DOG)
+    first = tab.answered()
+    tab.click(DOG[0] - 20, DOG[1] - 15)
+    second = tab.answered()
+    tab.press("Control+z")
+    np.testing.assert_array_equal(tab.mask(), first)
+    tab.press("Control+z")
+    assert tab.see("mask") is None
+    tab.press("Control+Shift+z", "Control+y")
+    np.testing.assert_array_equal(tab.mask(), second)
+
+    tab.press("b", "]", "]")
+    tab.drag((250.0, 300.0), (300.0, 300.0))
+    painted = tab.mask()
+    assert painted[300, 250:300].all()
+    np.testing.assert_array_equal(painted & second, second)
+    tab.shot("brush")
+    tab.press("e")
+    tab.drag((275.0, 280.0), (275.0, 320.0))
+    assert not tab.mask()[300, 275]
+    assert tab.mask()[300, 255]
+    tab.shot("eraser")
+    tab.press("Control+z")
+    np.testing.assert_array_equal(tab.mask(), painted)
+
+    tab.press("Enter")
+    (mark,) = tab.marks()
+    assert (mark["class"], mark["origin"], mark["score"]) == ("dog", "hand", None)
+    np.testing.assert_array_equal(rle_to_mask(Rle((480, 640), mark["rle"]["counts"])), painted)
+    tab.press("c")
+    tab.click(270.0, 300.0)
+    assert tab.see("selected") == mark["uid"]
+    tab.press(cat)
+    assert [one["class"] for one in tab.marks()] == ["cat"]
+    tab.press("Delete")
+    assert tab.marks() == []
+    tab.press("Control+z")
+    assert [one["class"] for one in tab.marks()] == ["cat"]
+    tab.press("Control+z")
+    assert tab.marks() == [mark]
+    tab.saved()
+
+
+def test_from_text_to_a_file_and_back(serve: Serve, look: Look) -> None:
+    from served import until
+
+    served = serve("park.jpg", "shapes.jpg")
+    tab = look(served)
+    tab.open("park.jpg")
+    tab.find("animal: cat | dog. balloon. tiger")
+    until(lambda: len(tab.marks()) >= 3, "what the text names")
+    assert "no tiger" in tab.page.inner_text("#message")
+    assert {mark["origin"] for mark in tab.marks()} == {"model"}
+    tab.shot("text")
+
+    (balloon,) = [mark for mark in tab.marks() if mark["class"] == "balloon"]
+    tab.click(560.0, 60.0)
+    assert tab.see("selected") == balloon["uid"]
+    tab.click(575.0, 115.0)
+    tab.answered()
+    tab.shot("correct")
+    tab.press("Enter")
+    (corrected,) = [mark for mark in tab.marks() if mark["uid"] == balloon["uid"]]
+    assert corrected["origin"] == "corrected"
+    tab.click(*CAT)
+    tab.press("2")
+    tab.shot("class")
+    tab.press("Escape")
+    tab.drag((430.0, 90.0), (475.0, 180.0))
+    tab.answered()
+    tab.press("Enter")
+    assert [mark["origin"] for mark in tab.marks()].count("hand") == 1
+    tab.saved()
+    marks = tab.marks()
+
+    tab.press("n")
+    tab.ready("shapes.jpg")
+    assert tab.marks() == []
+    tab.press("p")
+    tab.ready("park.jpg")
+    assert tab.marks() == marks
+    tab.page.reload()
+    tab.ready("park.jpg")
+    assert tab.marks() == marks
+    tab.press("Control+s")
+    until(lambda: "instances" in tab.page.inner_text("#message"), "the file")
+    tab.shot("saved")
+    findings = Findings()
+    coco = read_coco(served.out, findings)
+    lint(coco, findings)
+    faults = [fault for fault in findings.faults() if fault.kind.severity != Severity.NOTE]
+    assert faults == []
+    origins = [annotation["origin"] for annotation in coco["annotations"]]
+    assert sorted(set(origins)) == ["corrected", "hand", "model"]
+    assert [one["segmentation"]["counts"] for one in coco["annotations"]] == [
+        mark["rle"]["counts"] for mark in marks
+    ]
+
+
+def test_two_tabs_lose_nothing(shared: Served, look: Look) -> None:
+    from served import until
+
+    mine, theirs = look(shared), look(shared)
+    mine.open("tabs.jpg")
+    mine.add_class("thing")
+    mine.saved()
+    theirs.open("tabs.jpg")
+    until(lambda: theirs.page.is_visible("#others"), "the notice of another tab")
+    theirs.shot("others")
+    for tab, place in ((theirs, CAT), (mine, DOG)):
+        tab.click(*place)
+        tab.answered()
+        tab.press("Enter")
+        assert len(tab.marks()) == 1
+        until(lambda tab=tab: tab.state("saved") in ("saved", "conflict"), "saving")
+    assert mine.state("saved") == "conflict"
+    assert mine.page.is_visible("#conflict")
+    mine.shot("conflict")
+    mine.page.click("text=Keep both")
+    mine.saved()
+    uids = {mark["uid"] for mark in mine.marks()}
+    assert len(uids) == 2
+    assert {mark["uid"] for mark in theirs.marks()} < uids
+    theirs.page.reload()
+    theirs.ready("tabs.jpg")
+    assert theirs.marks() == mine.marks()
+    assert all("409" in error for error in mine.errors)
+    mine.errors.clear()
+
+
+def test_a_service_that_is_killed_loses_nothing(serve: Serve, look: Look, runtime: None) -> None:
+    from served import until
+
+    served = serve("park.jpg")
+    tab = look(served)
+    tab.open("park.jpg")
+    tab.add_class("thing")
+    tab.click(*DOG)
+    tab.answered()
+    tab.press("Enter")
+    tab.saved()
+    served.end(signal.SIGKILL)
+    tab.click(*CAT)
+    tab.answered()  # The decoder is in the page.
+    tab.press("Enter")
+    until(lambda: tab.state("saved") == "failed", "the failure")
+    tab.shot("no-service")
+    marks = tab.marks()
+    assert len(marks) == 2
+    served.start()
+    tab.saved()
+    tab.page.reload()
+    tab.ready("park.jpg")
+    assert tab.marks() == marks
+    assert all("ERR_CONNECTION_REFUSED" in error for error in tab.errors)
+    tab.errors.clear()
+
+
+def test_what_a_killed_service_has_missed_comes_with_the_next_visit(
+    shared: Served, look: Look
+) -> None:
+    from served import until
+
+    tab = look(shared)
+    tab.open("visit.jpg")
+    tab.add_class("thing")
+    tab.press("b")
+    tab.page.route("**/api/marks*", lambda route: route.abort())
+    tab.drag((100.0, 100.0), (150.0, 120.0))
+    tab.press("Enter")
+    until(lambda: tab.state("saved") == "failed", "the failure")
+    marks = tab.marks()
+    tab.page.unroute_all()
+    tab.page.once("dialog", lambda dialog: dialog.accept())
+    tab.page.reload()
+    tab.ready("visit.jpg")
+    assert tab.marks() == marks
+    tab.saved()
+    assert all("ERR_FAILED" in error for error in tab.errors)
+    tab.errors.clear()
+
+
+def test_the_page_on_a_tablet_in_the_light(shared: Served, look: Look) -> None:
+    tab = look(
+        shared,
+        viewport={"width": 820, "height": 1180},
+        has_touch=True,
+        color_scheme="light",
+    )
+    tab.open("park.jpg")
+    assert tab.state("theme") == "light"
+    tab.page.click("#theme")
+    assert tab.state("theme") == "dark"
+    tab.page.touchscreen.tap(*tab.place(*DOG))
+    assert tab.answered()[int(DOG[1]), int(DOG[0])]
+    tab.shot("tap")
+    tab.page.click('[data-label="0"]')
+    tab.page.touchscreen.tap(*tab.place(DOG[0], DOG[1] + 40))
+    tab.answered()
+    assert tab.see("draft.labels") == [1, 0]
+    tab.page.click("#work >> text=Drop")
+    tab.page.click("#menu")
+    tab.page.click("text=street.jpg")
+    tab.ready("street.jpg")
+    tab.shot("next")
+
+
+def test_everything_has_a_name_and_the_help_lists_the_keys(shared: Served, look: Look) -> None:
+    tab = look(shared)
+    tab.open("street.jpg")
+    unnamed = tab.page.evaluate(
+        """() => [...document.querySelectorAll("button, a, input, [role=listbox]")]
+          .filter((one) => !(one.innerText.trim() || one.ariaLabel
+            || one.getAttribute("aria-labelledby")))
+          .map((one) => one.outerHTML)"""
+    )
+    assert unnamed == []
+    tab.press("?")
+    tab.shot("help")
+    said = tab.page.inner_text("#help")
+    assert all(key in said for key in ("Tab", "Ctrl Z", "smaller brush", "Right or Alt click"))
+    tab.press("Escape")
+    assert not tab.page.is_visible("#help")
+
+
+def test_a_dropped_picture_joins_the_folder(serve: Serve, look: Look) -> None:
+    served = serve("shapes.jpg")
+    tab = look(served)
+    tab.open("shapes.jpg")
+    before = {path.name for path in served.folder.iterdir()}
+    tab.page.evaluate(
+        """async () => {
+          const blob = await (await fetch("/api/image?picture=shapes.jpg")).blob();
+          const data = new DataTransfer();
+          data.items.add(new File([blob], "again.jpg", { type: blob.type }));
+          dispatchEvent(new DragEvent("drop", { dataTransfer: data }));
+        }"""
+    )
+    from served import until
+
+    until(lambda: tab.state("picture") != "shapes.jpg", "the new picture")
+    tab.ready(tab.state("picture"))
+    assert tab.page.inner_text("#place") in ("1 / 2", "2 / 2")
+    assert len({path.name for path in served.folder.iterdir()} - before) == 1
+
+
+def test_zoom_keeps_the_place_under_the_pointer(shared: Served, look: Look) -> None:
+    tab = look(shared)
+    tab.open("park.jpg")
+    tab.page.mouse.move(*tab.place(*DOG))
+    tab.page.mouse.wheel(0, -400)
+    tab.page.wait_for_timeout(100)
+    before, (x, y) = tab.see("view"), tab.place(*DOG)
+    tab.press("c")
+    tab.page.mouse.down(button="middle")
+    tab.page.mouse.move(x + 30, y - 20)
+    tab.page.mouse.up(button="middle")
+    after = tab.see("view")
+    assert after["scale"] == before["scale"] > 1.5
+    assert (after["x"] - before["x"], after["y"] - before["y"]) == pytest.approx((30, -20), abs=0.2)
+    tab.click(*DOG)
+    assert tab.answered()[int(DOG[1]), int(DOG[0])]
+    tab.shot("zoomed")
+    tab.press("0")
+    assert tab.see("view")["scale"] < before["scale"]
+
+
+def test_rle_of_the_page_is_ours(shared: Served, look: Look) -> None:
+    tab = look(shared)
+    tab.open("park.jpg")
+    tab.click(*DOG)
+    mask = tab.answered()
+    assert tab.see("mask")["counts"] == mask_to_rle(mask).counts

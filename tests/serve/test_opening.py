@@ -1,0 +1,101 @@
+"""Opening a run: new, one of annotate's, one that is at work."""
+
+from dataclasses import replace
+
+import pytest
+from fakes import HereReader, colour_model
+
+from perception.annotate.annotate import annotate
+from perception.annotate.database import run_path
+from perception.annotate.lock import only_worker
+from perception.annotate.results import run_info
+from perception.errors import ImageError, OutputError, PromptError, RunError
+from perception.serve.opening import open_run
+
+
+@pytest.fixture(autouse=True)
+def readers_in_this_process(monkeypatch):
+    monkeypatch.setattr("perception.annotate.runner.Reader", HereReader)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.json"
+
+
+def opened(folder, out, **options):
+    with open_run(folder, out, colour_model(), **options) as run:
+        return run.text, run.classes, run.counts()
+
+
+def test_a_new_one(folder, out):
+    text, classes, counts = opened(folder, out, text="red. sky: blue")
+    assert (text, classes, counts.waiting) == ("red. sky: blue", ("red", "sky"), 3)
+
+
+def test_without_a_text(folder, out):
+    assert opened(folder, out)[:2] == ("", ())
+    assert opened(folder, out, text="red")[:2] == ("red", ("red",))
+
+
+def test_one_of_annotates(folder, out):
+    annotate(colour_model, [str(folder)], "red. sky: blue", out)
+    text, classes, counts = opened(folder, out, text="SKY: green, kite")
+    assert (text, classes) == ("red. sky: blue", ("red", "sky", "kite"))
+    assert counts.done == 3
+    before = out.read_bytes()
+    annotate(colour_model, [str(folder)], "red. sky: blue", out)
+    assert out.read_bytes() != before
+    assert b"kite" in out.read_bytes()
+
+
+def test_annotate_goes_on_with_one_of_ours(folder, out):
+    opened(folder, out)
+    notes = []
+    summary = annotate(colour_model, [str(folder)], "red", out, note=notes.append, overwrite=False)
+    assert (summary.counts.done, summary.pictures, notes) == (3, 3, [])
+
+
+def test_one_that_is_at_work(folder, out):
+    with only_worker(run_path(out)), pytest.raises(RunError, match="another process works"):
+        opened(folder, out)
+    with open_run(folder, out, colour_model()), pytest.raises(RunError, match="another process"):
+        annotate(colour_model, [str(folder)], "red", out)
+
+
+def test_another_model(folder, out):
+    opened(folder, out)
+    other, notes = replace(colour_model(), weights={"fake.onnx": "1" * 64}), []
+    for _ in range(2):
+        with open_run(folder, out, other, note=notes.append) as run:
+            info = run_info(run, threshold=0.3, nms=0.7)
+    assert notes[0].startswith("this run was begun with another model")
+    assert info["weights"] == {"fake.onnx": "0" * 64}
+    assert [model["weights"] for model in info["marked_with"]] == [{"fake.onnx": "1" * 64}]
+    with pytest.raises(RunError, match="begun with other settings"):
+        annotate(lambda: other, [str(folder)], "red", out)
+
+
+def test_another_folder(folder, out):
+    opened(folder, out)
+    with pytest.raises(RunError, match="pictures in"):
+        opened(folder / "sub", out)
+
+
+def test_what_is_in_order_is_said_first(folder, out, tmp_path):
+    with pytest.raises(ImageError, match="no such folder"):
+        opened(tmp_path / "none", out)
+    with pytest.raises(PromptError, match="only negatives"):
+        opened(folder, out, text="!red")
+    with pytest.raises(PromptError, match="this run stores scores from"):
+        opened(folder, out, threshold=0.01)
+    out.write_text("{}")
+    out.with_name("out.json.run").unlink(missing_ok=True)
+    with pytest.raises(OutputError, match="is of no run"):
+        opened(folder, out)
+    opened(folder, out, overwrite=True)
+
+
+def test_begun_anew(folder, out):
+    opened(folder, out, text="red")
+    assert opened(folder, out, text="blue", overwrite=True)[1] == ("blue",)

@@ -1,0 +1,150 @@
+"""The list, a picture, its file and its embedding."""
+
+import io
+
+import numpy as np
+import pytest
+from fakes import HereReader, drawing
+from PIL import Image
+
+from perception.annotate.annotate import annotate
+from perception.annotate.database import RunReader
+
+from .conftest import served_model
+
+
+def names(answer):
+    return [row["name"] for row in answer.json()["pictures"]]
+
+
+def test_the_session(client):
+    found = client.get("/api/session").json()
+    assert found == {
+        "folder": "in",
+        "model": {
+            "detector": "colour-detector",
+            "segmenter": "colour-segmenter",
+            "side": 256,
+            "embedding": [3, 64, 64],
+            "maskSize": 256,
+        },
+        "inPage": False,
+        "classes": [{"id": 1, "name": "red"}, {"id": 2, "name": "sky"}],
+        "pictures": 3,
+        "output": "out.json",
+        "readOnly": False,
+    }
+
+
+def test_the_list_in_pages(client):
+    assert names(client.get("/api/pictures")) == ["a.png", "b.jpg", "sub/a.png"]
+    first = client.get("/api/pictures", params={"limit": 2})
+    assert names(first) == ["a.png", "b.jpg"]
+    assert first.json()["total"] == 3
+    assert names(client.get("/api/pictures", params={"after": "b.jpg"})) == ["sub/a.png"]
+    assert names(client.get("/api/pictures", params={"after": "sub/a.png"})) == []
+
+
+def test_an_empty_folder(folder, serving):
+    for path in list(folder.rglob("*.*g")):
+        path.unlink()
+    with serving(text="") as (_, client):
+        assert client.get("/api/pictures").json() == {"pictures": [], "total": 0}
+        assert client.get("/api/session").json()["classes"] == []
+
+
+def test_a_picture_without_marks(client):
+    found = client.get("/api/picture", params={"picture": "sub/a.png"}).json()
+    uid = found.pop("uid")
+    assert len(uid) == 16
+    assert found == {
+        "name": "sub/a.png",
+        "width": 128,
+        "height": 96,
+        "revision": 0,
+        "marks": [],
+        "failed": None,
+    }
+
+
+def test_what_the_model_found_before(folder, tmp_path, serving, monkeypatch):
+    monkeypatch.setattr("perception.annotate.runner.Reader", HereReader)
+    model = served_model().model
+    annotate(lambda: model, [str(folder)], "red. sky: blue", tmp_path / "out.json")
+    found = []
+    for _ in range(2):
+        with serving(text="") as (_, client):
+            rows = client.get("/api/pictures").json()["pictures"]
+            assert [(row["state"], row["marks"], row["edited"]) for row in rows] == [
+                ("done", 2, False),
+                ("done", 1, False),
+                ("done", 0, False),
+            ]
+            found.append(client.get("/api/picture", params={"picture": "a.png"}).json())
+    assert found[0] == found[1]
+    red, blue = found[0]["marks"]
+    assert (red["class"], red["origin"], red["score"]) == ("red", "model", 0.9)
+    assert (blue["class"], blue["rle"]["size"]) == ("sky", [96, 128])
+    assert red["uid"] != blue["uid"]
+
+
+def test_a_picture_that_cannot_be_read(folder, client):
+    (folder / "b.jpg").write_bytes(b"no picture")
+    found = client.get("/api/picture", params={"picture": "b.jpg"}).json()
+    assert found["failed"].startswith("not a picture")
+    assert found["marks"] == []
+    for path in ("image", "embedding"):
+        answer = client.get(f"/api/{path}", params={"picture": "b.jpg"})
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("b.jpg: not a picture")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "png"), ("b.jpg", "jpeg")])
+def test_the_file(client, name, kind):
+    answer = client.get("/api/image", params={"picture": name})
+    assert answer.headers["content-type"] == f"image/{kind}"
+    pixels = np.asarray(Image.open(io.BytesIO(answer.content))).astype(int)
+    wanted = drawing() if name == "a.png" else drawing(things=[("red", (8, 8, 40, 40))])
+    assert np.abs(pixels - wanted).mean() < 2
+
+
+def test_a_turned_picture_comes_upright(folder, client):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(drawing()).save(folder / "b.jpg", exif=exif)
+    found = client.get("/api/picture", params={"picture": "b.jpg"}).json()
+    assert (found["width"], found["height"]) == (96, 128)
+    raw = client.get("/api/image", params={"picture": "b.jpg"}).content
+    assert Image.open(io.BytesIO(raw)).size == (96, 128)
+    assert not Image.open(io.BytesIO(raw)).getexif()
+
+
+@pytest.mark.parametrize("path", ["image", "embedding"])
+def test_what_a_browser_has_is_not_sent_again(folder, client, path):
+    url, of = f"/api/{path}", {"picture": "a.png"}
+    tag = client.get(url, params=of).headers["etag"]
+    again = client.get(url, params=of, headers={"if-none-match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    Image.fromarray(drawing(things=[])).save(folder / "a.png")
+    assert client.get(url, params=of, headers={"if-none-match": tag}).status_code == 200
+
+
+def test_the_embedding(service, client):
+    answer = client.get("/api/embedding", params={"picture": "a.png"})
+    assert answer.headers["x-embedding-shape"] == "3,64,64"
+    assert answer.headers["content-type"] == "application/octet-stream"
+    features = np.frombuffer(answer.content, np.float16).reshape(3, 64, 64)
+    picture = service.pictures.get("a.png")
+    assert (features == service.served.segmenter.encode(picture.image).features).all()
+
+
+def test_encoded_once(service, client):
+    for _ in range(2):
+        client.get("/api/embedding", params={"picture": "a.png", "ahead": 1})
+    client.post("/api/click", params={"picture": "a.png"}, json={"points": [[9, 9]], "labels": [1]})
+    assert service.served.segmenter.encoded == 1
+
+
+def test_a_run_can_be_read_meanwhile(service):
+    with RunReader(service.run.path) as run:
+        assert run.counts().waiting == 3
