@@ -36,7 +36,8 @@ class Overlaps:
     def iou(self) -> NDArray[np.float64]:
         """Intersection over union of each pair, N x N; 0 where both masks are empty."""
         union = self.areas[:, None] + self.areas - self.shared
-        return self.shared / np.maximum(union, 1)
+        iou: NDArray[np.float64] = self.shared / np.maximum(union, 1)
+        return iou
 
     @property
     def inside(self) -> NDArray[np.float64]:

@@ -50,16 +50,22 @@ class LevelsNetwork(Protocol):
         """What ``vision`` gave, in float32 -> what decoding needs, B rows each."""
         ...
 
-    def prepare(
-        self, levels: tuple[Tensor, ...], earlier: Tensor | None, *, factored: bool
-    ) -> PreparedLevels:
-        """One picture's levels, and an earlier answer h x w -> what its prompts share."""
+    def prepare(self, levels: tuple[Tensor, ...]) -> PreparedLevels:
+        """One picture's levels -> what its prompts share."""
         ...
 
     def decode_good(
-        self, image: PreparedLevels, coords: Tensor, labels: Tensor, least_quality: Tensor
+        self,
+        image: PreparedLevels,
+        coords: Tensor,
+        labels: Tensor,
+        least_quality: Tensor,
+        earlier: Tensor | None = None,
     ) -> Good:
-        """P prompts, P x K x 2 and P x K -> the masks whose quality reaches least_quality (4)."""
+        """P prompts, P x K x 2 and P x K -> the masks whose quality reaches least_quality (4).
+
+        earlier: the logits of an earlier answer to each, P x 1 x h x w.
+        """
         ...
 
 

@@ -79,7 +79,7 @@ class LevelsSegmenter:
         embeddings = []
         for n, (frame, _) in enumerate(fitted):
             own = tuple(level[n : n + 1].clone() for level in levels)
-            prepared = network.prepare(own, None, factored=True)
+            prepared = network.prepare(own)
             arrays = tuple(level[0].cpu().numpy() for level in own)
             embeddings.append(Embedding(arrays, frame, self._decoder.model, prepared))
         return embeddings
@@ -102,20 +102,24 @@ class _Decoder:
         self.rows_per_call = rows_per_call(network.embedding_shape, gpu=device.type != "cpu")
 
     @torch.inference_mode()
-    def prepare(self, embedding: Embedding, earlier: FloatArray | None = None) -> PreparedLevels:
-        if earlier is None and isinstance(embedding.prepared, PreparedLevels):
+    def prepare(self, embedding: Embedding) -> PreparedLevels:
+        if isinstance(embedding.prepared, PreparedLevels):
             return embedding.prepared
-        levels = tuple(self._tensor(level)[None] for level in embedding.features)
-        mask = None if earlier is None else self._tensor(earlier)
-        # An earlier mask is of one prompt.
-        return self.network.prepare(levels, mask, factored=earlier is None)
+        return self.network.prepare(
+            tuple(self._tensor(level)[None] for level in embedding.features)
+        )
 
     @torch.inference_mode()
     def run(
         self, image: PreparedLevels, rows: PromptRows, least_quality: FloatArray
     ) -> tuple[FloatArray, IntArray, FloatArray]:
+        masks = rows.mask_logits
         good = self.network.decode_good(
-            image, self._tensor(rows.coords), self._tensor(rows.labels), self._tensor(least_quality)
+            image,
+            self._tensor(rows.coords),
+            self._tensor(rows.labels),
+            self._tensor(least_quality),
+            None if masks is None else self._tensor(masks)[:, None],
         )
         logits, which, quality = (value.cpu().numpy() for value in good)
         return logits, which, quality

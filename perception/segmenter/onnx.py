@@ -80,7 +80,24 @@ class OnnxSegmenter:
                 f"{decoder_path}: written by an older version of perception: export it again"
             )
         self.name = self.metadata.name
+        self.graphs = Path(preparer_path), Path(decoder_path)
+        """What a page needs to answer prompts itself."""
         self._decoder = _Decoder(preparer, decoder, self.metadata)
+
+    @property
+    def side(self) -> int:
+        """Of the square input, in pixels."""
+        return self.metadata.side
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """C, h, w of an embedding's features."""
+        return self.metadata.embedding
+
+    @property
+    def version(self) -> str:
+        """Of the weights."""
+        return self.metadata.version
 
     def encode(self, image: ImageArray) -> Embedding:
         """RGB uint8 H x W x 3 -> embedding with features C x h x w, float32."""

@@ -68,24 +68,27 @@ class Sam2(nn.Module):
         finer, fine, coarse = features
         return coarse + self.no_memory.reshape(1, -1, 1, 1), self.fine(fine), self.finer(finer)
 
-    def prepare(
-        self, levels: tuple[Tensor, ...], earlier: Tensor | None, *, factored: bool
-    ) -> PreparedLevels:
-        """One picture's levels and an earlier answer 4h x 4w -> what its prompts share."""
+    def prepare(self, levels: tuple[Tensor, ...]) -> PreparedLevels:
+        """One picture's levels -> what its prompts share."""
         embedding, *finer = levels
-        if earlier is not None:
-            earlier = earlier.clamp(-EARLIER_LIMIT, EARLIER_LIMIT)[None, None]
-        image = self.two_way.prepare(embedding, earlier, factored=factored)
+        image = self.two_way.prepare(embedding)
         return PreparedLevels(
             image, tuple(level.permute(0, 2, 3, 1).contiguous() for level in finer)
         )
 
     def decode_good(
-        self, image: PreparedLevels, coords: Tensor, labels: Tensor, least_quality: Tensor
+        self,
+        image: PreparedLevels,
+        coords: Tensor,
+        labels: Tensor,
+        least_quality: Tensor,
+        earlier: Tensor | None = None,
     ) -> Good:
-        """P prompts -> the masks whose quality reaches least_quality (4); see ``Good``."""
+        """P prompts -> the masks whose quality reaches least_quality (4); see ``LevelsNetwork``."""
         coords, labels = _padded(coords, labels)
-        tokens, cells = self.two_way.look(image.image, coords, labels)
+        if earlier is not None:
+            earlier = earlier.clamp(-EARLIER_LIMIT, EARLIER_LIMIT)
+        tokens, cells = self.two_way.look(image.image, coords, labels, earlier)
         quality = self.quality(tokens[:, 1])  # P x 4
         is_single_wanted = bool(least_quality[0] < torch.inf)
 

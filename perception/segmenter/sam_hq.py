@@ -54,20 +54,22 @@ class SamHq(nn.Module):
         embedding, early = features
         return embedding, self.from_last(embedding) + self.from_early(early.permute(0, 3, 1, 2))
 
-    def prepare(
-        self, levels: tuple[Tensor, ...], earlier: Tensor | None, *, factored: bool
-    ) -> PreparedLevels:
-        """One picture's levels and an earlier answer 4h x 4w -> what its prompts share."""
+    def prepare(self, levels: tuple[Tensor, ...]) -> PreparedLevels:
+        """One picture's levels -> what its prompts share."""
         embedding, sharp = levels
-        mask = None if earlier is None else earlier[None, None]
-        image = self.two_way.prepare(embedding, mask, factored=factored)
+        image = self.two_way.prepare(embedding)
         return PreparedLevels(image, (sharp.permute(0, 2, 3, 1).contiguous(),))
 
     def decode_good(
-        self, image: PreparedLevels, coords: Tensor, labels: Tensor, least_quality: Tensor
+        self,
+        image: PreparedLevels,
+        coords: Tensor,
+        labels: Tensor,
+        least_quality: Tensor,
+        earlier: Tensor | None = None,
     ) -> Good:
-        """P prompts -> the masks whose quality reaches least_quality (4); see ``Good``."""
-        tokens, cells = self.two_way.look(image.image, coords, labels)
+        """P prompts -> the masks whose quality reaches least_quality (4); see ``LevelsNetwork``."""
+        tokens, cells = self.two_way.look(image.image, coords, labels, earlier)
         quality = self.quality(tokens[:, 0])  # P x 4
 
         def upscale(rows: Tensor) -> Tensor:

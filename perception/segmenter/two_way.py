@@ -69,23 +69,25 @@ class TwoWay(nn.Module):
         size = self.places.embedding_size
         return self.answers.shape[1], size, size
 
-    def prepare(
-        self, embedding: Tensor, earlier: Tensor | None = None, *, factored: bool
-    ) -> PreparedImage:
-        """An embedding 1 x C x h x w -> what all prompts share; earlier: logits 1 x 1 x 4h x 4w.
-
-        factored: for many prompts; preparing for a single one costs less.
-        """
-        cells = (embedding + self.places.dense(earlier)).flatten(2).transpose(1, 2)
+    def prepare(self, embedding: Tensor) -> PreparedImage:
+        """An embedding 1 x C x h x w -> what all prompts share."""
+        cells = (embedding + self.places.dense()).flatten(2).transpose(1, 2)
         code = self.position.flatten(2).transpose(1, 2)
-        finer = tuple(row_weights(self.first)) if factored else ()
-        return self.transformer.prepare(cells.contiguous(), code.contiguous(), finer)
+        finer = tuple(row_weights(self.first))
+        return self.transformer.prepare(
+            cells.contiguous(), code.contiguous(), finer, self.places.mask_rows()
+        )
 
-    def look(self, image: PreparedImage, coords: Tensor, labels: Tensor) -> tuple[Tensor, Cells]:
+    def look(
+        self, image: PreparedImage, coords: Tensor, labels: Tensor, earlier: Tensor | None
+    ) -> tuple[Tensor, Cells]:
         """P prompts, as ``Sam.look`` takes them -> the answers' tokens P x A x C, their cells."""
         sparse = self.places.sparse(coords, labels)
         tokens = torch.cat((self.answers.expand(len(sparse), -1, -1), sparse), dim=1)
-        looked: tuple[Tensor, Cells] = self.transformer(tokens, image, answers=len(self.answers))
+        mask = None if earlier is None else self.places.earlier(earlier)
+        looked: tuple[Tensor, Cells] = self.transformer(
+            tokens, image, answers=len(self.answers), mask=mask
+        )
         return looked
 
     def upscale(self, cells: Cells, finer: Tensor | None = None) -> Tensor:
