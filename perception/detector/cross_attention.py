@@ -20,6 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.detector.quick_linear import quick_linear
+from perception.detector.slices import slices
+
 
 class CrossAttention(nn.Module):
     """Stands in for transformers' ``…FusionLayer``.
@@ -52,46 +55,119 @@ class CrossAttention(nn.Module):
 
         attention_mask_vision: B x S, attention_mask_text: B x T, True for padding.
         """
-        cells, words = self.norm_cells(vision_features), self.norm_words(text_features)
-        scores = self._scores(cells, words)  # B x S x H·T
-        seen = self._seen_by_words(cells, scores, attention_mask_vision)
-        cells = self._seen_by_cells(cells, words, scores, attention_mask_text)
-        return (cells, None), (words + self.share_words * seen, None)
+        words = self.norm_words(text_features)
+        if vision_features.device.type == "cpu" and not torch.compiler.is_exporting():
+            cells, seen = self._in_slices(
+                vision_features, words, attention_mask_vision, attention_mask_text
+            )
+        else:
+            cells, seen = self._at_once(
+                vision_features, words, attention_mask_vision, attention_mask_text
+            )
+        return (cells, None), (words + self.share_words * self._to_words(seen), None)
 
-    def _scores(self, cells: Tensor, words: Tensor) -> Tensor:
+    def _at_once(
+        self,
+        cells: Tensor,
+        words: Tensor,
+        cell_padding: Tensor | None,
+        word_padding: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The cells with what they see, and what each head of a token sees of them, B x H·T x D."""
+        cells = self.norm_cells(cells)
+        keys, offsets, values, known = self._asked(words)
+        scores = torch.baddbmm(offsets[:, None], cells, keys.transpose(1, 2))  # B x S x H·T
+        by_head = torch.unflatten(scores, -1, (self.heads, -1))
+        if word_padding is not None:
+            by_head = by_head.masked_fill(word_padding[:, None, None], -torch.inf)
+        if cell_padding is not None:
+            scores = scores.masked_fill(cell_padding[..., None], -torch.inf)
+        seen = scores.transpose(1, 2).softmax(-1) @ cells
+        return torch.baddbmm(cells + known, by_head.softmax(-1).flatten(2), values), seen
+
+    def _in_slices(
+        self,
+        cells: Tensor,
+        words: Tensor,
+        cell_padding: Tensor | None,
+        word_padding: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The same, a few cells at a time, which stay in the processor's cache."""
+        keys, offsets, values, known = self._asked(words)
+        values = values.transpose(1, 2).contiguous()  # B x D x H·T
+        out, seen = torch.empty_like(cells), []
+        for number, one in enumerate(cells):
+            sums = _Sums(keys[number])
+            hidden = None if word_padding is None else word_padding[number]
+            for part in slices(len(one)):
+                x = self.norm_cells(one[part])
+                scores = quick_linear(x, keys[number], offsets[number])  # n x H·T
+                by_head = torch.unflatten(scores, -1, (self.heads, -1))
+                if hidden is not None:
+                    by_head = by_head.masked_fill(hidden, -torch.inf)
+                seen_here = quick_linear(by_head.softmax(-1).flatten(1), values[number], known)
+                out[number, part] = x + seen_here
+                if cell_padding is not None:
+                    scores = scores.masked_fill(cell_padding[number, part, None], -torch.inf)
+                sums.add(scores, x)
+            seen.append(sums.mean())
+        return out, torch.stack(seen)
+
+    def _asked(self, words: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of B x T x D words keys B x H·T x D and offsets B x H·T, values B x H·T x D and known D.
+
+        A cell's scores are its products with the keys, and the offsets; what it sees is the values
+        by their shares, and what is known without any.
+        """
         keys = self._heads(self.key(words)) * self.scale  # B x H x T x d
-        projected = keys @ self.query.weight.unflatten(0, (self.heads, -1))  # B x H x T x D
-        offsets = (keys * self.query.bias.unflatten(0, (self.heads, 1, -1))).sum(-1)  # B x H x T
-        return torch.baddbmm(
-            offsets.flatten(1)[:, None], cells, projected.flatten(1, 2).transpose(1, 2)
+        projected = keys @ torch.unflatten(self.query.weight, 0, (self.heads, -1))
+        offsets = (keys * torch.unflatten(self.query.bias, 0, (self.heads, 1, -1))).sum(-1)
+        values = self._heads(self.word_values(words))
+        weight = torch.unflatten(
+            self.share_cells[:, None] * self.cells_out.weight, 1, (self.heads, -1)
+        )
+        return (
+            projected.flatten(1, 2),
+            offsets.flatten(1),
+            (values @ weight.permute(1, 2, 0)).flatten(1, 2),
+            self.share_cells * self.cells_out.bias,
         )
 
-    def _seen_by_words(self, cells: Tensor, scores: Tensor, padding: Tensor | None) -> Tensor:
-        if padding is not None:
-            scores = scores.masked_fill(padding[..., None], -torch.inf)
-        seen = scores.softmax(1).transpose(1, 2) @ cells  # B x H·T x D
-        seen = torch.unflatten(seen, 1, (self.heads, -1))
-        weight = self.cell_values.weight.unflatten(0, (self.heads, -1))  # H x d x D
-        values = (seen @ weight.transpose(1, 2)).transpose(1, 2).flatten(2)
+    def _to_words(self, seen: Tensor) -> Tensor:
+        """What each head of a token sees of the cells, B x H·T x D -> B x T x D."""
+        by_head = torch.unflatten(seen, 1, (self.heads, -1))
+        weight = torch.unflatten(self.cell_values.weight, 0, (self.heads, -1))  # H x d x D
+        values = (by_head @ weight.transpose(1, 2)).transpose(1, 2).flatten(2)
         out: Tensor = self.words_out(values + self.cell_values.bias)
         return out
-
-    def _seen_by_cells(
-        self, cells: Tensor, words: Tensor, scores: Tensor, padding: Tensor | None
-    ) -> Tensor:
-        """The cells with what they see."""
-        by_head = torch.unflatten(scores, -1, (self.heads, -1))
-        if padding is not None:
-            by_head = by_head.masked_fill(padding[:, None, None], -torch.inf)
-        values = self._heads(self.word_values(words))  # B x H x T x d
-        weight = (self.share_cells[:, None] * self.cells_out.weight).unflatten(1, (self.heads, -1))
-        projected = (values @ weight.permute(1, 2, 0)).flatten(1, 2)  # B x H·T x D
-        known = cells + self.share_cells * self.cells_out.bias
-        return torch.baddbmm(known, by_head.softmax(-1).flatten(2), projected)
 
     def _heads(self, x: Tensor) -> Tensor:
         """B x T x H·d -> B x H x T x d."""
         return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
+
+
+class _Sums:
+    """The mean of cells by the softmax of their scores, taken up slice by slice.
+
+    Each slice may raise the highest score yet; what was added up before shrinks accordingly.
+    """
+
+    def __init__(self, keys: Tensor) -> None:
+        self.top = keys.new_full((len(keys),), torch.finfo(torch.float32).min, dtype=torch.float32)
+        self.total = torch.zeros_like(self.top)
+        self.cells = torch.zeros_like(keys, dtype=torch.float32)
+
+    def add(self, scores: Tensor, cells: Tensor) -> None:
+        """scores: n x H·T; cells: n x D."""
+        scores = scores.float()
+        top = torch.maximum(self.top, scores.amax(0))
+        shrink, shares = (self.top - top).exp(), (scores - top).exp()
+        self.top, self.total = top, self.total * shrink + shares.sum(0)
+        self.cells = self.cells * shrink[:, None] + shares.T @ cells
+
+    def mean(self) -> Tensor:
+        """H·T x D."""
+        return self.cells / self.total[:, None]
 
 
 class Attention(nn.Module):

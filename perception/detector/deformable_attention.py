@@ -6,7 +6,7 @@ for what is different, and why it is faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from perception.detector.deformable_sampling import Levels, sample
 from perception.detector.quick_linear import QuickLinear, quick_linear
-
-SLICE = 1024
-"""Queries at a time: what is made of them on the way stays in the processor's cache."""
+from perception.detector.slices import slices
 
 
 class DeformableAttention(nn.Module):
@@ -116,12 +114,6 @@ class DeformableLayer(nn.Module):
                 x = self.final_norm(x + self.fc2(self.fc1(x)))
                 out[number, part] = x
         return out, None
-
-
-def slices(count: int) -> Iterator[slice]:
-    """``count`` rows in parts of at most ``SLICE``."""
-    for start in range(0, count, SLICE):
-        yield slice(start, start + SLICE)
 
 
 def _one_product(attention: Any) -> tuple[Tensor, Tensor]:
