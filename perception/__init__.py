@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perception.errors import (
+        DeviceError,
         ImageError,
         MissingExtraError,
+        OutOfMemoryError,
         OutputError,
         PerceptionError,
         PromptError,
@@ -36,12 +38,14 @@ from perception.version import __version__
 
 __all__ = [
     "Detections",
+    "DeviceError",
     "Embedding",
     "ImageError",
     "Instances",
     "MaskCandidates",
     "MissingExtraError",
     "Model",
+    "OutOfMemoryError",
     "OutputError",
     "PerceptionError",
     "Prompt",
@@ -57,12 +61,14 @@ __all__ = [
 
 _HOME = {
     "Detections": "types",
+    "DeviceError": "errors",
     "Embedding": "types",
     "ImageError": "errors",
     "Instances": "instances",
     "MaskCandidates": "types",
     "MissingExtraError": "errors",
     "Model": "model",
+    "OutOfMemoryError": "errors",
     "OutputError": "errors",
     "PerceptionError": "errors",
     "Prompt": "types",

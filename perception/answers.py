@@ -6,16 +6,18 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from perception.instances import Instances
 from perception.masks import consensus, logits_to_rles, rle_area, rle_to_box, stability_score
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.types import (
+    BoxMasks,
     Embedding,
     FloatArray,
     ImageArray,
@@ -65,6 +67,40 @@ def answer(
         with watch("decode"):
             for first, decoded in _decode(segmenter, embedding, prompt):
                 parts += _rows(decoded, first, candidates=candidates)
+    return _gathered(parts)
+
+
+def own_answers(masks: BoxMasks, *, watch: Stopwatch | None = None) -> Answers:
+    """The masks that a detector gave with its N boxes, as if the boxes had been prompts.
+
+    Their quality is the mean probability inside: no IoU is predicted for them. There is one mask
+    for each, so that their consensus is 1. Times the stage "masks".
+    """
+    watch = watch or Stopwatch()
+    with watch("masks"):
+        seen = masks.frame.logits_in_image(masks.logits)
+        parts = [
+            _Part(rle, quality, float(stability), 1.0, n)
+            for n, (rle, quality, stability) in enumerate(
+                zip(
+                    logits_to_rles(masks.logits, masks.frame),
+                    map(_mean_inside, seen),
+                    stability_score(seen),
+                    strict=True,
+                )
+            )
+        ]
+    return _gathered(parts)
+
+
+def _mean_inside(logits: FloatArray) -> float:
+    """The mean probability of the cells h x w that are in the mask; 0 where none is."""
+    inside = logits[logits > 0].astype(np.float64)
+    return float((1 / (1 + np.exp(-inside))).mean()) if len(inside) else 0.0
+
+
+def _gathered(parts: Sequence[_Part]) -> Answers:
+    """The answers, without those that are empty."""
     parts = [part for part in parts if rle_area(part.rle)]
     boxes = [rle_to_box(part.rle) for part in parts]
     return Answers(
@@ -74,6 +110,17 @@ def answer(
         stability=np.array([part.stability for part in parts], np.float32),
         consensus=np.array([part.consensus for part in parts], np.float32),
         prompt_ids=np.array([part.prompt for part in parts], np.int64),
+    )
+
+
+def with_masks(found: Instances, answers: Answers) -> Instances:
+    """N boxes that were prompts, as the instances that have a mask; its tight box is theirs."""
+    return replace(
+        found[answers.prompt_ids],
+        boxes=answers.boxes,
+        rles=answers.rles,
+        quality=answers.quality,
+        stability=answers.stability,
     )
 
 

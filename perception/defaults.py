@@ -6,6 +6,9 @@ A file of its own, so that ``perception --help`` shows them without loading anyt
 MODEL = "nano"
 """The model that is embedded."""
 
+AUTO = "auto"
+"""What suits the machine: of devices and precisions."""
+
 THREADS = 0
 """CPU threads; 0 means all the cores that the process may use."""
 

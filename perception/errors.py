@@ -4,6 +4,8 @@ PerceptionError
 ├── PromptError      the text, a point or a box can't be used        (also a ValueError)
 ├── ImageError       a picture can't be read                         (also a ValueError)
 ├── WeightsError     a model file is missing, damaged or of another kind
+├── DeviceError      a model can't compute where, or as, it was asked to
+│   └── OutOfMemoryError  not even one picture fits                  (also a MemoryError)
 ├── CocoError        a COCO file can't be read as one                (also a ValueError)
 ├── OutputError      a result can't be written
 ├── RunError         an annotation run can't be gone on with, or read
@@ -29,6 +31,14 @@ class ImageError(PerceptionError, ValueError):
 
 class WeightsError(PerceptionError):
     """A model file is missing, damaged, or holds another model."""
+
+
+class DeviceError(PerceptionError):
+    """A device isn't there, or can't do what was asked."""
+
+
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A model has not enough memory for one picture."""
 
 
 class CocoError(PerceptionError, ValueError):

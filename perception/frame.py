@@ -1,7 +1,8 @@
 """The frame: how one picture is fitted into a model's square input, and the way back.
 
 The longest side is scaled to ``side``; the picture lies in the top left corner, the rest is
-padding. Torch, ONNX Runtime and the web page use this same arithmetic.
+padding. Torch, ONNX Runtime and the web page use this same arithmetic. Some published models take
+the picture stretched to the whole square instead.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ RGB_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class Frame:
-    """Fits a picture of ``image_hw`` (height, width) into a model input of side x side pixels."""
+    """Fits a picture of ``image_hw`` (height, width) into a model input of side x side pixels.
+
+    stretched: the picture fills the square, whatever its shape, and there is no padding.
+    """
 
     image_hw: tuple[int, int]
     side: int
+    stretched: bool = False
 
     def __post_init__(self) -> None:
         if min(self.image_hw) < 1 or self.side < 1:
@@ -36,18 +41,20 @@ class Frame:
 
     @property
     def scale(self) -> float:
-        """Model pixels per picture pixel, before rounding to whole pixels."""
+        """Model pixels per picture pixel along the longest side, before rounding."""
         return self.side / max(self.image_hw)
 
     @property
     def resized_hw(self) -> tuple[int, int]:
         """The part of the model input that the picture covers, rounded as SAM rounds."""
+        if self.stretched:
+            return self.side, self.side
         height, width = self.image_hw
         return max(1, int(height * self.scale + 0.5)), max(1, int(width * self.scale + 0.5))
 
     @property
     def ratio_xy(self) -> FloatArray:
-        """Model pixels per picture pixel along x and y, 2: they differ by rounding."""
+        """Model pixels per picture pixel along x and y, 2: they differ if rounded or stretched."""
         (height, width), (resized_h, resized_w) = self.image_hw, self.resized_hw
         return np.array([resized_w / width, resized_h / height], np.float64).astype(np.float32)
 
@@ -117,8 +124,9 @@ class Frame:
         """One mask's low-resolution logits h x w, which cover the padded square, as H x W.
 
         SAM's two bilinear steps (half-pixel centres, no antialiasing): up to side x side, cut off
-        the padding, then to the picture's size. window: only this part of the picture; its values
-        are those of the whole. In memory the result lies column by column.
+        the padding, then to the picture's size; of a stretched picture one step, to its size.
+        window: only this part of the picture; its values are those of the whole. In memory the
+        result lies column by column.
         """
         x0, y0, x1, y1 = window or Window(0, 0, self.image_hw[1], self.image_hw[0])
         columns = np.empty((x1 - x0, y1 - y0), np.float32)
@@ -151,6 +159,10 @@ class Frame:
 
     def _axes(self, logits: FloatArray) -> tuple[Axis, Axis]:
         """How the cells of logits h x w become the picture's columns and rows."""
+        if self.stretched:
+            steps = zip(logits.shape, self.image_hw, strict=True)
+            y, x = (Axis((linear_taps(cells, size, size),)) for cells, size in steps)
+            return x, y
         sizes = zip(logits.shape, self.resized_hw, self.image_hw, strict=True)
         y, x = (
             Axis(
@@ -165,18 +177,26 @@ class Frame:
         return x, y
 
 
-def fit_picture(image: ImageArray, side: int) -> tuple[Frame, FloatArray]:
+def fit_picture(
+    image: ImageArray,
+    side: int,
+    *,
+    stretched: bool = False,
+    mean: Sequence[float] = RGB_MEAN,
+    std: Sequence[float] = RGB_STD,
+) -> tuple[Frame, FloatArray]:
     """RGB uint8 H x W x 3 -> its frame and the model input 1 x 3 x side x side.
 
-    Raises ImageError for another shape or type.
+    stretched, mean, std: see ``Frame`` and ``Frame.pixels``. Raises ImageError for another shape or
+    type.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(
             "expected an RGB picture (an RGB array of uint8, H x W x 3), "
             f"got {image.dtype} of {image.shape}"
         )
-    frame = Frame((image.shape[0], image.shape[1]), side)
-    return frame, frame.pixels(image)[None]
+    frame = Frame((image.shape[0], image.shape[1]), side, stretched)
+    return frame, frame.pixels(image, mean, std)[None]
 
 
 def _points(points: ArrayLike) -> FloatArray:

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from perception.masks import rle_area, rle_to_mask
-from perception.types import BoolArray, FloatArray, ImageArray, IntArray, Rle, checked_array
+from perception.phrases import Phrases
+from perception.types import (
+    BoolArray,
+    Detections,
+    FloatArray,
+    ImageArray,
+    IntArray,
+    Rle,
+    checked_array,
+)
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -27,6 +36,7 @@ _PER_INSTANCE: Mapping[str, tuple[Any, tuple[int, ...]]] = MappingProxyType(
         "runner_up": (np.int64, ()),
         "margin": (np.float32, ()),
         "prompt_ids": (np.int64, ()),
+        "parent": (np.int64, ()),
         "points": (np.float32, (2,)),
         "crop_boxes": (np.float32, (4,)),
     }
@@ -43,10 +53,11 @@ class Instances:
     where only boxes were asked for. Where they apply, also: quality (the IoU that the segmenter
     predicts), stability (how little the mask depends on its threshold), runner_up (next best class
     id, -1 for none), margin (score less the runner-up's), prompt_ids (which phrase or prompt it
-    answers), each N; points N x 2 and crop_boxes N x 4 xyxy (where segment-everything asked for it,
-    and in which crop); origins N (who made it: "model", "hand" or, of both, "corrected"); asked,
-    the classes that a model was asked for where these aren't all: of the others nothing is known
-    if none is found.
+    answers), parent (the index of the smallest instance that its mask is a part of, -1 for none),
+    each N; points N x 2 and crop_boxes N x 4 xyxy (where segment-everything asked for it, and in
+    which crop); origins N (who made it: "model", "hand" or, of both, "corrected"); asked, the
+    classes that a model was asked for where these aren't all: of the others nothing is known if
+    none is found.
     ``image`` is kept to draw on; uid names the picture by its content; info says how the result
     was made, seconds how long each stage took. Raises ValueError if the parts don't fit together.
     """
@@ -62,6 +73,7 @@ class Instances:
     runner_up: IntArray | None = None
     margin: FloatArray | None = None
     prompt_ids: IntArray | None = None
+    parent: IntArray | None = None
     points: FloatArray | None = None
     crop_boxes: FloatArray | None = None
     origins: tuple[str, ...] | None = None
@@ -83,6 +95,8 @@ class Instances:
             raise ValueError(
                 f"class_ids index the {len(self.classes)} classes, got {self.class_ids.tolist()}"
             )
+        if self.parent is not None:
+            _check_parents(self.parent)
         if self.rles and len(self.rles) != len(boxes):
             raise ValueError(f"{len(boxes)} boxes need as many masks, or none: {len(self.rles)}")
         if self.origins is not None and len(self.origins) != len(boxes):
@@ -99,6 +113,22 @@ class Instances:
         floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int64)
         return cls(image_hw, tuple(classes), np.zeros((0, 4), np.float32), floats, ints)
 
+    @classmethod
+    def detected(cls, found: Detections, phrases: Phrases, image: ImageArray) -> Instances:
+        """What a detector found for the phrases in a picture H x W x 3: boxes within it."""
+        found = found.clipped((image.shape[0], image.shape[1]))
+        return cls(
+            image_hw=(image.shape[0], image.shape[1]),
+            classes=phrases.classes,
+            boxes=found.boxes,
+            scores=found.scores,
+            class_ids=found.class_ids,
+            runner_up=found.runner_up,
+            margin=found.margin,
+            prompt_ids=found.phrase_ids,
+            image=image,
+        )
+
     def __len__(self) -> int:
         return len(self.boxes)
 
@@ -113,13 +143,18 @@ class Instances:
         return f"<Instances: {len(self)} in {width} x {height}: {found}>"
 
     def __getitem__(self, index: Any) -> Instances:
-        """The instances that a slice, an index array or a boolean array picks."""
+        """The instances that a slice, an index array or a boolean array picks.
+
+        The parent of one whose own wasn't picked is the next one up that was.
+        """
         picked = np.arange(len(self))[index].reshape(-1)
         parts = {
             name: getattr(self, name)[picked]
             for name in _PER_INSTANCE
             if getattr(self, name) is not None
         }
+        if self.parent is not None:
+            parts["parent"] = _picked_parents(self.parent, picked)
         rles = tuple(self.rles[i] for i in picked) if self.rles else ()
         if self.origins is not None:
             parts["origins"] = tuple(self.origins[i] for i in picked)
@@ -186,3 +221,26 @@ class Instances:
             class_id=self.class_ids.copy(),
             data={"class_name": np.array(self.labels, dtype=str)},
         )
+
+
+def _check_parents(parent: IntArray) -> None:
+    """Raises ValueError where N parents aren't other instances, or where some are in a ring."""
+    if len(parent) and not -1 <= parent.min() <= parent.max() < len(parent):
+        raise ValueError(f"parent indexes the {len(parent)} instances, got {parent.tolist()}")
+    at = parent
+    for _ in range(len(parent)):
+        if (at < 0).all():
+            return
+        at = np.where(at < 0, -1, parent[at])
+    if (at >= 0).any():
+        raise ValueError(f"no instance is a part of itself, got the parents {parent.tolist()}")
+
+
+def _picked_parents(parent: IntArray, picked: IntArray) -> IntArray:
+    """The parents of some of N instances, as these are numbered."""
+    places = np.full(len(parent) + 1, -1, np.int64)  # The last one is for those without a parent.
+    places[picked[::-1]] = np.arange(len(picked))[::-1]
+    at = parent[picked]
+    while (gone := (at >= 0) & (places[at] < 0)).any():
+        at = np.where(gone, parent[at], at)
+    return places[at]

@@ -2,35 +2,232 @@
 
 from __future__ import annotations
 
-from perception.defaults import MODEL, THREADS
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perception.absent import NoDetector, NoSegmenter
+from perception.defaults import AUTO, MODEL, THREADS
+from perception.detector.protocol import Detector
+from perception.device import check_device, check_precision, torch_device, torch_precision
+from perception.errors import DeviceError, MissingExtraError, WeightsError
+from perception.images import printable
 from perception.model import Model
-from perception.weights import locate, sha256_of, unknown_name
+from perception.parts import EXPORTED, Part, find_parts
+from perception.segmenter.protocol import Segmenter
+from perception.weights.checking import installed_path
+from perception.weights.digests import sha256_of_file
+from perception.weights.embedded import locate, sha256_of
+from perception.weights.families import Role
+from perception.weights.installed import find, missing
 
-_DETECTOR_FILES = ("nano-detector-text.onnx", "nano-detector-image.onnx", "nano-detector-vocab.txt")
-_SEGMENTER_FILES = (
-    "nano-segmenter-encoder.onnx",
-    "nano-segmenter-preparer.onnx",
-    "nano-segmenter-decoder.onnx",
-)
+if TYPE_CHECKING:
+    from perception.sam3.sam3 import Sam3
+
+_NANO_FILES = {
+    Role.DETECTOR: (
+        "nano-detector-text.onnx",
+        "nano-detector-image.onnx",
+        "nano-detector-vocab.txt",
+    ),
+    Role.SEGMENTER: (
+        "nano-segmenter-encoder.onnx",
+        "nano-segmenter-preparer.onnx",
+        "nano-segmenter-decoder.onnx",
+    ),
+}
+_ONNX_PARTS = {
+    Role.DETECTOR: ("text", "image", "fusion"),
+    Role.SEGMENTER: ("encoder", "preparer", "decoder"),
+}
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".onnx")
+_VERSION = 12  # Digits of a sha256 that tell one set of weights from another.
 
 
-def load(name: str = MODEL, *, threads: int = THREADS) -> Model:
-    """A model by name: "nano" is embedded, for drawn things and simple cases, and needs no network.
+@dataclass(frozen=True)
+class _Where:
+    """device: as torch names it; precision: "fp32", "bf16" or "fp16"; onnx: for ONNX Runtime."""
 
-    threads: CPU threads to use; 0 means all the cores that this process may use. Raises
-    WeightsError for an unknown name, and for model files that are missing or damaged.
+    device: str
+    precision: str
+    onnx: str
+    threads: int
+
+
+def load(
+    name: str = MODEL, *, device: str = AUTO, precision: str = AUTO, threads: int = THREADS
+) -> Model:
+    """A model by name.
+
+    name: "nano", which is embedded, for drawn things and simple cases; a preset ("base", "large",
+    "sam3"); DETECTOR+SEGMENTER, such as "grounding-dino-tiny+sam-vit-b" or "nano+sam-vit-b"; one of
+    them alone, for what it can do; a file or a folder can take the place of either. Nothing is
+    downloaded: that is what ``perception weights pull`` is for.
+    device: "auto", "cpu", "cuda", "cuda:N" or "mps"; precision: "auto", "fp32", "bf16" or "fp16";
+    see ``perception.device``. Both are for what torch runs: beside it, nano goes to the CPU where
+    its runtime has no such device. threads: CPU threads to use; 0 means all the cores that this
+    process may use.
+
+    Raises WeightsError for an unknown name, and for files that are missing, damaged or of another
+    model; DeviceError for a device that isn't there; MissingExtraError without torch where it is
+    needed.
     """
-    if name != "nano":
-        from perception.errors import WeightsError
-
-        raise WeightsError(unknown_name(name, ["nano"]))
-    from perception.detector.onnx import NanoDetector
-    from perception.segmenter.onnx import OnnxSegmenter
-
-    text, image, vocabulary = (locate(file) for file in _DETECTOR_FILES)
-    encoder, preparer, decoder = (locate(file) for file in _SEGMENTER_FILES)
+    parts = find_parts(name)
+    _check_there(parts)
+    places = [_place(part) for part in parts]
+    where = _where(name, parts, check_device(device), check_precision(precision), threads)
+    detector: Detector | None = None
+    segmenter: Segmenter | None = None
+    weights: dict[str, str] = {}
+    for part, (path, sums) in zip(parts, places, strict=True):
+        weights |= sums
+        if part.role is Role.BOTH:
+            detector = segmenter = _both(part, path, where, _version(sums))
+        elif part.role is Role.DETECTOR:
+            detector = _detector(part, path, where)
+        else:
+            segmenter = _segmenter(part, path, where, _version(sums))
     return Model(
-        detector=NanoDetector(text, image, vocabulary, threads=threads),
-        segmenter=OnnxSegmenter(encoder, preparer, decoder, threads=threads),
-        weights=sha256_of([*_DETECTOR_FILES, *_SEGMENTER_FILES]),
+        detector=detector or NoDetector(parts[0].name),
+        segmenter=segmenter or NoSegmenter(parts[0].name),
+        weights=weights,
+        precision=where.precision,
     )
+
+
+def _check_there(parts: tuple[Part, ...]) -> None:
+    """Says what is missing, all at once, before anything is read."""
+    published = [part.entry for part in parts if part.entry and not part.entry.is_embedded]
+    absent = [entry for entry in published if find(entry) is None]
+    if absent:
+        raise missing(absent)
+
+
+def _place(part: Part) -> tuple[Path, dict[str, str]]:
+    """Where a part's files are, and what is to be noted of them: sha256 by name."""
+    if part.path is not None:
+        return part.path, _of_local(part, part.path)
+    if part.entry is None:
+        raise ValueError(f"{part.name}: neither a row of the manifest nor a path")
+    if part.entry.is_embedded:
+        names = _NANO_FILES[part.role]
+        return locate(names[0]).parent, sha256_of(names)
+    path, sums = installed_path(part.entry)
+    return path, sums if path.is_file() else _noted(part.name, sums)
+
+
+def _of_local(part: Part, path: Path) -> dict[str, str]:
+    """The sha256 of the weights in a file or a folder of the user's."""
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    if part.family == EXPORTED:
+        files = _exported_files(path, part.role)
+    try:
+        sums = {one.name: sha256_of_file(one) for one in files if one.suffix in _WEIGHTS}
+    except OSError as error:
+        raise WeightsError(f"{printable(str(path))}: can't be read ({error.strerror})") from None
+    return sums if path.is_file() else _noted(part.name, sums)
+
+
+def _noted(name: str, sums: Mapping[str, str]) -> dict[str, str]:
+    """Of the files in a model's folder those with weights: "model.safetensors" says nothing."""
+    return {f"{name}/{file}": one for file, one in sums.items() if file.endswith(_WEIGHTS)}
+
+
+def _version(sums: Mapping[str, str]) -> str:
+    return " ".join(digest[:_VERSION] for digest in sums.values())
+
+
+def _runs_on_onnx(part: Part) -> bool:
+    return part.family == EXPORTED or (part.entry is not None and part.entry.is_embedded)
+
+
+def _where(name: str, parts: tuple[Part, ...], device: str, precision: str, threads: int) -> _Where:
+    if all(_runs_on_onnx(part) for part in parts):
+        if precision not in (AUTO, "fp32"):
+            raise DeviceError(
+                f"{name} computes in fp32 as its files do; --precision {precision} is for models "
+                "that torch runs"
+            )
+        return _Where("cpu", "fp32", device, threads)
+    try:
+        at = torch_device(device)
+    except ImportError:
+        raise MissingExtraError(
+            f"{name} needs torch: pip install 'perception-masks[torch]'"
+        ) from None
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    return _Where(at, torch_precision(precision, at), _beside(at), threads)
+
+
+def _beside(device: str) -> str:
+    """Where ONNX Runtime computes beside torch: on the same device, if it can."""
+    from perception.onnx_session import has_cuda
+
+    return device if device.startswith("cuda") and has_cuda() else "cpu"
+
+
+def _detector(part: Part, path: Path, where: _Where) -> Detector:
+    if part.family == EXPORTED:
+        from perception.detector.grounding_dino_onnx import load_grounding_dino
+
+        return load_grounding_dino(path, threads=where.threads, device=where.onnx)
+    if _runs_on_onnx(part):
+        from perception.detector.onnx import NanoDetector
+
+        text, image, vocabulary = (locate(file) for file in _NANO_FILES[Role.DETECTOR])
+        return NanoDetector(text, image, vocabulary, threads=where.threads, device=where.onnx)
+    from perception.detector.published import load_detector
+
+    return load_detector(
+        part.family, path, name=part.name, device=where.device, precision=where.precision
+    )
+
+
+def _both(part: Part, path: Path, where: _Where, version: str) -> Sam3:
+    from perception.sam3.load import load_sam3
+
+    return load_sam3(
+        path, name=part.name, version=version, device=where.device, precision=where.precision
+    )
+
+
+def _segmenter(part: Part, path: Path, where: _Where, version: str) -> Segmenter:
+    if _runs_on_onnx(part):
+        from perception.segmenter.onnx import OnnxSegmenter
+
+        files = (
+            _exported_files(path, Role.SEGMENTER)
+            if part.family == EXPORTED
+            else [locate(file) for file in _NANO_FILES[Role.SEGMENTER]]
+        )
+        return OnnxSegmenter(*files, threads=where.threads, device=where.onnx)
+    from perception.segmenter.published import load_segmenter
+
+    return load_segmenter(
+        part.family,
+        path,
+        name=part.name,
+        version=version,
+        device=where.device,
+        precision=where.precision,
+    )
+
+
+def _exported_files(folder: Path, role: Role) -> list[Path]:
+    """The graphs of one of the models that ``perception export`` has written into a folder."""
+    files = []
+    for part in _ONNX_PARTS[role]:
+        # With --int8 there are two encoders: the exact one is taken where both are.
+        exact = sorted(folder.glob(f"*-{part}.onnx"))
+        found = exact or sorted(folder.glob(f"*-{part}-int8.onnx"))
+        if len(found) != 1:
+            raise WeightsError(
+                f"{printable(str(folder))}: expected one file *-{part}.onnx, found {len(found)}; "
+                f"export one {role.value} into a folder of its own"
+            )
+        files += found
+    return files

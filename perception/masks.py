@@ -6,6 +6,7 @@ everywhere else: a thousand masks of a large photo then cost kilobytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,16 @@ def rle_area(rle: Rle) -> int:
     from pycocotools import mask as coco_mask
 
     return int(coco_mask.area(_coco(rle)))
+
+
+def rle_shares(rles: Sequence[Rle]) -> NDArray[np.float64]:
+    """How much of each of N masks of one size lies in each other one, N x N in 0..1."""
+    from pycocotools import mask as coco_mask
+
+    codes = [_coco(rle) for rle in rles]
+    # As a crowd the other mask counts with what it shares, not with its whole area.
+    shares = coco_mask.iou(codes, codes, [1] * len(codes))
+    return np.asarray(shares, np.float64).reshape(len(codes), len(codes))
 
 
 def rle_to_box(rle: Rle) -> FloatArray:

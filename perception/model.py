@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -27,15 +25,20 @@ from perception.defaults import (
     THRESHOLD,
 )
 from perception.detector.protocol import Detector
-from perception.images import ImageSource, picture_uid, read_image
+from perception.detector.tiled import tile_side
+from perception.examples import as_examples, check_examples, examples_info, shown
+from perception.halving import Batches
+from perception.images import ImageSource
 from perception.instances import Instances
 from perception.phrases import PromptText
 from perception.pipeline import find_boxes, find_masks
+from perception.questions import ask, ask_each
 from perception.segmenter.everything import find_everything
 from perception.segmenter.everything_settings import EverythingSettings
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
-from perception.types import ImageArray, Prompt
+from perception.tiles import TileSize
+from perception.types import Examples, ImageArray, Prompt
 from perception.version import __version__
 
 ImageSources = list[ImageSource] | tuple[ImageSource, ...]
@@ -49,20 +52,30 @@ class Model:
     answers points and boxes; ``everything`` needs no question. A picture is a path, the bytes of a
     file, a Pillow image or a uint8 array; a list of pictures gives a list of results, the same as
     one call each.
-    weights: sha256 of the model files by name, for the record in a result's ``info``.
+    weights: sha256 of the model files by name, precision: what it computes in, both for the record
+    in a result's ``info``. examples: what the detector was shown. batches: how many pictures go
+    into one call, which shrinks when memory runs out.
     """
 
     detector: Detector
     segmenter: Segmenter
     weights: Mapping[str, str] = field(default_factory=dict)
+    precision: str = "fp32"
+    batches: Batches = field(default_factory=Batches, compare=False, repr=False)
+    examples: Examples | None = None
 
     @overload
     def __call__(
         self,
         image: ImageSource,
-        text: PromptText,
+        text: PromptText | None = ...,
         *,
+        examples: ArrayLike = ...,
+        not_examples: ArrayLike = ...,
         threshold: float = ...,
+        tile: TileSize = ...,
+        drop_nested: bool = ...,
+        disjoint: bool = ...,
         max_pixels: int = ...,
     ) -> Instances: ...
 
@@ -70,37 +83,71 @@ class Model:
     def __call__(
         self,
         image: ImageSources,
-        text: PromptText,
+        text: PromptText | None = ...,
         *,
+        examples: ArrayLike = ...,
+        not_examples: ArrayLike = ...,
         threshold: float = ...,
+        tile: TileSize = ...,
+        drop_nested: bool = ...,
+        disjoint: bool = ...,
         max_pixels: int = ...,
     ) -> list[Instances]: ...
 
     def __call__(
         self,
         image: ImageSource | ImageSources,
-        text: PromptText,
+        text: PromptText | None = None,
         *,
+        examples: ArrayLike = (),
+        not_examples: ArrayLike = (),
         threshold: float = THRESHOLD,
+        tile: TileSize = None,
+        drop_nested: bool = False,
+        disjoint: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> Instances | list[Instances]:
         """Finds what ``text`` names and cuts it out.
 
         text: the prompt grammar of ``perception.phrases``, a list of names, or a dict of classes
-        with phrases. threshold: the least score of a phrase, 0..1; higher finds less and errs less.
-        Raises PromptError for the text, ImageError for a picture.
+        with phrases. examples, not_examples: N x 4 xyxy, boxes in the picture of what is meant and
+        of what isn't, for models that take them; then the text may be left out, or names one class.
+        threshold: the least score of a phrase, 0..1; higher finds less and errs less.
+        tile: look at a large picture in overlapping tiles, too: their side in pixels, or "auto".
+        drop_nested: leave out masks that are a part of a larger one of their class; disjoint: give
+        each pixel to one instance. Raises PromptError for the text or the tile, ImageError for a
+        picture.
         """
-        if isinstance(image, (list, tuple)):
-            return [self._find(one, text, threshold, max_pixels) for one in image]
-        return self._find(image, text, threshold, max_pixels)
+        model, asked = self._shown(text, examples, not_examples, tile)
+
+        side = tile_side(model.detector, tile)
+
+        def find(detector: Detector, one: ImageArray) -> Instances:
+            return find_masks(
+                detector,
+                self.segmenter,
+                one,
+                asked,
+                threshold=threshold,
+                tile=side or None,
+                drop_nested=drop_nested,
+                disjoint=disjoint,
+            )
+
+        chosen = chosen_info(tile=side, drop_nested=drop_nested, disjoint=disjoint)
+        info = model.info(text=asked, threshold=threshold, **chosen)
+        return model._find(image, find, info, max_pixels)
 
     @overload
     def detect(
         self,
         image: ImageSource,
-        text: PromptText,
+        text: PromptText | None = ...,
         *,
+        examples: ArrayLike = ...,
+        not_examples: ArrayLike = ...,
         threshold: float = ...,
+        tile: TileSize = ...,
         max_pixels: int = ...,
     ) -> Instances: ...
 
@@ -108,41 +155,77 @@ class Model:
     def detect(
         self,
         image: ImageSources,
-        text: PromptText,
+        text: PromptText | None = ...,
         *,
+        examples: ArrayLike = ...,
+        not_examples: ArrayLike = ...,
         threshold: float = ...,
+        tile: TileSize = ...,
         max_pixels: int = ...,
     ) -> list[Instances]: ...
 
     def detect(
         self,
         image: ImageSource | ImageSources,
-        text: PromptText,
+        text: PromptText | None = None,
         *,
+        examples: ArrayLike = (),
+        not_examples: ArrayLike = (),
         threshold: float = THRESHOLD,
+        tile: TileSize = None,
         max_pixels: int = MAX_PIXELS,
     ) -> Instances | list[Instances]:
         """Finds what ``text`` names, boxes only; otherwise as calling the model."""
-        if isinstance(image, (list, tuple)):
-            return [self._find(one, text, threshold, max_pixels, masks=False) for one in image]
-        return self._find(image, text, threshold, max_pixels, masks=False)
+        model, asked = self._shown(text, examples, not_examples, tile)
+
+        side = tile_side(model.detector, tile)
+
+        def find(detector: Detector, one: ImageArray) -> Instances:
+            return find_boxes(detector, one, asked, threshold=threshold, tile=side or None)
+
+        chosen = chosen_info(tile=side, drop_nested=False, disjoint=False)
+        info = model.info(masks=False, text=asked, threshold=threshold, **chosen)
+        return model._find(image, find, info, max_pixels)
+
+    def _shown(
+        self,
+        text: PromptText | None,
+        examples: ArrayLike,
+        not_examples: ArrayLike,
+        tile: TileSize,
+    ) -> tuple[Model, PromptText]:
+        """The model that was shown the examples, if there are any, and what to ask it."""
+        boxes = as_examples(examples, not_examples)
+        check_examples(boxes, text, tile)
+        if boxes is None:
+            return self, text or ""
+        detector, asked = shown(self.detector, boxes, text)
+        return replace(self, detector=detector, examples=boxes), asked
 
     def _find(
         self,
-        source: ImageSource,
-        text: PromptText,
-        threshold: float,
+        image: ImageSource | ImageSources,
+        find: Callable[[Detector, ImageArray], Instances],
+        info: dict[str, Any],
         max_pixels: int,
-        *,
-        masks: bool = True,
-    ) -> Instances:
-        def work(image: ImageArray) -> Instances:
-            if masks:
-                return find_masks(self.detector, self.segmenter, image, text, threshold=threshold)
-            return find_boxes(self.detector, image, text, threshold=threshold)
+    ) -> Instances | list[Instances]:
+        """Puts a question about text to one picture, or to many."""
+        if not isinstance(image, (list, tuple)):
+            return self._ask(image, lambda pixels: find(self.detector, pixels), info, max_pixels)
+        found = ask_each(
+            image, find, detector=self.detector, batches=self.batches, max_pixels=max_pixels
+        )
+        return [replace(one, info=info) for one in found]
 
-        found = _on_picture(source, max_pixels, work)
-        return replace(found, info=self.info(masks=masks, text=text, threshold=threshold))
+    def _ask(
+        self,
+        image: ImageSource,
+        work: Callable[[ImageArray], Instances],
+        info: dict[str, Any],
+        max_pixels: int,
+    ) -> Instances:
+        found = ask(image, work, batches=self.batches, max_pixels=max_pixels)
+        return replace(found, info=info)
 
     def segment(
         self,
@@ -163,12 +246,12 @@ class Model:
         Raises PromptError for a prompt that can't be used, ImageError for the picture.
         """
         prompt = Prompt(points, point_labels, boxes)  # type: ignore[arg-type]  # it converts
-        found = _on_picture(
+        return self._ask(
             image,
-            max_pixels,
             lambda pixels: _answer(self.segmenter, pixels, prompt, candidates, label),
+            self.info(prompt=_listed(prompt)),
+            max_pixels,
         )
-        return replace(found, info=self.info(prompt=_listed(prompt)))
 
     def everything(
         self,
@@ -211,12 +294,12 @@ class Model:
             min_region=min_region,
             min_area=min_area,
         )
-        found = _on_picture(
+        return self._ask(
             image,
-            max_pixels,
             lambda pixels: find_everything(self.segmenter, pixels, settings, step=step),
+            self.info(everything=settings.to_info()),
+            max_pixels,
         )
-        return replace(found, info=self.info(everything=settings.to_info()))
 
     def info(self, *, masks: bool = True, **asked: Any) -> dict[str, Any]:
         """How a result is made: version, models, sha256 of their files, and what was asked."""
@@ -229,32 +312,16 @@ class Model:
             "version": __version__,
             **names,
             "weights": dict(self.weights),
+            **({"precision": self.precision} if self.precision != "fp32" else {}),
+            **examples_info(self.examples),
             **asked,
         }
 
 
-def _on_picture(
-    source: ImageSource, max_pixels: int, work: Callable[[ImageArray], Instances]
-) -> Instances:
-    """Reads a picture, works on it, and notes its name, its uid and the time of reading."""
-    watch = Stopwatch()
-    with watch("read"):
-        image = read_image(source, max_pixels=max_pixels)
-    found = work(image)
-    return replace(
-        found,
-        file_name=_file_name(source),
-        uid=picture_uid(image),
-        seconds={**watch.seconds, **found.seconds},
-    )
-
-
-def _file_name(source: ImageSource) -> str:
-    """A relative POSIX path; of an absolute path only its last part; "" for what is no file."""
-    if not isinstance(source, (str, os.PathLike)):
-        return ""
-    path = Path(source)
-    return path.name if path.is_absolute() else path.as_posix()
+def chosen_info(*, tile: int, drop_nested: bool, disjoint: bool) -> dict[str, Any]:
+    """What a result's ``info`` says of these choices: only of those that aren't the usual ones."""
+    choices = {"tile": tile, "drop_nested": drop_nested, "disjoint": disjoint}
+    return {name: choice for name, choice in choices.items() if choice}
 
 
 def _answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from perception.defaults import (
+    AUTO,
     CROP_LAYERS,
     CROP_OVERLAP,
     MAX_PIXELS,
@@ -42,6 +43,8 @@ def everything(
     min_region: int = MIN_REGION,
     min_area: int = MIN_AREA,
     max_pixels: int = MAX_PIXELS,
+    device: str = AUTO,
+    precision: str = AUTO,
     threads: int = THREADS,
 ) -> Instances:
     """Cuts out all that a grid of points finds: ``load(model).everything(image)``.
@@ -49,7 +52,7 @@ def everything(
     For many pictures load the model once. Settings and errors are those of ``Model.everything``,
     and those of ``load``.
     """
-    return load(model, threads=threads).everything(
+    return load(model, device=device, precision=precision, threads=threads).everything(
         image,
         points_per_side=points_per_side,
         grid=grid,

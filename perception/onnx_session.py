@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perception.errors import WeightsError
+from perception.defaults import AUTO
+from perception.errors import DeviceError, WeightsError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -19,16 +20,18 @@ BUILDS = ("onnxruntime", "onnxruntime-gpu")
 """Distributions that all install the folder ``onnxruntime``: only one of them can be whole."""
 
 
-def open_session(path: str | Path, *, threads: int = 0) -> InferenceSession:
+def open_session(path: str | Path, *, threads: int = 0, device: str = AUTO) -> InferenceSession:
     """A session over one file; threads 0 means all the cores that this process may use.
 
-    Raises WeightsError when the file is missing or no ONNX model.
+    device: "auto" is a GPU if the runtime can use one. Raises WeightsError when the file is missing
+    or no ONNX model, DeviceError for a device that the runtime hasn't.
     """
     import onnxruntime as ort
 
     _warn_of_a_clash()
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such model file")
+    providers = _providers(device)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     # Left to itself, the runtime counts the machine's cores, not those of the container.
@@ -36,12 +39,42 @@ def open_session(path: str | Path, *, threads: int = 0) -> InferenceSession:
     # Several sessions take turns here. Threads that spin between a run's operators save a tenth of
     # the time; but after it they would hold the next session's cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    providers = [name for name in PROVIDERS if name in ort.get_available_providers()]
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
+        session = ort.InferenceSession(str(path), options, providers=providers)
     except runtime_errors() as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path}: not an ONNX model that can be run: {reason}") from None
+    if device.startswith("cuda") and device_of(session) != "cuda":
+        # Left to itself, the runtime goes on without a word on the CPU.
+        raise DeviceError(
+            f"{device}: ONNX Runtime can't use it (no such GPU, or CUDA's or cuDNN's libraries are "
+            "missing); use --device cpu"
+        )
+    return session
+
+
+def has_cuda() -> bool:
+    """Whether the runtime that is installed is one for NVIDIA GPUs."""
+    import onnxruntime as ort
+
+    return PROVIDERS[0] in ort.get_available_providers()
+
+
+def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
+    """What the runtime is to compute with, first the one that is preferred."""
+    cuda, cpu = PROVIDERS
+    if device == "cpu" or (device == AUTO and not has_cuda()):
+        return [cpu]
+    if device == AUTO:
+        return [cuda, cpu]
+    if not device.startswith("cuda"):
+        raise DeviceError(f"{device}: ONNX Runtime computes on cpu and cuda; use --device cpu")
+    if not has_cuda():
+        raise DeviceError(
+            f"{device}: the ONNX Runtime that is installed is the one for the CPU: "
+            "pip uninstall onnxruntime, then pip install onnxruntime-gpu; or use --device cpu"
+        )
+    return [(cuda, {"device_id": int(device.partition(":")[2] or 0)}), cpu]
 
 
 @cache

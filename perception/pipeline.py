@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perception.answers import answer
+from perception.answers import with_masks
+from perception.close_ups import answer_boxes
 from perception.defaults import THRESHOLD
 from perception.detector.protocol import Detector
+from perception.detector.tiled import tile_side, tiled
 from perception.errors import PromptError
 from perception.instances import Instances
 from perception.phrases import PromptText, parse
 from perception.segmenter.protocol import Segmenter
+from perception.settling import settle
 from perception.stopwatch import Stopwatch
-from perception.types import ImageArray, Prompt
+from perception.tiles import TileSize
+from perception.types import BoxMasks, ImageArray
 
 
 def find_masks(
@@ -22,40 +26,47 @@ def find_masks(
     text: PromptText,
     *,
     threshold: float = THRESHOLD,
+    tile: TileSize = None,
+    drop_nested: bool = False,
+    disjoint: bool = False,
 ) -> Instances:
-    """What ``text`` names in a picture H x W x 3: the detector's boxes become masks."""
-    found = find_boxes(detector, image, text, threshold=threshold)
-    watch = Stopwatch()
-    answers = answer(segmenter, image, Prompt(boxes=found.boxes), watch=watch)
-    return replace(
-        found[answers.prompt_ids],
-        boxes=answers.boxes,
-        rles=answers.rles,
-        quality=answers.quality,
-        stability=answers.stability,
-        seconds={**found.seconds, **watch.seconds},
-    )
+    """What ``text`` names in a picture H x W x 3: the detector's boxes become masks.
+
+    tile: see ``find_boxes``; drop_nested, disjoint: see ``settle``.
+    """
+    found, own = _find(detector, image, text, threshold, tile)
+    watch, side = Stopwatch(), tile_side(detector, tile)
+    answers = answer_boxes(segmenter, image, found.boxes, own=own, side=side, watch=watch)
+    masked = with_masks(found, answers)
+    with watch("select"):
+        settled, _ = settle(masked, drop_nested=drop_nested, disjoint=disjoint)
+    return replace(settled, seconds={**found.seconds, **watch.seconds})
 
 
 def find_boxes(
-    detector: Detector, image: ImageArray, text: PromptText, *, threshold: float = THRESHOLD
+    detector: Detector,
+    image: ImageArray,
+    text: PromptText,
+    *,
+    threshold: float = THRESHOLD,
+    tile: TileSize = None,
 ) -> Instances:
-    """What ``text`` names in a picture H x W x 3, as boxes. threshold: the least score, 0..1."""
+    """What ``text`` names in a picture H x W x 3, as boxes.
+
+    threshold: the least score, 0..1; tile: the side of the tiles in which a large picture is looked
+    at, "auto" for what suits the detector, None to look at the whole only.
+    """
+    return _find(detector, image, text, threshold, tile)[0]
+
+
+def _find(
+    detector: Detector, image: ImageArray, text: PromptText, threshold: float, tile: TileSize
+) -> tuple[Instances, BoxMasks | None]:
+    """The boxes, and their masks where the detector gives them as well."""
     if not 0 <= threshold <= 1:
         raise PromptError(f"a threshold lies between 0 and 1, got {threshold:g}")
     watch, phrases = Stopwatch(), parse(text)
     with watch("detect"):
-        (found,) = detector.detect([image], phrases, threshold=threshold)
-    found = found.clipped(image.shape[:2])
-    return Instances(
-        image_hw=image.shape[:2],
-        classes=phrases.classes,
-        boxes=found.boxes,
-        scores=found.scores,
-        class_ids=found.class_ids,
-        runner_up=found.runner_up,
-        margin=found.margin,
-        prompt_ids=found.phrase_ids,
-        image=image,
-        seconds=watch.seconds,
-    )
+        (found,) = tiled(detector, tile).detect([image], phrases, threshold=threshold)
+    found = found.clipped((image.shape[0], image.shape[1]))
+    return replace(Instances.detected(found, phrases, image), seconds=watch.seconds), found.masks

@@ -102,12 +102,39 @@ class Prompt:
 
 
 @dataclass(frozen=True, eq=False)
+class Examples:
+    """Boxes in one picture that show a detector what is meant, and what isn't.
+
+    boxes: N x 4 xyxy in pixels of the original picture; labels: N, 1 = such a thing, 0 = none
+    (default: all 1). Raises PromptError for boxes that make no sense, or for none.
+    """
+
+    boxes: FloatArray
+    labels: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        boxes = Prompt(boxes=self.boxes).boxes  # checked
+        labels = np.ones(len(boxes), np.int64) if self.labels is None else self.labels
+        labels = checked_array("labels", labels, np.int64, (len(boxes),))
+        if not len(boxes):
+            raise PromptError("examples are boxes x0,y0,x1,y1 in the picture; got none")
+        if not np.isin(labels, (0, 1)).all():
+            raise PromptError(f"an example's label is 1 (such a thing) or 0, got {labels.tolist()}")
+        object.__setattr__(self, "boxes", boxes)
+        object.__setattr__(self, "labels", labels)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """One picture, encoded once by a segmenter; made by ``encode``, read by ``decode``.
 
-    features: C x h x w; frame: how the picture was fitted into the model; model: who encoded it,
-    so that another model's decoder refuses it; prepared: what this runtime's decoder made of the
-    features, which it makes again where this is missing (an embedding from a file, say).
+    features: C x h x w, or a tuple of several such levels; frame: how the picture was fitted into
+    the model; model: who encoded it, so that another model's decoder refuses it; prepared: what
+    this runtime's decoder made of the features, which it makes again where this is missing (an
+    embedding from a file, say).
     """
 
     features: Any
@@ -192,17 +219,41 @@ class Proposals:
 
 
 @dataclass(frozen=True, eq=False)
+class BoxMasks:
+    """The masks that a detector gives with its K boxes, if it is a segmenter as well.
+
+    logits: K x h x w, low-resolution logits in the frame, a mask where they are > 0.
+    """
+
+    logits: FloatArray
+    frame: Frame
+
+    def __post_init__(self) -> None:
+        logits = checked_array("logits", self.logits, np.float32, (None, None, None))
+        object.__setattr__(self, "logits", logits)
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __getitem__(self, index: Any) -> BoxMasks:
+        """The masks that a slice, an index array or a boolean array picks."""
+        return BoxMasks(self.logits[index], self.frame)
+
+
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """Every box of one picture that some phrase scores high enough, before any is given a label.
 
     boxes: K x 4 xyxy in pixels of the original picture; scores: K x P, of each asked phrase, in
     0..1; queries: K, which of the detector's places a box is of: one place has the same box
-    whatever else is asked, if the detector's phrases are independent.
+    whatever else is asked, if the detector's phrases are independent; masks: the boxes' own, K, of
+    a detector that is a segmenter as well.
     """
 
     boxes: FloatArray
     scores: FloatArray
     queries: IntArray
+    masks: BoxMasks | None = None
 
     def __post_init__(self) -> None:
         boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
@@ -213,13 +264,15 @@ class Candidates:
         object.__setattr__(self, "scores", scores)
         queries = checked_array("queries", self.queries, np.int64, (len(boxes),))
         object.__setattr__(self, "queries", queries)
+        _check_masks(self.masks, len(boxes))
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: Any) -> Candidates:
         """The candidates that a slice, an index array or a boolean array picks."""
-        return Candidates(self.boxes[index], self.scores[index], self.queries[index])
+        masks = None if self.masks is None else self.masks[index]
+        return Candidates(self.boxes[index], self.scores[index], self.queries[index], masks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,8 +281,8 @@ class Detections:
 
     boxes: N x 4 xyxy in pixels of the original picture; scores: N in 0..1; class_ids: N, index
     into the asked classes; phrase_ids: N, index into the asked phrases; runner_up: N, class id of
-    the next best class (-1 where there is no other class); margin: N, score less the runner-up's.
-    Sorted by falling score.
+    the next best class (-1 where there is no other class); margin: N, score less the runner-up's;
+    masks: as in ``Candidates``. Sorted by falling score.
     """
 
     boxes: FloatArray
@@ -238,6 +291,7 @@ class Detections:
     phrase_ids: IntArray
     runner_up: IntArray
     margin: FloatArray
+    masks: BoxMasks | None = None
 
     def __post_init__(self) -> None:
         boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
@@ -251,6 +305,7 @@ class Detections:
         ):
             value = checked_array(name, getattr(self, name), dtype, (len(boxes),))
             object.__setattr__(self, name, value)
+        _check_masks(self.masks, len(boxes))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -264,6 +319,7 @@ class Detections:
             self.phrase_ids[index],
             self.runner_up[index],
             self.margin[index],
+            None if self.masks is None else self.masks[index],
         )
 
     def clipped(self, image_hw: tuple[int, int]) -> Detections:
@@ -278,6 +334,11 @@ class Detections:
         """Nothing found."""
         floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int64)
         return cls(np.zeros((0, 4), np.float32), floats, ints, ints, ints, floats)
+
+
+def _check_masks(masks: BoxMasks | None, count: int) -> None:
+    if masks is not None and len(masks) != count:
+        raise ValueError(f"{count} boxes with masks need as many: {len(masks)}")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import numpy as np
 from perception.annotate import reading
 from perception.annotate.records import Failure
 from perception.annotate.work import answer_pictures
+from perception.detector.decode import label
 from perception.frame import Frame
 from perception.model import Model
-from perception.phrases import NEGATIVE
+from perception.phrases import NEGATIVE, Phrases
 from perception.types import Candidates, Detections, Embedding, MaskCandidates, Prompt, Proposals
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}
@@ -67,6 +68,54 @@ class ColourDetector:
             return Detections.empty()
         scores, class_ids, phrase_ids, boxes = zip(*rows, strict=True)
         return Detections(boxes, scores, class_ids, phrase_ids, np.full(len(rows), -1), scores)
+
+
+class NearSightedDetector(ColourDetector):
+    """Scales pictures down to ``side``, and then sees nothing of less than 4 pixels a side.
+
+    far: whether it sees anything at all in pictures that are larger.
+    """
+
+    side = 64
+
+    def __init__(self, *, far=True):
+        self.far = far
+        self.seen = []
+
+    def detect(self, images, phrases, *, threshold=0.3):
+        found = self.candidates(images, phrases, floor=threshold)
+        return [label(one, phrases, threshold=threshold)[0] for one in found]
+
+    def _scores(self, image, phrases, floor):
+        self.seen.append(image.shape[:2])
+        found = super()._scores(image, phrases, floor)
+        scale = min(1, self.side / max(image.shape[:2]))
+        sizes = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf)
+        return found[(sizes * scale >= 4) & (self.far or scale == 1)]
+
+
+class ShowableDetector(ColourDetector):
+    """Whatever is asked, finds what has the colour in the middle of the first example."""
+
+    example_phrase = "anything"
+
+    def shown(self, examples):
+        return _Shown(examples)
+
+
+class _Shown:
+    name = "showable"
+    phrases_independent = True
+
+    def __init__(self, examples):
+        self.examples = examples
+
+    def detect(self, images, phrases, *, threshold=0.3):
+        (x0, y0, x1, y1), (image,) = self.examples.boxes[0].astype(int), images
+        middle = image[(y0 + y1) // 2, (x0 + x1) // 2]
+        colour = "red" if middle[0] > middle[2] else "blue"
+        asked = Phrases((colour,), (0,), phrases.classes[:1])
+        return ColourDetector().detect(images, asked, threshold=threshold)
 
 
 class ColourSegmenter:

@@ -6,6 +6,7 @@ import pytest
 from perception.errors import ImageError, PromptError
 from perception.frame import RGB_MEAN, RGB_STD, Frame, fit_picture
 from perception.types import Prompt
+from perception.upsampling import Window
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,50 @@ def test_fit_picture():
     frame, pixels = fit_picture(np.zeros((4, 5, 3), np.uint8), 8)
     assert frame == Frame((4, 5), 8)
     assert pixels.shape == (1, 3, 8, 8)
+
+
+SHAPES = [(37, 101), (101, 37), (5, 64), (64, 64), (300, 211)]
+
+
+@pytest.mark.parametrize("image_hw", SHAPES)
+def test_a_stretched_picture_fills_the_square(image_hw):
+    frame = Frame(image_hw, 64, stretched=True)
+    assert frame.resized_hw == (64, 64)
+    image = np.random.default_rng(0).integers(0, 255, (*image_hw, 3), np.uint8)
+    assert (frame.pixels(image, (0,) * 3, (1,) * 3).transpose(1, 2, 0) == frame.resize(image)).all()
+    height, width = image_hw
+    corners = [[0, 0, width, height], [width / 2, 0, width, height / 4]]
+    model = frame.boxes_to_model(corners)
+    np.testing.assert_allclose(model, [[0, 0, 64, 64], [32, 0, 64, 16]], rtol=1e-6)
+    np.testing.assert_allclose(frame.boxes_to_image(model), corners, rtol=1e-6)
+
+
+@pytest.mark.parametrize("image_hw", SHAPES)
+def test_a_stretched_picture_s_masks_take_one_step(image_hw):
+    """Straight to the picture's size, as ``torch.nn.functional.interpolate`` does it."""
+    functional = pytest.importorskip("torch.nn.functional")
+    torch = pytest.importorskip("torch")
+    logits = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    frame = Frame(image_hw, 64, stretched=True)
+    want = functional.interpolate(
+        torch.from_numpy(logits)[None, None], image_hw, mode="bilinear", align_corners=False
+    )[0, 0].numpy()
+    np.testing.assert_allclose(frame.logits_to_image(logits), want, rtol=0, atol=1e-5)
+    x0, y0, x1, y1 = window = Window(3, 1, image_hw[1] - 2, image_hw[0] - 1)
+    part = frame.logits_to_image(logits, window)
+    assert np.array_equal(part, frame.logits_to_image(logits)[y0:y1, x0:x1])
+    sure = np.abs(want) > 1e-4
+    assert ((frame.logits_to_masks(logits[None])[0] == (want > 0)) | ~sure).all()
+    assert frame.logits_in_image(logits).shape == logits.shape
+
+
+def test_a_stretched_frame_is_another_frame():
+    assert Frame((5, 9), 64) != Frame((5, 9), 64, stretched=True)
+
+
+def test_pixels_can_be_normalised_otherwise():
+    image = np.full((2, 4, 3), 255, np.uint8)
+    frame, pixels = fit_picture(image, 8, stretched=True, mean=(127.5,) * 3, std=(127.5,) * 3)
+    assert frame.stretched
+    assert pixels.shape == (1, 3, 8, 8)
+    assert (pixels == 1).all()

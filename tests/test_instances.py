@@ -57,6 +57,43 @@ def test_picking(index):
     assert picked.stability is None
 
 
+def family(parent):
+    count = len(parent)
+    none = {"rles": (), "quality": None, "runner_up": None, "image": None}
+    return example(
+        boxes=np.tile(np.float32([0, 0, 5, 5]), (count, 1)),
+        scores=np.full(count, 0.5),
+        class_ids=np.zeros(count, int),
+        parent=np.array(parent),
+        **none,
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "parents"),
+    [
+        (slice(None), [-1, 0, 1, -1, 3]),
+        ([2, 1, 0], [1, 2, -1]),
+        ([0, 2], [-1, 0]),  # Its parent wasn't picked, that one's parent was.
+        ([2, 4], [-1, -1]),
+        ([2, 2, 1], [2, 2, -1]),
+        (np.array([False, True, True, False, False]), [-1, 0]),
+        ([], []),
+        (1, [-1]),
+    ],
+    ids=str,
+)
+def test_parents_of_those_that_are_picked(index, parents):
+    index = np.array(index, int) if isinstance(index, list) else index
+    assert family([-1, 0, 1, -1, 3])[index].parent.tolist() == parents
+
+
+@pytest.mark.parametrize("parent", [[0], [1], [-2], [1, 0], [1, 2, 0, -1]])
+def test_no_parents(parent):
+    with pytest.raises(ValueError, match="parent"):
+        family(parent)
+
+
 def test_boxes_only():
     boxes = example(rles=())
     assert boxes.areas.tolist() == [15, 60]

@@ -1,6 +1,7 @@
 """The embedded models, loaded and used."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,19 @@ def test_any_size_gets_an_answer(nano, image_hw):
     image = np.full((*image_hw, 3), 128, np.uint8)
     assert nano(image, "star").masks.shape[1:] == image_hw
     assert nano.segment(image, points=[[0.5, 0.5]]).image_hw == image_hw
+
+
+def test_an_exported_segmenter_from_its_folder(nano, tmp_path):
+    for part in ("encoder", "preparer", "decoder"):
+        shutil.copy(ROOT / "weights" / f"nano-segmenter-{part}.onnx", tmp_path / f"my-{part}.onnx")
+    model = pc.load(f"nano+{tmp_path}", threads=1)
+    prompt = {"points": [[20, 20]]}
+    image = read_image(PICTURES[0])
+    assert model.segment(image, **prompt).rles == nano.segment(image, **prompt).rles
+    assert f"{tmp_path.name}/my-encoder.onnx" in model.weights
+    (tmp_path / "other-decoder.onnx").write_bytes(b"")
+    with pytest.raises(pc.WeightsError, match=r"expected one file \*-decoder\.onnx, found 2"):
+        pc.load(f"nano+{tmp_path}")
 
 
 def test_the_quickstart(tmp_path):

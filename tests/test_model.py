@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from fakes import colour_model, drawing
+from fakes import NearSightedDetector, colour_model, drawing
 from PIL import Image
 
 from perception import defaults, one_call
@@ -59,6 +59,32 @@ def test_info_says_how():
     assert "segmenter" not in colour_model().detect(drawing(), "red").info
 
 
+def test_choices_of_what_comes_after_the_models():
+    things = [("red", (8, 8, 40, 40)), ("blue", (10, 10, 20, 20)), ("red", (60, 50, 100, 90))]
+    model, image = colour_model(), drawing(things=things)
+    plain = model(image, "red. blue")
+    assert plain.parent.tolist() == [-1, 0, -1]
+    assert not {"tile", "disjoint", "drop_nested"} & set(plain.info)
+    apart = model(image, "red. blue", disjoint=True, drop_nested=True)
+    assert apart.masks.sum(axis=0).max() == 1
+    assert (apart.info["disjoint"], apart.info["drop_nested"]) == (True, True)
+    with pytest.raises(PromptError, match="32 pixels"):
+        model(image, "red", tile=3)
+
+
+def test_tiles_of_many_pictures():
+    model = Model(NearSightedDetector(), colour_model().segmenter)
+    images = [drawing(40, 60, [("red", (8, 8, 20, 20))]), drawing(), drawing(200, 90)]
+    together = model(images, "red. blue", tile="auto")
+    for one, image in zip(together, images, strict=True):
+        alone = model(image, "red. blue", tile=64)
+        assert one.rles == alone.rles
+        assert one.info == alone.info
+        assert one.info["tile"] == 64
+    boxes = model.detect(images, "red. blue", tile="auto")
+    assert [len(one) for one in boxes] == [1, 2, 2]
+
+
 def test_detect():
     result = colour_model().detect(drawing(), "red")
     assert len(result) == 1
@@ -100,7 +126,7 @@ def test_everything():
 
 def settings_of(function):
     """Names and defaults of what segment-everything can be told."""
-    others = ("self", "image", "model", "threads", "max_pixels", "step")
+    others = ("self", "image", "model", "device", "precision", "threads", "max_pixels", "step")
     parameters = inspect.signature(function).parameters
     return {n: p.default for n, p in parameters.items() if n not in others}
 
@@ -113,8 +139,8 @@ def test_settings_of_everything_are_the_same_everywhere():
 def test_everything_in_one_call(monkeypatch, tmp_path):
     loaded = []
 
-    def load(name, *, threads):
-        loaded.append((name, threads))
+    def load(name, *, device, precision, threads):
+        loaded.append((name, device, precision, threads))
         return colour_model()
 
     monkeypatch.setattr(one_call, "load", load)
@@ -135,8 +161,8 @@ def test_everything_in_one_call(monkeypatch, tmp_path):
     }
     assert set(given) == set(settings_of(EverythingSettings))
     Image.fromarray(drawing()).save(tmp_path / "a.png")
-    found = one_call.everything(tmp_path / "a.png", "other", threads=3, **given)
-    assert loaded == [("other", 3)]
+    found = one_call.everything(tmp_path / "a.png", "other", device="cpu", threads=3, **given)
+    assert loaded == [("other", "cpu", "auto", 3)]
     assert len(found)
     del given["points_per_side"]  # The grid stands in its place.
     assert found.info["everything"] == given

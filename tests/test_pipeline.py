@@ -23,7 +23,7 @@ def test_text_to_masks():
     assert found.quality.tolist() == [np.float32(0.95)] * 2
     assert found.stability.tolist() == [1, 1]
     assert found.prompt_ids.tolist() == [0, 1]
-    assert list(found.seconds) == ["detect", "encode", "decode"]
+    assert list(found.seconds) == ["detect", "encode", "decode", "select"]
     assert found.image is image
 
 

@@ -50,7 +50,8 @@ def test_what_is_in_it(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert wheel.name == f"perception_masks-{__version__}-py3-none-any.whl"
     weights = {Path(name).name for name in names if name.startswith("perception/_weights/")}
-    files = {file.name for entry in read_manifest().values() for file in entry.files}
+    entries = [entry for entry in read_manifest().values() if entry.is_embedded]
+    files = {file.name for entry in entries for file in entry.files}
     needed = {name for name in files if not name.endswith(".safetensors")}
     assert weights == needed | {"manifest.toml", "MODEL_CARD.md"}
     assert "perception/py.typed" in names

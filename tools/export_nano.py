@@ -33,6 +33,9 @@ from perception.weights import sha256_of_file
 DETECTOR_SIDE, SEGMENTER_SIDE = 320, 320
 PRECISION = 0.91
 DETECTOR, SEGMENTER = "nano-detector", "nano-segmenter"
+PUBLISHED = "# Published models"
+"""The manifest's line from which on it is written by hand."""
+
 FILES = {
     DETECTOR: ("text.onnx", "image.onnx", "vocab.txt"),
     SEGMENTER: ("encoder.onnx", "preparer.onnx", "decoder.onnx"),
@@ -99,8 +102,15 @@ def export_all(arguments: argparse.Namespace) -> dict[str, float]:
     return worst
 
 
+def published(path: Path) -> str:
+    """What a manifest says of published models, which is written by hand."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    place = text.find(PUBLISHED)
+    return text[place:] if place >= 0 else ""
+
+
 def manifest(out: Path) -> str:
-    """The text of manifest.toml for the files as they are."""
+    """The text of manifest.toml on the nano models, for the files as they are."""
     lines = ["# Written by tools/export_nano.py.", ""]
     for name, parts in FILES.items():
         lines += [f"[models.{name}]", f'family = "{name}"', 'licence = "Apache-2.0"']
@@ -122,7 +132,9 @@ def main() -> None:
     for name, difference in export_all(arguments).items():
         size = (arguments.out / name).stat().st_size
         print(f"{name}: {size / 1e6:.2f} MB, within {difference:.1g} of torch")
-    (arguments.out / "manifest.toml").write_text(manifest(arguments.out), encoding="utf-8")
+    path = arguments.out / "manifest.toml"
+    parts = [manifest(arguments.out), published(path)]
+    path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
 
 
 if __name__ == "__main__":

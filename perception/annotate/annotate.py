@@ -20,6 +20,7 @@ from perception.annotate.work import Question
 from perception.annotate.writer import RunWriter
 from perception.defaults import BATCH, THRESHOLD, WORKERS
 from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.tiled import tile_side, tiled
 from perception.errors import OutputError
 from perception.formats.atomic import check_writable
 from perception.formats.coco import stream_coco
@@ -56,6 +57,8 @@ def annotate(
     *,
     images: str | None = None,
     threshold: float = THRESHOLD,
+    drop_nested: bool = False,
+    disjoint: bool = False,
     keeping: Keeping | None = None,
     batch: int = BATCH,
     workers: int = WORKERS,
@@ -70,10 +73,11 @@ def annotate(
 
     load: gives the model, once the rest is known to be in order; inputs, images: as
     ``list_inputs`` has them; text: what to find; out: the COCO file, beside which the run is
-    stored; threshold: the least score in the file; keeping: what the run stores; batch: pictures in
-    one call of the model; workers: processes that read; parallel: threads that call the model, each
-    with a batch in memory; engine: what works in place of these processes and threads, such as
-    ``RayEngine``; overwrite: begin anew; retry_failed: also pictures that failed before.
+    stored; threshold: the least score in the file; drop_nested, disjoint: of the masks in it, as in
+    ``settling.settle``; keeping: what the run stores; batch: pictures in one call of the model;
+    workers: processes that read; parallel: threads that call the model, each with a batch in
+    memory; engine: what works in place of these processes and threads, such as ``RayEngine``;
+    overwrite: begin anew; retry_failed: also pictures that failed before.
     note: called with a line worth knowing; watch: called with how the run stands before the work,
     gives what is called with every few records.
 
@@ -91,7 +95,8 @@ def annotate(
             folder, files = list_inputs(inputs, images=images)
             first = list(islice(files, 1))  # That there is none is said before the model loads.
             model = load()
-            independent = model.detector.phrases_independent
+            tile = tile_side(model.detector, keeping.tile)
+            independent = tiled(model.detector, tile or None).phrases_independent
             settings = run_settings(model, keeping, pictures=folder, run=path)
             if run.settings:
                 check_same(run.settings, settings, path)
@@ -111,6 +116,7 @@ def annotate(
                 floor_nms=keeping.floor_nms,
                 threshold=threshold,
                 max_pixels=keeping.max_pixels,
+                tile=tile,
             )
             tell = watch(run.counts())
             if engine is not None:
@@ -125,7 +131,9 @@ def annotate(
                     parallel=parallel,
                     tell=tell,
                 )
-            annotations = write_annotations(run, out, threshold=threshold)
+            annotations = write_annotations(
+                run, out, threshold=threshold, drop_nested=drop_nested, disjoint=disjoint
+            )
             return Summary(
                 run.counts(), run.picture_count(), annotations, tuple(run.failure_reasons())
             )
@@ -137,15 +145,20 @@ def write_annotations(
     *,
     threshold: float = THRESHOLD,
     nms: float = SAME_CLASS_IOU,
+    drop_nested: bool = False,
+    disjoint: bool = False,
     polygons: bool = False,
 ) -> int:
     """Writes a run's COCO file and returns how many annotations it has; see ``results``."""
-    with run.snapshot(), closing(results(run, threshold=threshold, nms=nms)) as found:
+    found = results(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
+    with run.snapshot(), closing(found):
         return stream_coco(
             found,
             out,
             classes=run.classes,
-            info=run_info(run, threshold=threshold, nms=nms),
+            info=run_info(
+                run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint
+            ),
             polygons=polygons,
         )
 

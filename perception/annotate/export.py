@@ -32,20 +32,31 @@ def export_annotations(
     as_format: Format,
     threshold: float = THRESHOLD,
     nms: float = SAME_CLASS_IOU,
+    drop_nested: bool = False,
+    disjoint: bool = False,
     polygons: bool = False,
 ) -> int:
     """Writes what a run has found so far; returns how many instances that is.
 
-    out: a file for COCO and CSV, a folder for the others; threshold, nms: as ``results`` has them;
-    polygons: outlines in place of run lengths (COCO) or of boxes (YOLO). Raises PromptError for
-    less than is stored, OutputError if it can't be written.
+    out: a file for COCO and CSV, a folder for the others; threshold, nms, drop_nested, disjoint: as
+    ``results`` has them; polygons: outlines in place of run lengths (COCO) or of boxes (YOLO).
+    Raises PromptError for less than is stored, OutputError if it can't be written.
     """
     if as_format in ONE_FILE and out.is_dir():
         raise OutputError(f"{printable(str(out))}: a folder; name a file for --out")
     if as_format == "coco":
-        return write_annotations(run, out, threshold=threshold, nms=nms, polygons=polygons)
+        return write_annotations(
+            run,
+            out,
+            threshold=threshold,
+            nms=nms,
+            drop_nested=drop_nested,
+            disjoint=disjoint,
+            polygons=polygons,
+        )
     classes = run.classes
-    with run.snapshot(), closing(results(run, threshold=threshold, nms=nms)) as found:
+    found = results(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
+    with run.snapshot(), closing(found):
         if as_format == "yolo":
             return write_yolo(found, out, classes=classes, polygons=polygons)
         if as_format == "labelme":

@@ -46,14 +46,15 @@ class RayEngine:
 
     load: gives the model, in each actor; address: of the cluster, as ``ray start`` prints it; None
     is the one that RAY_ADDRESS names, else this machine; workers: actors, None is as many as the
-    cluster has cores; batch: pictures in one call of the model. Raises MissingExtraError without
-    Ray.
+    cluster has cores, or GPUs where actors need them; batch: pictures in one call of the model;
+    gpus: GPUs that each actor has for itself. Raises MissingExtraError without Ray.
     """
 
     load: Callable[[], Model]
     address: str | None = None
     workers: int | None = None
     batch: int = BATCH
+    gpus: int = 0
 
     def __post_init__(self) -> None:
         if (self.address or "").startswith("ray://"):
@@ -86,7 +87,8 @@ class RayEngine:
         if not waiting:
             return
         with _cluster(self.address, self.workers) as ray, merging(run, tell) as folder:
-            workers = self.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+            needed = "GPU" if self.gpus else "CPU"
+            workers = self.workers or max(int(ray.cluster_resources().get(needed, 1)), 1)
             size = min(-(-waiting // (_BLOCKS_PER_WORKER * workers)), _MOST_IN_BLOCK)
             blocks = ray.data.from_blocks(list(_blocks(run.tasks(), size)))
             # Ray's own defaults: an actor that dies is started again and has its block again.
@@ -103,6 +105,7 @@ class RayEngine:
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=min(workers, -(-waiting // size))),
                 num_cpus=1,
+                num_gpus=self.gpus,
             )
             answers.write_parquet(
                 str(folder.absolute()),

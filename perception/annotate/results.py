@@ -20,10 +20,13 @@ from perception.annotate.marks import marks_to_instances
 from perception.annotate.records import StoredPicture
 from perception.defaults import THRESHOLD
 from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, label
+from perception.duplicates import SAME_CLASS_MASK_IOU
 from perception.errors import PromptError
 from perception.instances import Instances
 from perception.masks import rle_to_box
+from perception.model import chosen_info
 from perception.phrases import Phrases
+from perception.settling import settle
 from perception.types import FloatArray
 
 
@@ -42,25 +45,40 @@ class Result:
 
 
 def results(
-    run: RunReader, *, threshold: float = THRESHOLD, nms: float = SAME_CLASS_IOU
+    run: RunReader,
+    *,
+    threshold: float = THRESHOLD,
+    nms: float = SAME_CLASS_IOU,
+    drop_nested: bool = False,
+    disjoint: bool = False,
 ) -> Generator[Instances, None, None]:
     """The instances of every picture that is done or marked, by name; one picture in memory.
 
     threshold: the least score; nms: of boxes of one class whose IoU is above this the best is
-    kept. Raises PromptError for less than the run has stored.
+    kept; drop_nested, disjoint: as in ``settling.settle``. Raises PromptError for less than the run
+    has stored.
     """
-    with closing(whole_results(run, threshold=threshold, nms=nms)) as found:
+    whole = whole_results(
+        run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint
+    )
+    with closing(whole) as found:
         for one in found:
             yield one.instances
 
 
 def whole_results(
-    run: RunReader, *, threshold: float = THRESHOLD, nms: float = SAME_CLASS_IOU
+    run: RunReader,
+    *,
+    threshold: float = THRESHOLD,
+    nms: float = SAME_CLASS_IOU,
+    drop_nested: bool = False,
+    disjoint: bool = False,
 ) -> Generator[Result, None, None]:
     """``results``, with what else is stored of each picture."""
     settings = run.settings
     check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
-    info, phrases = run_info(run, threshold=threshold, nms=nms), run.phrases
+    info = run_info(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
+    phrases = run.phrases
     # Where no hand has worked, the file is the one that perception segment writes.
     classes, edited = run.classes, run.is_edited
     for picture in run.pictures():
@@ -96,12 +114,22 @@ def check_stored(floor: float, floor_nms: float, *, threshold: float, nms: float
         )
 
 
-def run_info(run: RunReader, *, threshold: float, nms: float) -> dict[str, Any]:
+def run_info(
+    run: RunReader,
+    *,
+    threshold: float,
+    nms: float,
+    drop_nested: bool = False,
+    disjoint: bool = False,
+) -> dict[str, Any]:
     """How results are made, as ``Model.info`` has it; the NMS where it isn't the usual one.
 
     Where hands have worked with further models, these stand in ``marked_with``.
     """
-    info = {**run.settings["model"], "text": run.text, "threshold": threshold}
+    chosen = chosen_info(
+        tile=run.settings.get("tile", 0), drop_nested=drop_nested, disjoint=disjoint
+    )
+    info = {**run.settings["model"], "text": run.text, "threshold": threshold, **chosen}
     if run.marked_with:
         info["marked_with"] = run.marked_with
     return info if math.isclose(nms, SAME_CLASS_IOU) else {**info, "nms": nms}
@@ -159,4 +187,10 @@ def _result(
         uid=picture.uid,
         info=info,
     )
-    return Result(picture, instances, found.boxes, stored.consensus[rows])
+    instances, settled = settle(
+        instances,
+        same_class_iou=max(nms, SAME_CLASS_MASK_IOU),
+        drop_nested=info.get("drop_nested", False),
+        disjoint=info.get("disjoint", False),
+    )
+    return Result(picture, instances, found.boxes[settled], stored.consensus[rows[settled]])

@@ -10,9 +10,11 @@ from typing import Any
 
 from perception.defaults import FLOOR, FLOOR_NMS, MAX_PIXELS
 from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.tiled import tile_side
 from perception.errors import PromptError, RunError
 from perception.images import printable
 from perception.model import Model
+from perception.tiles import TileSize, check_tile
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,17 @@ class Keeping:
     """What a run stores of each picture, and so how far its results can be tuned later.
 
     floor: boxes whose best score is below are not stored; floor_nms: nor are those that overlap a
-    better one of their class (IoU) further; max_pixels: larger pictures are refused. Raises
-    PromptError for numbers that can't be used.
+    better one of their class (IoU) further; tile: as in ``Model``; max_pixels: larger pictures are
+    refused. Raises PromptError for numbers that can't be used.
     """
 
     floor: float = FLOOR
     floor_nms: float = FLOOR_NMS
+    tile: TileSize = None
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        check_tile(self.tile)
         if not 0 < self.floor <= 1:
             raise PromptError(f"a floor lies above 0 and is at most 1, got {self.floor:g}")
         if not SAME_CLASS_IOU <= self.floor_nms <= 1:
@@ -48,7 +52,9 @@ def run_settings(
     """
     info = model.info(text="")
     del info["text"]
+    side = tile_side(model.detector, keeping.tile)
     return {
+        **({"tile": side} if side else {}),
         "model": info,
         "floor": keeping.floor,
         "floor_nms": keeping.floor_nms,

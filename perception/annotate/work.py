@@ -14,14 +14,16 @@ import numpy as np
 
 from perception.annotate.reading import ReadPicture
 from perception.annotate.records import Answer, Failure, Record
-from perception.answers import answer
 from perception.boxes import clip_boxes
+from perception.close_ups import answer_boxes
 from perception.detector.decode import best_two, label, worth_keeping
+from perception.detector.tiled import tiled
 from perception.errors import PerceptionError
+from perception.halving import is_out_of_memory, one_too_large
 from perception.model import Model
 from perception.onnx_session import runtime_errors
 from perception.phrases import NEGATIVE, Phrases
-from perception.types import Candidates, FloatArray, ImageArray, Prompt
+from perception.types import Candidates, FloatArray, ImageArray
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Question:
     floor: boxes whose best score is below aren't kept; floor_nms: nor are those that overlap a
     better one of their class further. independent: the detector's phrases are, so that only those
     that a picture hasn't answered are asked. threshold: only for counting what would be reported.
+    tile: the side of the tiles in which large pictures are looked at, 0 for none.
     """
 
     phrases: Phrases
@@ -39,6 +42,7 @@ class Question:
     floor_nms: float
     threshold: float
     max_pixels: int
+    tile: int = 0
 
 
 def answer_pictures(
@@ -91,25 +95,41 @@ def _subset(phrases: Phrases, chosen: Sequence[int]) -> Phrases:
 def _answer_group(
     model: Model, pictures: Sequence[ReadPicture], phrases: Phrases, question: Question
 ) -> list[Record]:
-    """Pictures with one question; one on which the model itself fails is a Failure."""
-    try:
-        found = model.detector.candidates(
-            [picture.image for picture in pictures], phrases, floor=question.floor
-        )
-        return [
-            _answer(model, picture, phrases, one, question)
-            for picture, one in zip(pictures, found, strict=True)
-        ]
-    except _model_errors() as error:
-        if len(pictures) == 1:
-            why = " ".join(str(error).split()) or type(error).__name__
-            (picture,) = pictures
-            return [Failure(picture.task.picture, f"the model failed on it: {why}", picture.file)]
-        return [
-            record
-            for picture in pictures
-            for record in _answer_group(model, [picture], phrases, question)
-        ]
+    """Pictures with one question; one on which the model itself fails is a Failure.
+
+    Where memory runs out, fewer are answered at once, here and from then on.
+    """
+
+    def work(some: Sequence[ReadPicture]) -> list[Record]:
+        try:
+            return _answers(model, some, phrases, question)
+        except _model_errors() as error:
+            if is_out_of_memory(error):
+                raise
+            if len(some) == 1:
+                return [_failure(some[0], " ".join(str(error).split()) or type(error).__name__)]
+        return [record for picture in some for record in work([picture])]
+
+    def too_large(picture: ReadPicture, why: str) -> Record:
+        return _failure(picture, str(one_too_large(why)))
+
+    return model.batches.run(pictures, work, most=len(pictures), too_large=too_large)
+
+
+def _answers(
+    model: Model, pictures: Sequence[ReadPicture], phrases: Phrases, question: Question
+) -> list[Record]:
+    found = tiled(model.detector, question.tile or None).candidates(
+        [picture.image for picture in pictures], phrases, floor=question.floor
+    )
+    return [
+        _answer(model, picture, phrases, one, question)
+        for picture, one in zip(pictures, found, strict=True)
+    ]
+
+
+def _failure(picture: ReadPicture, why: str) -> Failure:
+    return Failure(picture.task.picture, f"the model failed on it: {why}", picture.file)
 
 
 def _model_errors() -> tuple[type[Exception], ...]:
@@ -127,7 +147,7 @@ def _answer(
     kept = np.zeros(len(found), np.bool_)
     kept[worth_keeping(found, phrases, same_class_iou=question.floor_nms)] = True
     new, scored = found[kept & ~before], found[kept | before]
-    masks = _cut_out(model, picture.image, new.boxes)
+    masks = _cut_out(model, picture.image, new, question.tile)
     rows, columns = np.nonzero((scored.scores >= question.floor) | best_two(scored, phrases))
     asked = task.asked if adds else ()
     return Answer(
@@ -181,13 +201,14 @@ class _Masks(NamedTuple):
     consensus: FloatArray
 
 
-def _cut_out(model: Model, image: ImageArray, boxes: FloatArray) -> _Masks:
-    """The masks of K boxes, each a prompt as ``pipeline.find_masks`` gives it."""
-    clipped = clip_boxes(boxes, (image.shape[0], image.shape[1]))
+def _cut_out(model: Model, image: ImageArray, new: Candidates, tile: int) -> _Masks:
+    """The masks of K candidates, their own or each a prompt, as in ``pipeline.find_masks``."""
+    clipped = clip_boxes(new.boxes, (image.shape[0], image.shape[1]))
     inside = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
-    answers = answer(model.segmenter, image, Prompt(boxes=clipped[inside]))
-    counts: list[str | None] = [None] * len(boxes)
-    quality, stability, consensus = np.zeros((3, len(boxes)), np.float32)
+    own = None if new.masks is None else new.masks[inside]
+    answers = answer_boxes(model.segmenter, image, clipped[inside], own=own, side=tile)
+    counts: list[str | None] = [None] * len(new)
+    quality, stability, consensus = np.zeros((3, len(new)), np.float32)
     for n, row in enumerate(inside[answers.prompt_ids].tolist()):
         counts[row] = answers.rles[n].counts
         quality[row], stability[row] = answers.quality[n], answers.stability[n]

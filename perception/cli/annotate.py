@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from perception.cli.options import nms_option, threshold_option
+from perception.cli.options import (
+    disjoint_option,
+    drop_nested_option,
+    model_options,
+    nms_option,
+    threshold_option,
+    tile_option,
+)
 from perception.defaults import (
     BATCH,
     FLOOR,
     FLOOR_NMS,
     MAX_PIXELS,
-    MODEL,
     MOST_PARALLEL,
     THREADS,
     WORKERS,
 )
+
+if TYPE_CHECKING:
+    from perception.tiles import TileSize
 
 _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
 
@@ -43,8 +53,11 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
     metavar="DIR",
     help="Where the paths in LIST.txt and COCO.json start from.  [default: the file's folder]",
 )
-@click.option("--model", default=MODEL, show_default=True, help="Model to use.")
+@model_options
 @threshold_option
+@tile_option
+@drop_nested_option
+@disjoint_option
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -117,7 +130,12 @@ def annotate(
     out: str,
     images: str | None,
     model: str,
+    device: str,
+    precision: str,
     threshold: float,
+    tile: TileSize,
+    drop_nested: bool,
+    disjoint: bool,
     batch: int,
     workers: int | None,
     threads: int,
@@ -148,12 +166,16 @@ def annotate(
         Path(out),
         images=images,
         model=model,
+        device=device,
+        precision=precision,
         threads=threads,
         parallel=parallel,
         engine=engine,
         address=address,
         threshold=threshold,
-        keeping=Keeping(floor=floor, floor_nms=floor_nms, max_pixels=max_pixels),
+        drop_nested=drop_nested,
+        disjoint=disjoint,
+        keeping=Keeping(floor=floor, floor_nms=floor_nms, tile=tile, max_pixels=max_pixels),
         batch=batch,
         workers=workers,
         overwrite=overwrite,
@@ -175,13 +197,22 @@ def annotate(
 @click.option("--out", required=True, metavar="FILE|DIR", help="What to write.")
 @threshold_option
 @nms_option
+@drop_nested_option
+@disjoint_option
 @click.option(
     "--polygons",
     is_flag=True,
     help="Outlines, without holes: in coco in place of run lengths, in yolo of boxes.",
 )
 def export_annotations(
-    run: str, format_: str, out: str, threshold: float, nms: float | None, polygons: bool
+    run: str,
+    format_: str,
+    out: str,
+    threshold: float,
+    nms: float | None,
+    drop_nested: bool,
+    disjoint: bool,
+    polygons: bool,
 ) -> int:
     """Write what an annotation run has found, at any threshold, without running a model.
 
@@ -190,5 +221,12 @@ def export_annotations(
     from perception.cli.annotate_run import run_export
 
     return run_export(
-        Path(run), Path(out), format_=format_, threshold=threshold, nms=nms, polygons=polygons
+        Path(run),
+        Path(out),
+        format_=format_,
+        threshold=threshold,
+        nms=nms,
+        drop_nested=drop_nested,
+        disjoint=disjoint,
+        polygons=polygons,
     )

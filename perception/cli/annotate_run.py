@@ -79,11 +79,15 @@ def run_annotate(
     *,
     images: str | None,
     model: str,
+    device: str,
+    precision: str,
     threads: int,
     parallel: int,
     engine: str,
     address: str | None,
     threshold: float,
+    drop_nested: bool,
+    disjoint: bool,
     keeping: Keeping,
     batch: int,
     workers: int | None,
@@ -99,20 +103,25 @@ def run_annotate(
     # Pictures side by side, each on few threads, get more done than one at a time on all of them.
     threads = threads or usable_cores()
     parallel = parallel or min(threads, MOST_PARALLEL)
-    load = partial(loading.load, model, threads=max(threads // parallel, 1))
+    load = partial(loading.load, model, device=device, precision=precision)
+    local = partial(load, threads=max(threads // parallel, 1))
     if engine == "ray":
         from perception.annotate.ray_engine import RayEngine
 
-        load = partial(loading.load, model, threads=1)
-        chosen = RayEngine(load, address=address, workers=workers, batch=batch)
+        gpus = 1 if device.startswith("cuda") else 0
+        # An actor sees no other GPU than its own.
+        local = partial(load, device="cuda" if gpus else device, threads=1)
+        chosen = RayEngine(local, address=address, workers=workers, batch=batch, gpus=gpus)
     try:
         summary = annotate(
-            load,
+            local,
             inputs,
             text,
             out,
             images=images,
             threshold=threshold,
+            drop_nested=drop_nested,
+            disjoint=disjoint,
             keeping=keeping,
             batch=batch,
             workers=workers or WORKERS,
@@ -142,6 +151,8 @@ def run_export(
     format_: str,
     threshold: float,
     nms: float | None,
+    drop_nested: bool,
+    disjoint: bool,
     polygons: bool,
 ) -> int:
     """Writes what a run has found; returns the exit status."""
@@ -154,6 +165,8 @@ def run_export(
             as_format=cast(Format, format_),
             threshold=threshold,
             nms=SAME_CLASS_IOU if nms is None else nms,
+            drop_nested=drop_nested,
+            disjoint=disjoint,
             polygons=polygons,
         )
         counts, pictures = run.counts(), run.picture_count()

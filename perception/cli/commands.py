@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from perception.cli.annotate import annotate, export_annotations
-from perception.cli.options import Options, numbers, shared_options, threshold_option
+from perception.cli.options import (
+    Options,
+    disjoint_option,
+    drop_nested_option,
+    example_options,
+    numbers,
+    shared_options,
+    threshold_option,
+    tile_option,
+)
 from perception.cli.review import review
 from perception.cli.serve import serve
+from perception.cli.weights import weights
 from perception.defaults import (
     CROP_LAYERS,
     MIN_AREA,
@@ -28,6 +40,10 @@ from perception.defaults import (
 from perception.errors import ImageError, PerceptionError, PromptError
 from perception.version import __version__
 
+if TYPE_CHECKING:
+    from perception.tiles import TileSize
+
+_PACKAGE = Path(__file__).parents[1]
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal, as shells count
 
 
@@ -59,24 +75,46 @@ def cli() -> None:
 @click.option(
     "--candidates", is_flag=True, help="All three masks of a lone point, not only the best one."
 )
+@example_options
 @threshold_option
+@tile_option
+@drop_nested_option
+@disjoint_option
 @shared_options(["overlay", "masks", "cutouts"])
 def segment(
     text: str | None,
     points: Sequence[Sequence[float]],
     boxes: Sequence[Sequence[float]],
     candidates: bool,
+    examples: Sequence[Sequence[float]],
+    not_examples: Sequence[Sequence[float]],
     threshold: float,
+    tile: TileSize,
+    drop_nested: bool,
+    disjoint: bool,
     **shared: Any,
 ) -> int:
     """Cut out what a text names, or what points and boxes show."""
     options = Options(**shared)
-    if (text is None) == (not points and not boxes):
-        raise click.UsageError("give either --text, or --point and --box")
+    shown = {"examples": examples, "not_examples": not_examples}
+    finds = text is not None or any(shown.values())
+    if finds == bool(points or boxes):
+        raise click.UsageError("give either --text or --example, or --point and --box")
     from perception.cli import run
 
-    if text is not None:
-        return run.run(options, run.ask_text(options, text, threshold))
+    if finds:
+        ask = run.ask_text(
+            options,
+            text,
+            threshold,
+            tile=tile,
+            drop_nested=drop_nested,
+            disjoint=disjoint,
+            **shown,
+        )
+        return run.run(options, ask, skip=run.skipped(shown))
+    if tile is not None or drop_nested or disjoint:
+        raise click.UsageError("--tile, --drop-nested and --disjoint are for --text")
     labels = _point_labels(points)
     places = [point[:2] for point in points]
     ask = run.ask_prompt(options, places, labels, boxes, candidates=candidates)
@@ -85,17 +123,28 @@ def segment(
 
 
 @cli.command()
-@click.option(
-    "--text", required=True, help='What to find, such as "cat. vehicle: car | truck, !bus".'
-)
+@click.option("--text", help='What to find, such as "cat. vehicle: car | truck, !bus".')
+@example_options
 @threshold_option
+@tile_option
 @shared_options(["overlay"])
-def detect(text: str, threshold: float, **shared: Any) -> int:
+def detect(
+    text: str | None,
+    examples: Sequence[Sequence[float]],
+    not_examples: Sequence[Sequence[float]],
+    threshold: float,
+    tile: TileSize,
+    **shared: Any,
+) -> int:
     """Find what a text names: boxes only."""
+    shown = {"examples": examples, "not_examples": not_examples}
+    if text is None and not any(shown.values()):
+        raise click.UsageError("give --text, or --example")
     from perception.cli import run
 
     options = Options(**shared)
-    return run.run(options, run.ask_text(options, text, threshold, masks=False))
+    ask = run.ask_detect(options, text, threshold, tile=tile, **shown)
+    return run.run(options, ask, skip=run.skipped(shown))
 
 
 @cli.command()
@@ -199,12 +248,10 @@ def everything(
     help="With fast: the encoder once more with int8 weights, a quarter of the size and faster.",
 )
 def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, int8: bool) -> int:
-    """Write a segmenter as ONNX files: "nano", or a SAM checkpoint (file or folder).
+    """Write a model as ONNX files: "nano", SAM or Grounding DINO, by name, file or folder.
 
     A file is written only if it gives what torch gives; a card beside it says how closely.
     """
-    from pathlib import Path
-
     from perception.export.checkpoint import export_checkpoint
 
     if single_mask and "segment-anything" not in signatures:
@@ -246,6 +293,7 @@ cli.add_command(annotate)
 cli.add_command(export_annotations)
 cli.add_command(review)
 cli.add_command(serve)
+cli.add_command(weights)
 
 
 def main() -> None:
@@ -253,6 +301,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A file name that isn't text must not end in an encoding error.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    warnings.showwarning = _note
     code = status(sys.argv[1:])
     if code == _INTERRUPTED:
         # Python would wait for a thread that is in the middle of a model.
@@ -290,6 +339,21 @@ def status(arguments: Sequence[str]) -> int:
         # Whoever read our output has left. Python would still complain when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+
+
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001  # part of the form
+    line: str | None = None,
+) -> None:
+    """Says a warning of ours in one line; all others as Python does."""
+    if issubclass(category, RuntimeWarning) and Path(filename).is_relative_to(_PACKAGE):
+        click.echo(f"note: {message}", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 
 
 def _complain(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from perception.defaults import MAX_PIXELS, MODEL, THREADS, THRESHOLD
+from perception.defaults import AUTO, MAX_PIXELS, MODEL, THREADS, THRESHOLD
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 OUT = "perception-out"
@@ -62,6 +63,8 @@ class Options:
     json: str | None
     save: tuple[str, ...] | None
     model: str
+    device: str
+    precision: str
     threads: int
     max_pixels: int
     quiet: bool
@@ -109,6 +112,106 @@ nms_option = click.option(
 """None where it isn't given: the usual value lies in a module that is too slow to import here."""
 
 
+def device_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Reads the name of a device; whether it is there is asked when a model is loaded."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise click.BadParameter(f"expected auto, cpu, cuda, cuda:N or mps, got {value!r}")
+    return value
+
+
+def model_options(command: Command) -> Command:
+    """The options that say which model to use, and where and how it computes."""
+    decorators = [
+        click.option(
+            "--model",
+            default=MODEL,
+            show_default=True,
+            help="nano, base, large, sam3, DETECTOR+SEGMENTER, or a path in place of either; "
+            "perception weights list names them all.",
+        ),
+        click.option(
+            "--device",
+            default=AUTO,
+            show_default=True,
+            callback=device_name,
+            metavar="auto|cpu|cuda[:N]|mps",
+            help="Where the model computes; auto takes a GPU if there is one.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+            default=AUTO,
+            show_default=True,
+            help="auto: fp32 on a CPU, which gives the same masks on every machine; bf16 on a GPU.",
+        ),
+    ]
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+def _tile(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    if value in (None, AUTO):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"expected a number of pixels, got {value!r}; before a picture write --tile {AUTO}"
+        ) from None
+
+
+tile_option = click.option(
+    "--tile",
+    is_flag=False,
+    flag_value=AUTO,
+    callback=_tile,
+    metavar=f"PIXELS|{AUTO}",
+    help="Look at large pictures in overlapping tiles, too, of so many pixels a side; auto, or "
+    "nothing behind it, is what the detector sees without scaling down.",
+)
+
+
+def example_options(command: Command) -> Command:
+    """Boxes that show what is meant, for the models that take them."""
+    decorators = [
+        click.option(
+            "--example",
+            "examples",
+            multiple=True,
+            callback=numbers("x0,y0,x1,y1", 4),
+            metavar="x0,y0,x1,y1",
+            help="A box, in pixels, around such a thing as is meant: all that is like it is found. "
+            "With --text for one class, or without. Repeatable. Only for models that take it: "
+            "sam3.",
+        ),
+        click.option(
+            "--not-example",
+            "not_examples",
+            multiple=True,
+            callback=numbers("x0,y0,x1,y1", 4),
+            metavar="x0,y0,x1,y1",
+            help="A box around something that isn't meant. Repeatable.",
+        ),
+    ]
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+drop_nested_option = click.option(
+    "--drop-nested",
+    is_flag=True,
+    help="Leave out masks that are a part of a larger one of their class.",
+)
+
+disjoint_option = click.option(
+    "--disjoint",
+    is_flag=True,
+    help="Masks that share no pixel: a part wins over its whole, else the better score.",
+)
+
+
 def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
     """The inputs and options of every command; pictures: what ``--save`` may name."""
     decorators = [
@@ -126,7 +229,7 @@ def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
             metavar=",".join(pictures),
             help="Pictures to write.  [default: overlay]",
         ),
-        click.option("--model", default=MODEL, show_default=True, help="Model to use."),
+        model_options,
         click.option(
             "--threads",
             type=click.IntRange(min=0),

@@ -18,7 +18,14 @@ from perception.cli.batch import Outcome, work_through
 from perception.cli.options import Options
 from perception.cli.report import heading, instance_table, skipped_summary, stage_times
 from perception.defaults import MODEL
-from perception.errors import ImageError, OutputError, PerceptionError
+from perception.errors import (
+    ImageError,
+    OutOfMemoryError,
+    OutputError,
+    PerceptionError,
+    PromptError,
+)
+from perception.examples import as_examples, check_examples
 from perception.formats.atomic import check_writable
 from perception.formats.coco import coco_bytes, to_coco, write_coco
 from perception.images import printable
@@ -28,6 +35,7 @@ from perception.model import Model
 from perception.phrases import parse
 from perception.segmenter.everything_settings import EverythingSettings
 from perception.stopwatch import Stopwatch
+from perception.tiles import TileSize, check_tile
 from perception.types import Prompt
 
 Ask = Callable[[Model, Path], Instances]
@@ -37,20 +45,82 @@ _SECONDS_WITHOUT_BAR = 1.0
 _NOTHING_PASSED = "no mask is good enough: a lower --quality or --stability lets more through"
 NANO_NOTE = (
     "note: nano is made for drawn things and simple cases, not for photographs at large; for the "
-    'published models see "Published models" in the README (extra perception-masks[torch]); '
+    "published models see perception weights list (extra perception-masks[torch]); "
     "-q silences this note"
 )
 
 
-def ask_text(options: Options, text: str, threshold: float, *, masks: bool = True) -> Ask:
-    """Asks for what the text names; PromptError for a text that can't be read."""
-    parse(text)
+def ask_text(
+    options: Options,
+    text: str | None,
+    threshold: float,
+    *,
+    tile: TileSize = None,
+    drop_nested: bool = False,
+    disjoint: bool = False,
+    examples: Sequence[Sequence[float]] = (),
+    not_examples: Sequence[Sequence[float]] = (),
+) -> Ask:
+    """Asks for what text and examples say; PromptError for those, or a tile, that can't be used."""
+    _check_question(text, tile, examples, not_examples)
 
     def ask(model: Model, path: Path) -> Instances:
-        find = model if masks else model.detect
-        return find(path, text, threshold=threshold, max_pixels=options.max_pixels)
+        return model(
+            path,
+            text,
+            examples=examples,
+            not_examples=not_examples,
+            threshold=threshold,
+            tile=tile,
+            drop_nested=drop_nested,
+            disjoint=disjoint,
+            max_pixels=options.max_pixels,
+        )
 
     return ask
+
+
+def ask_detect(
+    options: Options,
+    text: str | None,
+    threshold: float,
+    *,
+    tile: TileSize = None,
+    examples: Sequence[Sequence[float]] = (),
+    not_examples: Sequence[Sequence[float]] = (),
+) -> Ask:
+    """As ``ask_text``, boxes only."""
+    _check_question(text, tile, examples, not_examples)
+
+    def ask(model: Model, path: Path) -> Instances:
+        return model.detect(
+            path,
+            text,
+            examples=examples,
+            not_examples=not_examples,
+            threshold=threshold,
+            tile=tile,
+            max_pixels=options.max_pixels,
+        )
+
+    return ask
+
+
+def skipped(shown: Mapping[str, Sequence[Sequence[float]]]) -> tuple[type[PerceptionError], ...]:
+    """The errors that are of one picture alone: whether examples lie in it depends on it."""
+    return (ImageError, PromptError) if any(shown.values()) else (ImageError,)
+
+
+def _check_question(
+    text: str | None,
+    tile: TileSize,
+    examples: Sequence[Sequence[float]],
+    not_examples: Sequence[Sequence[float]],
+) -> None:
+    if text is not None:
+        parse(text)
+    check_tile(tile)
+    check_examples(as_examples(examples, not_examples), text, tile)
 
 
 def ask_prompt(
@@ -123,7 +193,12 @@ def run(
         click.echo(NANO_NOTE, err=True)
     watch = Stopwatch()
     with watch("load"):
-        model = loading.load(options.model, threads=options.threads)
+        model = loading.load(
+            options.model,
+            device=options.device,
+            precision=options.precision,
+            threads=options.threads,
+        )
     if not options.prints_json:
         click.echo(f"{options.model}: loaded in {watch.seconds['load']:.3f} s")
     quiet = options.quiet or len(pictures) == 1
@@ -140,7 +215,7 @@ def run(
             save=options.pictures,
             tell=tell,
             step=bar.update,
-            skip=skip,
+            skip=(*skip, OutOfMemoryError),
         )
     _write_json(options, outcome)
     return _report_skipped(outcome, len(pictures))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from perception.cli.options import threshold_option
-from perception.defaults import MODEL, THREADS
+from perception.cli.options import model_options, threshold_option
+from perception.defaults import THREADS
 
 _LEAST_TOKEN = 12
 
@@ -21,7 +21,7 @@ _LEAST_TOKEN = 12
     "[default: annotations.json in FOLDER]",
 )
 @click.option("--text", help='Classes to begin with, such as "cat. vehicle: car | truck".')
-@click.option("--model", default=MODEL, show_default=True, help="Model to use.")
+@model_options
 @click.option(
     "--segmenter",
     metavar="DIR",
@@ -54,6 +54,8 @@ def serve(
     out: str | None,
     text: str | None,
     model: str,
+    device: str,
+    precision: str,
     segmenter: str | None,
     threshold: float,
     host: str,
@@ -77,6 +79,8 @@ def serve(
         Path(out) if out is not None else Path(folder) / "annotations.json",
         text=text or "",
         model=model,
+        device=device,
+        precision=precision,
         segmenter=Path(segmenter) if segmenter is not None else None,
         threshold=threshold,
         host=host,

@@ -22,6 +22,8 @@ def run_serve(
     *,
     text: str,
     model: str,
+    device: str,
+    precision: str,
     segmenter: Path | None,
     threshold: float,
     host: str,
@@ -47,7 +49,9 @@ def run_serve(
     if model == MODEL and segmenter is None and not quiet:
         click.echo(NANO_NOTE, err=True)
     with listen(host, port) as listener:
-        served = load_served(model, segmenter=segmenter, threads=threads)
+        served = load_served(
+            model, segmenter=segmenter, device=device, precision=precision, threads=threads
+        )
         with open_run(
             folder,
             out,

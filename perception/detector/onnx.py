@@ -38,8 +38,9 @@ CACHED_PHRASES = 4096
 class NanoDetector:
     """A ``Detector`` over the two ONNX files and the vocabulary.
 
-    threads: of each session; 0 means all the cores that this process may use.
-    Raises WeightsError when a file is missing, damaged, of another kind or of another model.
+    threads: of each session; 0 means all the cores that this process may use. device: "auto",
+    "cpu" or "cuda[:N]". Raises WeightsError when a file is missing, damaged, of another kind or of
+    another model, DeviceError for a device that isn't there.
     """
 
     phrases_independent = True  # The image side only multiplies its regions with the tokens.
@@ -51,9 +52,10 @@ class NanoDetector:
         vocab_path: str | Path,
         *,
         threads: int = 0,
+        device: str = "auto",
     ) -> None:
-        self._text = open_session(text_path, threads=threads)
-        self._image = open_session(image_path, threads=threads)
+        self._text = open_session(text_path, threads=threads, device=device)
+        self._image = open_session(image_path, threads=threads, device=device)
         self._tokenizer = Tokenizer.load(Path(vocab_path))
         metadata = _metadata(self._image, IMAGE, image_path)
         other = _metadata(self._text, TEXT, text_path)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from perception.phrases import Phrases
-from perception.types import Candidates, Detections, ImageArray
+from perception.types import Candidates, Detections, Examples, ImageArray
 
 
 class Detector(Protocol):
@@ -35,4 +35,18 @@ class Detector(Protocol):
 
         ``detector.decode.label`` makes of them what ``detect`` gives, at any threshold from there.
         """
+        ...
+
+
+@runtime_checkable
+class ExampleDetector(Detector, Protocol):
+    """A detector that can be shown boxes of what is meant, and of what isn't.
+
+    example_phrase: what to ask where examples alone say what is meant.
+    """
+
+    example_phrase: str
+
+    def shown(self, examples: Examples) -> Detector:
+        """The detector that finds what is like these examples, of one class, in their picture."""
         ...

@@ -3,9 +3,9 @@
 The contract: area from the mask; bbox tight and half-open; iscrowd 0; integer ids in order of path
 and a ``uid`` derived from content; category ids from 1 in class order; scores kept; a picture with
 nothing found is listed, and the classes that were asked for and not found stand in its
-``neg_category_ids``; whoever made an annotation, where that is known, stands in its ``origin``
-(model, hand or corrected), and what a hand made has no score; no time stamp; floats rounded. The
-same input gives the same bytes.
+``neg_category_ids``; a part has the id of its whole as ``parent_id``; whoever made an annotation,
+where that is known, stands in its ``origin`` (model, hand or corrected), and what a hand made has
+no score; no time stamp; floats rounded. The same input gives the same bytes.
 """
 
 from __future__ import annotations

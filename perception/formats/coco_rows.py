@@ -51,6 +51,7 @@ def annotation_rows(
 ) -> list[dict[str, Any]]:
     """The entries of a picture's instances, numbered from ``first_id``.
 
+    ``parent_id`` is the id of the annotation that one is a part of, where there is one.
     polygons: outlines in place of run lengths, which fill holes; the area stays the mask's.
     """
     boxes, areas, image_uid = xyxy_to_xywh(result.boxes), result.areas, _image_uid(result)
@@ -76,6 +77,8 @@ def annotation_rows(
         if result.runner_up is not None and result.runner_up[n] >= 0:
             name = result.classes[result.runner_up[n]]
             annotation["runner_up_category_id"] = category_ids[name]
+        if result.parent is not None and result.parent[n] >= 0:
+            annotation["parent_id"] = first_id + int(result.parent[n])
         if result.origins is not None:
             annotation["origin"] = result.origins[n]
         annotation |= _places(result, n)

@@ -62,5 +62,8 @@ def _shapes(result: Instances, n: int) -> list[dict[str, Any]]:
 def _description(result: Instances, n: int) -> str:
     scored = not np.isnan(result.scores[n])
     origin = result.origins[n] if result.origins is not None else "model"
+    parent = -1 if result.parent is None else int(result.parent[n])
     words = [f"score {result.scores[n]:.4f}"] if scored else []
+    if parent >= 0:
+        words.append(f"part of group {parent + 1}")
     return ", ".join([*words, *([origin] if origin != "model" else [])])

@@ -15,14 +15,15 @@ from perception.instances import Instances
 
 COLUMNS = (
     *("file_name", "width", "height", "class", "score", "quality", "stability"),
-    *("runner_up", "margin", "x0", "y0", "x1", "y1", "area", "origin"),
+    *("runner_up", "margin", "x0", "y0", "x1", "y1", "area", "number", "part_of", "origin"),
 )
 
 
 def write_csv(results: Iterable[Instances], path: Path) -> int:
     """Writes one row an instance, in UTF-8; returns how many. OutputError if it can't be written.
 
-    A picture with nothing found has no row.
+    A picture with nothing found has no row. number: counts the picture's instances from 1; part_of:
+    the number of the instance that this one is a part of, if there is one.
     """
     count = 0
     with whole_file(path) as file:
@@ -43,6 +44,7 @@ def _rows(result: Instances) -> Iterator[list[Any]]:
     areas = result.areas
     for n, label in enumerate(result.labels):
         runner_up = -1 if result.runner_up is None else int(result.runner_up[n])
+        parent = -1 if result.parent is None else int(result.parent[n])
         yield [
             result.file_name,
             width,
@@ -56,5 +58,7 @@ def _rows(result: Instances) -> Iterator[list[Any]]:
             "" if result.margin is None else f"{result.margin[n]:.4f}",
             *(f"{side:.6g}" for side in result.boxes[n]),
             f"{areas[n]:.6g}",
+            n + 1,
+            "" if parent < 0 else parent + 1,
             "" if result.origins is None else result.origins[n],
         ]

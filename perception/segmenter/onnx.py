@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 class OnnxSegmenter:
     """A ``Segmenter`` over the ONNX files of an encoder, a preparer and a decoder.
 
-    threads: of each session; 0 means all the cores that this process may use.
-    Raises WeightsError when a file is missing, damaged, of another kind or of another model.
+    threads: of each session; 0 means all the cores that this process may use. device: "auto",
+    "cpu" or "cuda[:N]". Raises WeightsError when a file is missing, damaged, of another kind or of
+    another model, DeviceError for a device that isn't there.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class OnnxSegmenter:
         decoder_path: str | Path,
         *,
         threads: int = 0,
+        device: str = "auto",
     ) -> None:
-        self._encoder = open_session(encoder_path, threads=threads)
-        preparer = open_session(preparer_path, threads=threads)
-        decoder = open_session(decoder_path, threads=threads)
+        self._encoder = open_session(encoder_path, threads=threads, device=device)
+        preparer = open_session(preparer_path, threads=threads, device=device)
+        decoder = open_session(decoder_path, threads=threads, device=device)
         self.metadata = _metadata(self._encoder, ENCODER, encoder_path)
         for session, part, path in (
             (preparer, PREPARER, preparer_path),
@@ -78,7 +80,24 @@ class OnnxSegmenter:
                 f"{decoder_path}: written by an older version of perception: export it again"
             )
         self.name = self.metadata.name
+        self.graphs = Path(preparer_path), Path(decoder_path)
+        """What a page needs to answer prompts itself."""
         self._decoder = _Decoder(preparer, decoder, self.metadata)
+
+    @property
+    def side(self) -> int:
+        """Of the square input, in pixels."""
+        return self.metadata.side
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """C, h, w of an embedding's features."""
+        return self.metadata.embedding
+
+    @property
+    def version(self) -> str:
+        """Of the weights."""
+        return self.metadata.version
 
     def encode(self, image: ImageArray) -> Embedding:
         """RGB uint8 H x W x 3 -> embedding with features C x h x w, float32."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from perception.frame import fit_picture
+from perception.frame import Frame, fit_picture
 from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
 from perception.segmenter.prepared_image import PreparedImage
 from perception.segmenter.prompts import PromptRows
@@ -50,7 +51,7 @@ class TorchSegmenter:
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
-        self.name = name
+        self.name, self.version = name, version
         self._sam = sam.eval().to(device)
         self._dtype = PRECISIONS[precision]
         self._encoder: Callable[[Tensor], Tensor] = self._sam.image_encoder.to(self._dtype)
@@ -79,6 +80,21 @@ class TorchSegmenter:
             )
             for one, frame in zip(features, frames, strict=True)
         ]
+
+    @property
+    def side(self) -> int:
+        """Of the square input, in pixels."""
+        return self._sam.side
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """C, h, w of an embedding's features."""
+        return self._sam.embedding_shape
+
+    def restore(self, features: FloatArray, image_hw: tuple[int, int]) -> Embedding:
+        """The embedding of a picture of (H, W) whose features C x h x w were kept somewhere."""
+        embedding = Embedding(features, Frame(image_hw, self.side), self._decoder.model)
+        return replace(embedding, prepared=self._decoder.prepare(embedding))
 
     def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
         """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""

@@ -34,7 +34,10 @@ class Encoder:
     def __init__(self, served: ServedModel, cache: EmbeddingCache) -> None:
         self._served, self._cache = served, cache
         self.model_key = _digest(
-            __version__, served.segmenter.name, served.version, json.dumps(served.model.weights)
+            __version__,
+            served.segmenter.name,
+            served.segmenter.version,
+            json.dumps(served.model.weights),
         )
         self._lock, self._numbers = Lock(), count()
         self._waiting: dict[str, Future[HalfArray]] = {}
@@ -85,7 +88,9 @@ class Encoder:
         return embedding
 
     def _from_disk(self, content: MarkedContent) -> HalfArray | None:
-        return self._cache.get(_digest(content.uid, self.model_key), self._served.embedding)
+        return self._cache.get(
+            _digest(content.uid, self.model_key), self._served.segmenter.embedding_shape
+        )
 
     def _work(self) -> None:
         while True:
@@ -99,7 +104,7 @@ class Encoder:
             if self._waiting.get(key) is not future:
                 return  # Done meanwhile.
         try:
-            found = self._cache.get(key, self._served.embedding)
+            found = self._cache.get(key, self._served.segmenter.embedding_shape)
             if found is None:
                 encoded = self._served.segmenter.encode(image()).features
                 found = to_half(np.asarray(encoded))

@@ -63,9 +63,14 @@ def _begin(
     run: RunWriter, folder: Path, model: Model, text: str, note: Callable[[str], object]
 ) -> None:
     stored = run.settings
-    keeping = (
-        Keeping(stored["floor"], stored["floor_nms"], stored["max_pixels"]) if stored else Keeping()
-    )
+    keeping = Keeping()
+    if stored:
+        keeping = Keeping(
+            floor=stored["floor"],
+            floor_nms=stored["floor_nms"],
+            tile=stored.get("tile"),
+            max_pixels=stored["max_pixels"],
+        )
     settings = run_settings(model, keeping, pictures=folder.absolute(), run=run.path)
     if stored:
         # Marks don't depend on a model: they can be worked on with any.

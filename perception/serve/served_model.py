@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from perception import loading
+from perception.defaults import AUTO
 from perception.errors import WeightsError
 from perception.images import printable
 from perception.model import Model
@@ -14,13 +15,26 @@ from perception.segmenter.onnx import OnnxSegmenter
 from perception.segmenter.onnx_metadata import DECODER, ENCODER, PREPARER
 from perception.segmenter.protocol import Segmenter
 from perception.types import Embedding, FloatArray
-from perception.weights import locate, sha256_of_file
+from perception.weights.digests import sha256_of_file
 
 _PARTS = {ENCODER: "encoder", PREPARER: "preparer", DECODER: "decoder"}
 
 
+@runtime_checkable
 class ServedSegmenter(Segmenter, Protocol):
-    """A segmenter whose embeddings can be kept as plain arrays."""
+    """A segmenter whose embeddings can be kept as plain arrays.
+
+    side: of its square input in pixels; embedding_shape: C, h, w; version: of its weights.
+    """
+
+    @property
+    def side(self) -> int: ...
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def version(self) -> str: ...
 
     def restore(self, features: FloatArray, image_hw: tuple[int, int]) -> Embedding:
         """The embedding of a picture of (H, W) whose features C x h x w were kept."""
@@ -31,51 +45,53 @@ class ServedSegmenter(Segmenter, Protocol):
 class ServedModel:
     """A model, whose segmenter is ``segmenter``.
 
-    side: of the segmenter's square input in pixels; embedding: (C, h, w); version: of the
-    segmenter; preparer, decoder: the graphs for the page, None where there are none.
+    preparer, decoder: the graphs for the page, None where there are none.
     """
 
     model: Model
     segmenter: ServedSegmenter
-    side: int
-    embedding: tuple[int, int, int]
-    version: str = ""
     preparer: Path | None = None
     decoder: Path | None = None
 
     @property
     def mask_size(self) -> int:
         """Side of the low-resolution logits."""
-        return 4 * self.embedding[1]
+        return 4 * self.segmenter.embedding_shape[1]
 
 
-def load_served(name: str, *, segmenter: Path | None = None, threads: int) -> ServedModel:
-    """A model by name; segmenter: a folder of exported files whose segmenter takes its place.
+def load_served(
+    name: str,
+    *,
+    segmenter: Path | None = None,
+    device: str = AUTO,
+    precision: str = AUTO,
+    threads: int,
+) -> ServedModel:
+    """A model by name, as ``loading.load`` has it.
 
-    Raises WeightsError for an unknown name, and for files that are missing, damaged or of another
-    kind.
+    segmenter: a folder of exported files whose segmenter takes its place. Raises WeightsError for
+    an unknown name, for files that are missing, damaged or of another kind, and for a segmenter
+    whose embeddings can't be kept; DeviceError for a device that isn't there.
     """
-    model = loading.load(name, threads=threads)
-    if segmenter is None:
-        paths = [locate(f"{name}-segmenter-{part}.onnx") for part in _PARTS.values()]
-        files = dict(model.weights)
-    else:
-        paths = [_exported(segmenter, part) for part in _PARTS.values()]
-        files = {
-            name: sha256 for name, sha256 in model.weights.items() if "-segmenter-" not in name
-        }
-        files |= {path.name: sha256_of_file(path) for path in paths}
-    encoder, preparer, decoder = paths
-    found = OnnxSegmenter(encoder, preparer, decoder, threads=threads)
-    return ServedModel(
-        model=replace(model, segmenter=found, weights=files),
-        segmenter=found,
-        side=found.metadata.side,
-        embedding=found.metadata.embedding,
-        version=found.metadata.version,
-        preparer=preparer,
-        decoder=decoder,
+    model = loading.load(name, device=device, precision=precision, threads=threads)
+    if segmenter is not None:
+        model = _with_exported(model, segmenter, threads)
+    found = model.segmenter
+    if isinstance(found, OnnxSegmenter):
+        return ServedModel(model, found, *found.graphs)
+    if isinstance(found, ServedSegmenter):
+        return ServedModel(model, found)
+    raise WeightsError(
+        f"{found.name}: the click page can't keep what this segmenter makes of a picture; use "
+        "nano, a SAM by name, or a folder that perception export wrote (--segmenter)"
     )
+
+
+def _with_exported(model: Model, folder: Path, threads: int) -> Model:
+    paths = [_exported(folder, part) for part in _PARTS.values()]
+    files = {name: sha256 for name, sha256 in model.weights.items() if "-segmenter-" not in name}
+    files |= {path.name: sha256_of_file(path) for path in paths}
+    return replace(model, segmenter=OnnxSegmenter(*paths, threads=threads), weights=files)
 
 
 def _exported(folder: Path, part: str) -> Path:

@@ -31,7 +31,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Answers until the process is interrupted or told to end, then finishes what it is at."""
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="critical",  # What goes wrong is answered; what the end cuts off is expected.
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_SECONDS_TO_END,

@@ -92,8 +92,8 @@ def _session(service: Service) -> dict[str, Any]:
         "model": {
             "detector": served.model.detector.name,
             "segmenter": served.segmenter.name,
-            "side": served.side,
-            "embedding": served.embedding,
+            "side": served.segmenter.side,
+            "embedding": served.segmenter.embedding_shape,
             "maskSize": served.mask_size,
         },
         "inPage": served.decoder is not None and bool(runtime_files(page_folder())),

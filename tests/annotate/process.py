@@ -29,7 +29,7 @@ def main():
         return right(images, phrases, floor=floor)
 
     model.detector.candidates = candidates
-    loading.load = lambda name, *, threads: model
+    loading.load = lambda name, *, device, precision, threads: model
     sys.argv = ["perception", "annotate", folder, "--text", "red. blue. green", "--out", str(out)]
     sys.argv += ["--batch", "1", "--parallel", "2", "-q"]
     commands.main()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import HereReader, colour_model, drawing
+from fakes import HereReader, NearSightedDetector, colour_model, drawing
 from PIL import Image
 
 import perception as pc
@@ -15,6 +15,7 @@ from annotate.test_reading import serve
 from perception.annotate import reading, writer
 from perception.annotate.annotate import annotate
 from perception.annotate.database import RunReader, run_path
+from perception.annotate.export import export_annotations
 from perception.annotate.records import Answer, Counts
 from perception.annotate.settings import Keeping
 from perception.errors import OutputError, PromptError, RunError
@@ -57,6 +58,73 @@ def test_the_same_file_as_segment(pictures, out, batch, parallel):
     assert (summary.annotations, summary.failures) == (3, ())
     assert out.read_bytes() == segmented(pictures)
     assert sorted(path.name for path in out.parent.iterdir()) == ["in", "out.json", "out.json.run"]
+
+
+@pytest.fixture
+def large(pictures):
+    """Also larger pictures: things in things, across seams, and so small that tiles show them."""
+    image = drawing(200, 320, [("red", (20, 20, 90, 90)), ("blue", (150, 10, 310, 30))])
+    image[30:80, 30:80] = 255
+    image[36:70, 36:70] = drawing(34, 34, [("red", (0, 0, 34, 34)), ("blue", (8, 8, 18, 18))])
+    image[150:156, 201:207] = drawing(6, 6, [("red", (0, 0, 6, 6))])
+    Image.fromarray(image).save(pictures / "large.png")
+    Image.fromarray(image[:, 140:]).save(pictures / "sub" / "part.png")
+    return pictures
+
+
+def far_sighted():
+    return replace(colour_model(), detector=NearSightedDetector())
+
+
+AFTER = [
+    {},
+    {"drop_nested": True},
+    {"disjoint": True},
+    {"tile": 64},
+    {"tile": "auto", "drop_nested": True, "disjoint": True},
+]
+
+
+@pytest.mark.parametrize("options", AFTER, ids=str)
+@pytest.mark.parametrize("threshold", [0.3, 0.85])
+def test_after_the_models_the_same_as_segment(large, out, options, threshold):
+    after = {name: value for name, value in options.items() if name != "tile"}
+    keeping = Keeping(tile=options.get("tile"))
+    run(large, out, model=far_sighted(), threshold=threshold, keeping=keeping, **after)
+    expected = segmented(large, model=far_sighted(), threshold=threshold, **options)
+    assert out.read_bytes() == expected
+    if threshold < 0.85:
+        rows = json.loads(expected)["annotations"]
+        assert any("parent_id" in row for row in rows) == (options != {"drop_nested": True})
+        assert any(row["area"] == 36 for row in rows) == ("tile" in options)
+
+
+def test_another_choice_of_masks_needs_no_model(large, out):
+    first = segmented(large, model=far_sighted(), drop_nested=True)
+    run(large, out, model=far_sighted(), disjoint=True)
+    again = out.with_name("again.json")
+    with RunReader(run_path(out)) as reader:
+        export_annotations(reader, again, as_format="coco", drop_nested=True)
+    assert again.read_bytes() == first
+
+
+def test_a_run_has_one_size_of_tiles(large, out):
+    run(large, out, model=far_sighted(), keeping=Keeping(tile="auto"))
+    before = out.read_bytes()
+    run(large, out, model=far_sighted(), keeping=Keeping(tile=64))
+    assert out.read_bytes() == before
+    with pytest.raises(RunError, match="tile 64, now 96"):
+        run(large, out, model=far_sighted(), keeping=Keeping(tile=96))
+    with pytest.raises(RunError, match="tile 64, now none"):
+        run(large, out, model=far_sighted())
+
+
+def test_more_classes_in_tiles_ask_again(large, out):
+    notes = []
+    run(large, out, "red", far_sighted(), keeping=Keeping(tile=64))
+    run(large, out, model=far_sighted(), keeping=Keeping(tile=64), note=notes.append)
+    assert out.read_bytes() == segmented(large, model=far_sighted(), tile=64)
+    assert "all pictures run again" in notes[0]
 
 
 def test_with_processes(pictures, out):

@@ -14,6 +14,7 @@ from perception.model import Model
 from perception.phrases import parse
 from perception.types import Candidates
 
+OUT_OF_MEMORY = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 B")
 QUESTION = Question(parse("red. blue"), True, 0.05, 0.9, 0.3, 10**6)
 
 
@@ -126,3 +127,44 @@ def test_a_picture_on_which_the_model_fails(error):
     assert [type(record) for record in records] == [Answer, Failure, Answer]
     assert records[1].reason.startswith("the model failed on it: ")
     assert "\n" not in records[1].reason
+
+
+def test_a_batch_that_runs_out_of_memory_halves_and_stays_small():
+    model, given = colour_model(), []
+    right = model.detector.candidates
+
+    def candidates(images, phrases, *, floor):
+        given.append(len(images))
+        if len(images) > 2:
+            raise OUT_OF_MEMORY
+        return right(images, phrases, floor=floor)
+
+    model.detector.candidates = candidates
+    pictures = [picture(n) for n in range(8)]
+    with pytest.warns(RuntimeWarning, match="8 pictures at once") as said:
+        records = answer_pictures(model, pictures, QUESTION)
+    assert [record.picture for record in records] == list(range(8))
+    assert all(isinstance(record, Answer) for record in records)
+    answer_pictures(model, pictures[:3], QUESTION)
+    assert given == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert len(said) == 1
+
+
+def test_one_picture_that_is_too_large_slows_down_no_other():
+    model, given = colour_model(), []
+    right = model.detector.candidates
+
+    def candidates(images, phrases, *, floor):
+        given.append(len(images))
+        if any(len(image) == 50 for image in images):
+            raise OUT_OF_MEMORY
+        return right(images, phrases, floor=floor)
+
+    model.detector.candidates = candidates
+    bad = picture(2, np.zeros((50, 50, 3), np.uint8))
+    with pytest.warns(RuntimeWarning, match="4 pictures at once"):
+        records = answer_pictures(model, [picture(1), bad, picture(3), picture(4)], QUESTION)
+    assert [type(record) for record in records] == [Answer, Failure, Answer, Answer]
+    assert "not enough memory for one picture" in records[1].reason
+    assert "--device cpu" in records[1].reason
+    assert given == [4, 2, 1, 1, 2]

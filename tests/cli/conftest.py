@@ -20,10 +20,11 @@ def pictures(tmp_path, monkeypatch):
 @pytest.fixture
 def perception(pictures, monkeypatch, capfd):
     """Runs the command line: arguments in, (status, standard output, standard error) out."""
-    loaded = []
+    loaded, places = [], []
 
-    def load(name, *, threads):
+    def load(name, *, device, precision, threads):
         loaded.append((name, threads))
+        places.append((device, precision))
         return colour_model()
 
     monkeypatch.setattr(loading, "load", load)
@@ -32,5 +33,5 @@ def perception(pictures, monkeypatch, capfd):
         code = status(list(arguments))
         return code, *capfd.readouterr()
 
-    run.loaded = loaded
+    run.loaded, run.places = loaded, places
     return run

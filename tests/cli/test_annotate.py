@@ -10,6 +10,7 @@ from fakes import HereReader
 from PIL import Image
 
 from perception.annotate import reading, runner
+from perception.errors import RunError
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +57,8 @@ def test_typing_every_default_changes_nothing(perception):
     arguments = ["annotate", "in", "--text", "red", "--out", "out.json", "-q"]
     assert perception(*arguments)[0] == 0
     before = Path("out.json").read_bytes()
-    defaults = "--model nano --threshold 0.3 --batch 4 --workers 2 --threads 0 --parallel 0 "
-    defaults += "--max-pixels 200000000 --floor 0.05 --floor-nms 0.9"
+    defaults = "--model nano --device auto --precision auto --threshold 0.3 --batch 4 --workers 2 "
+    defaults += "--threads 0 --parallel 0 --max-pixels 200000000 --floor 0.05 --floor-nms 0.9"
     assert perception(*arguments, *defaults.split())[0] == 0
     assert Path("out.json").read_bytes() == before
 
@@ -74,6 +75,24 @@ def test_typing_every_default_changes_nothing(perception):
 def test_threads_are_shared(perception, arguments, threads):
     perception("annotate", "in", "--text", "red", "--out", "out.json", "-q", *arguments)
     assert perception.loaded == [("nano", threads)]
+
+
+def test_a_cluster_is_told_where_to_compute(perception, monkeypatch):
+    made = []
+
+    def engine(load, **given):
+        made.append(given)
+        load()
+        raise RunError("enough")
+
+    monkeypatch.setattr("perception.annotate.ray_engine.RayEngine", engine)
+    options = ["--engine", "ray", "--device", "cuda:1", "--precision", "fp16", "-q"]
+    assert perception("annotate", "in", "--text", "red", "--out", "x.json", *options)[0] == 1
+    assert made[0]["gpus"] == 1
+    assert perception.places == [("cuda", "fp16")]
+    assert perception("annotate", "in", "--text", "red", "--out", "x.json", *options[:2])[0] == 1
+    assert made[1]["gpus"] == 0
+    assert perception.places[1] == ("auto", "auto")
 
 
 def test_failures_are_told_by_reason(perception):

@@ -18,6 +18,8 @@ def options(**changes):
         "json": None,
         "save": None,
         "model": "nano",
+        "device": "auto",
+        "precision": "auto",
         "threads": 0,
         "max_pixels": 10,
         "quiet": False,
@@ -62,6 +64,8 @@ def test_defaults_come_from_the_library(command):
         "threshold": call["threshold"].default,
         "max_pixels": call["max_pixels"].default,
         "model": loads["name"].default,
+        "device": loads["device"].default,
+        "precision": loads["precision"].default,
         "threads": loads["threads"].default,
     }
 
@@ -70,6 +74,7 @@ def test_defaults_of_everything_come_from_the_library():
     shown = defaults("everything")
     call = inspect.signature(Model.everything).parameters
     assert (shown.pop("model"), shown.pop("threads")) == ("nano", 0)
+    assert (shown.pop("device"), shown.pop("precision")) == ("auto", "auto")
     assert shown == {name: call[name].default for name in shown}
     assert set(shown) == {
         "points_per_side",

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from perception import halving
+from perception.cli import commands
+
 TESTS = Path(__file__).parents[1]
 # The command line with models that look at colours; "slow" ones wait to be interrupted.
 SCRIPT = f"""
@@ -18,7 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from perception import loading
 from perception.cli.commands import main
 
-def load(name, *, threads):
+def load(name, *, device, precision, threads):
     if name == "slow":
         print("waiting", flush=True)
         time.sleep(60)
@@ -62,3 +65,11 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_warnings_of_ours_are_notes(capsys):
+    commands._note("fewer at once", RuntimeWarning, halving.__file__, 1)
+    commands._note("of another", RuntimeWarning, "elsewhere.py", 7)
+    note, other = capsys.readouterr().err.splitlines()[:2]
+    assert note == "note: fewer at once"
+    assert other == "elsewhere.py:7: RuntimeWarning: of another"

@@ -34,6 +34,49 @@ def test_text_to_masks(perception):
     assert (first["area"], second["bbox"]) == (1024, [64, 32, 48, 48])
 
 
+def test_after_the_models(perception):
+    image = Image.open("in/a.png")
+    image.paste((220, 20, 20), (70, 40, 90, 60))
+    image.save("in/nested.png")
+    ask = ("segment", "in/nested.png", "--text", "red. blue", "-q", "--json", "-")
+    areas = [row["area"] for row in json.loads(perception(*ask)[1])["annotations"]]
+    apart = json.loads(perception(*ask, "--disjoint")[1])
+    assert apart["info"]["disjoint"] is True
+    assert sum(row["area"] for row in apart["annotations"]) == sum(areas) - 20 * 20
+    whole, part = apart["annotations"][1:]
+    assert part["parent_id"] == whole["id"]
+    assert perception(*ask, "--drop-nested")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "tile", [("--tile", "64"), ("--tile=64",), ("--tile", "auto"), ("--tile",)]
+)
+@pytest.mark.parametrize("command", ["segment", "detect"])
+def test_tiles(perception, command, tile):
+    code, out, _ = perception(command, "in", "--text", "red", "--json", "-", "-q", *tile)
+    assert code == 0
+    content = json.loads(out)
+    assert content["info"]["tile"] == (64 if "64" in tile[-1] else 1024)
+    assert [row["bbox"] for row in content["annotations"]] == [[8, 8, 32, 32], [60, 20, 40, 30]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--text", "red", "--tile", "in/a.png"), "before a picture write --tile auto"),
+        (("--text", "red", "--tile", "8"), "at least 32 pixels"),
+        (("--point", "5,5", "--tile"), "for --text"),
+        (("--box", "5,5,9,9", "--disjoint"), "for --text"),
+        (("--box", "5,5,9,9", "--drop-nested"), "for --text"),
+    ],
+)
+def test_tiles_that_can_not_be(perception, arguments, says):
+    code, _, err = perception("segment", "in/a.png", *arguments)
+    assert code in (1, 2)
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
 def test_quiet(perception):
     assert perception("segment", "in/a.png", "--text", "red", "-q")[2] == ""
 
@@ -106,7 +149,8 @@ def test_typing_every_default_changes_nothing(perception):
     assert perception("segment", "in", "--text", "red")[0] == 0
     before = Path("perception-out/coco.json").read_bytes()
     arguments = "--threshold 0.3 --out perception-out --json perception-out/coco.json "
-    arguments += "--save overlay --model nano --threads 0 --max-pixels 200000000"
+    arguments += "--save overlay --model nano --device auto --precision auto --threads 0 "
+    arguments += "--max-pixels 200000000"
     for command in ("segment", "detect"):
         assert perception(command, "in", "--text", "red", *arguments.split())[0] == 0
         assert perception.loaded[-1] == ("nano", 0)

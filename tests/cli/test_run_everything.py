@@ -49,7 +49,8 @@ def test_typing_every_default_changes_nothing(perception):
     before = Path("perception-out/coco.json").read_bytes()
     arguments = "--points-per-side 32 --quality 0.88 --stability 0.95 --nms 0.7 --crop-layers 0 "
     arguments += "--min-region 0 --min-area 0 --out perception-out --save overlay --model nano "
-    arguments += "--json perception-out/coco.json --threads 0 --max-pixels 200000000"
+    arguments += "--json perception-out/coco.json --threads 0 --device auto --precision auto "
+    arguments += "--max-pixels 200000000"
     assert perception("everything", "in/a.png", *arguments.split())[0] == 0
     assert Path("perception-out/coco.json").read_bytes() == before
 

@@ -11,8 +11,11 @@ from perception.detector.decode import (
     best_two,
     candidates,
     decode,
+    join_passes,
     label,
     phrase_logits,
+    scored,
+    span_scores,
     worth_keeping,
 )
 from perception.phrases import Phrases, parse
@@ -48,6 +51,95 @@ def test_a_phrase_scores_the_mean_of_its_tokens() -> None:
 def test_one_phrase_over_all_tokens(regions: int) -> None:
     tokens = np.full((regions, 6), 2, np.float32)
     assert phrase_logits(tokens, np.array([6])).tolist() == [[2]] * regions
+
+
+@pytest.mark.parametrize(
+    ("spans", "want"),
+    [
+        ([[1, 2], [3, 5]], [[0.9, 0.6], [0.5, 0.15]]),  # with begin, separators and end around
+        ([[1, 2]], [[0.9], [0.5]]),
+        ([[0, 1], [1, 2], [2, 3]], [[0.5, 0.9, 0.8], [0.5, 0.5, 0.8]]),  # side by side
+        ([[0, 6]], [[3.9 / 6], [2.6 / 6]]),  # all there is
+        ([[4, 6]], [[0.6], [0.35]]),  # up to the last token
+    ],
+)
+def test_a_phrase_scores_the_mean_probability_of_its_own_tokens(
+    spans: list[list[int]], want: list[list[float]]
+) -> None:
+    scores = np.array([[0.5, 0.9, 0.8, 0.5, 0.7, 0.5], [0.5, 0.5, 0.8, 0.1, 0.2, 0.5]])
+    logits = np.log(scores / (1 - scores)).astype(np.float32)
+    have = span_scores(logits, np.array(spans))
+    assert have.dtype == np.float32
+    np.testing.assert_allclose(have, want, atol=1e-6)
+
+
+def test_span_scores_of_what_the_network_leaves_out() -> None:
+    """Minus infinity stands for tokens that aren't there."""
+    logits = np.array([[-np.inf, 0, -np.inf, -np.inf]], np.float32)
+    np.testing.assert_allclose(span_scores(logits, np.array([[0, 2], [3, 4]])), [[0.25, 0]])
+
+
+@pytest.mark.parametrize("regions", [0, 3])
+def test_span_scores_of_any_number_of_regions(regions: int) -> None:
+    have = span_scores(np.zeros((regions, 5), np.float32), np.array([[1, 2], [3, 4]]))
+    assert have.tolist() == [[0.5, 0.5]] * regions
+
+
+def test_the_better_attribute_wins_where_the_best_token_is_shared() -> None:
+    """By the best token alone, "red car" and "blue car" are a tie."""
+    scores = np.array([[0.5, 0.7, 0.9, 0.5, 0.2, 0.9, 0.5, 0.5]])  # . red car . blue car . .
+    found = scored(
+        np.float32([ONE]),
+        span_scores(np.log(scores / (1 - scores)).astype(np.float32), np.array([[1, 3], [4, 6]])),
+        floor=0.3,
+    )
+    detections, _ = label(found, parse("blue: blue car, red: red car"), threshold=0.3)
+    assert detections.scores.tolist() == pytest.approx([0.8])
+    assert detections.phrase_ids.tolist() == [0]
+
+
+def test_scored_keeps_sound_boxes_from_the_floor_up() -> None:
+    boxes = np.float32([ONE, [5, 5, 5, 9], FAR, ONE])
+    scores = np.float32([[0.3, 0], [0.9, 0.9], [0.29, 0.1], [0.1, 0.8]])
+    found = scored(boxes, scores, floor=0.3)
+    assert found.queries.tolist() == [0, 3]
+    assert found.scores.tolist() == scores[[0, 3]].tolist()
+    assert len(scored(boxes[:0], scores[:0], floor=0.3)) == 0
+
+
+def test_passes_are_joined_with_their_own_phrases() -> None:
+    first = Candidates(np.float32([ONE]), np.float32([[0.9, 0.2]]), np.array([7]))
+    second = Candidates(np.float32([FAR, ONE]), np.float32([[0.5], [0.95]]), np.array([0, 3]))
+    found = join_passes([first, second], [np.array([0, 1]), np.array([2])], queries=20)
+    np.testing.assert_allclose(found.scores, [[0.9, 0.2, 0], [0, 0, 0.5], [0, 0, 0.95]])
+    assert found.queries.tolist() == [7, 20, 23]
+    np.testing.assert_array_equal(found.boxes, np.float32([ONE, FAR, ONE]))
+
+
+def test_one_pass_stays_as_it_is() -> None:
+    one = Candidates(np.float32([ONE]), np.float32([[0.9, 0.2]]), np.array([7]))
+    found = join_passes([one], [np.array([0, 1])], queries=20)
+    for name in vars(one):
+        np.testing.assert_array_equal(getattr(found, name), getattr(one, name))
+
+
+def test_passes_without_a_candidate() -> None:
+    none = Candidates(np.zeros((0, 4)), np.zeros((0, 1)), np.zeros(0, np.int64))
+    found = join_passes([none, none], [np.array([0]), np.array([1])], queries=20)
+    assert found.scores.shape == (0, 2)
+
+
+def test_a_thing_found_in_two_passes_is_found_once() -> None:
+    """The better label stays, whichever pass it is from; a negative of another pass drops it."""
+    cat = Candidates(np.float32([ONE]), np.float32([[0.6]]), np.array([0]))
+    dog = Candidates(np.float32([shifted(0.9)]), np.float32([[0.8]]), np.array([0]))
+    own = [np.array([0]), np.array([1])]
+    found, _ = label(join_passes([cat, dog], own, queries=9), parse("cat, dog"), threshold=0.3)
+    assert found.class_ids.tolist() == [1]
+    assert found.runner_up.tolist() == [0]
+    np.testing.assert_allclose(found.margin, [0.2], atol=1e-6)
+    dropped, _ = label(join_passes([cat, dog], own, queries=9), parse("cat, !dog"), threshold=0.3)
+    assert len(dropped) == 0
 
 
 def test_a_class_is_never_found_by_its_letters() -> None:

@@ -35,6 +35,13 @@ def result(file_name="a.jpg", *, count=2, classes=("cat", "dog", "猫"), **chang
     return replace(made, **changes)
 
 
+def test_parents_are_ids_of_the_file():
+    nested = {"parent": np.array([1, -1])}
+    content = to_coco([result("b.jpg", **nested), result("a.jpg")])
+    assert [row["id"] for row in content["annotations"]] == [1, 2, 3, 4]
+    assert [row.get("parent_id") for row in content["annotations"]] == [None, None, 4, None]
+
+
 def test_one_annotation():
     content = to_coco([result(count=1)])
     (annotation,) = content["annotations"]

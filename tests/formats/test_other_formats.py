@@ -100,6 +100,20 @@ def test_csv(tmp_path):
     assert [first[side] for side in ("x0", "y0", "x1", "y1", "area")] == ["3", "2", "11", "9", "55"]
 
 
+def test_parts_and_wholes(tmp_path):
+    nested = replace(result("a.jpg"), parent=np.array([1, -1]))
+    write_csv([nested], tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        rows = [(row["number"], row["part_of"]) for row in csv.DictReader(file)]
+    assert rows == [("1", "2"), ("2", "")]
+    write_labelme([nested], tmp_path / "out", images=tmp_path)
+    shapes = json.loads((tmp_path / "out" / "a.json").read_text())["shapes"]
+    assert [shape["description"] for shape in shapes] == [
+        "score 0.1235, part of group 2",
+        "score 0.1235",
+    ]
+
+
 def test_csv_of_boxes_without_more(tmp_path):
     bare = replace(result(), rles=(), quality=None, stability=None, runner_up=None, margin=None)
     write_csv([bare], tmp_path / "t.csv")

@@ -24,6 +24,8 @@ HOME = "http://127.0.0.1:8000"
 class KeptColours(ColourSegmenter):
     """Its embeddings, colours of 0..255, are the same in float16."""
 
+    side, embedding_shape, version = SIDE, (3, CELLS, CELLS), ""
+
     def restore(self, features, image_hw):
         return Embedding(features.astype(int), Frame(image_hw, SIDE), self.name)
 
@@ -31,7 +33,7 @@ class KeptColours(ColourSegmenter):
 def served_model():
     segmenter = KeptColours()
     model = Model(ColourDetector(), segmenter, {"fake.onnx": "0" * 64})
-    return ServedModel(model, segmenter, SIDE, (3, CELLS, CELLS))
+    return ServedModel(model, segmenter)
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_nano import FILES, halve, manifest
+from export_nano import FILES, halve, manifest, published
 
 from perception.weights import read_manifest
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_matrices_are_halved_and_vectors_are_not() -> None:
@@ -52,6 +54,16 @@ def test_the_manifest_is_what_the_package_reads(folder: Path) -> None:
         assert file.size == len(data)
         assert file.sha256 == hashlib.sha256(data).hexdigest()
     assert tomllib.loads(text)["models"]["nano-detector"]["licence"] == "Apache-2.0"
+
+
+def test_published_models_stay_in_the_manifest(folder: Path) -> None:
+    path = folder / "manifest.toml"
+    assert published(path) == ""
+    ours = (ROOT / "weights" / "manifest.toml").read_text("utf-8")
+    path.write_text(ours, encoding="utf-8")
+    path.write_text(f"{manifest(folder)}\n{published(path)}", encoding="utf-8")
+    assert set(read_manifest(folder)) == set(read_manifest())
+    assert ours.endswith(published(path))
 
 
 def test_a_file_that_is_missing(folder: Path) -> None:

@@ -90,6 +90,7 @@ KINDS: dict[str, Kind] = {
     ),
     "image-orphan": Kind(_E, "image_id names no picture", "dropped, unless they are half of all"),
     "category-orphan": Kind(_E, "category_id names no category"),
+    "parent-unknown": Kind(_W, "parent_id names no other annotation of its picture"),
     "iscrowd-missing": Kind(_W, "no iscrowd, which COCOeval wants", "0"),
     "iscrowd-value": Kind(_E, "iscrowd is neither 0 nor 1", "true, 1.0 and the like"),
     "crowd-polygon": Kind(_W, "iscrowd 1 with polygons: a crowd region is run lengths"),

@@ -11,6 +11,7 @@ from perception.formats.verify.classes import check_classes, check_negatives
 from perception.formats.verify.duplicates import find_duplicates
 from perception.formats.verify.faults import Findings, brief
 from perception.formats.verify.ids import check_ids
+from perception.formats.verify.parents import check_parents
 from perception.formats.verify.pictures import check_pictures
 from perception.formats.verify.records import ROOMS, records
 
@@ -31,6 +32,7 @@ def lint(content: Mapping[str, Any], findings: Findings, *, watch: Watch = iter)
     classes = Index.of(categories)
     check_negatives(findings, images, annotations, classes.ids)
     check_annotations(findings, annotations, Index.of(images), classes, watch=watch)
+    check_parents(findings, annotations)
     for one, twin in find_duplicates(annotations):
         findings.add("annotation-duplicate", one.place, f"as {twin.place}")
 

@@ -1,6 +1,7 @@
 """Ids made integers, each of one record.
 
-What others refer to keeps its number; only annotations, which nothing refers to, get new ones.
+What others refer to keeps its number; only annotations, to which no others but their parts refer,
+get new ones.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 from perception.formats.verify.annotations import Index
 from perception.formats.verify.ids import are_all_zero
+from perception.formats.verify.parents import follow_parents
 from perception.formats.verify.records import Placed, Record, as_int, is_int
 
 
@@ -52,7 +54,7 @@ def number_annotations(annotations: Sequence[Placed], counts: Counter[str]) -> d
         if not is_int(record.get("id")) or record["id"] != number:
             counts[_code(record.get("id"), all_zero=all_zero)] += 1
             made[place.index] = _renamed(record, number)
-    return made
+    return follow_parents(annotations, made)
 
 
 def _renamed(record: Record, number: int) -> Record:

@@ -18,6 +18,12 @@ def test_a_valid_file(content):
     assert findings.count(Severity.ERROR) == findings.count(Severity.WARNING) == 0
 
 
+@pytest.mark.parametrize("parent", [3, 3.0, None])
+def test_parts_and_wholes(content, parent):
+    content["annotations"][3]["parent_id"] = parent
+    assert codes(content) == {}
+
+
 def test_an_empty_file():
     assert codes({"info": {}, "images": [], "annotations": [], "categories": []}) == {}
 
@@ -108,6 +114,10 @@ FAULTS = [
     (rle(id="x"), {"annotation-id-type": 1}),
     (rle(id=1), {"annotation-id-duplicate": 1}),
     (rle(id=0), {"annotation-id-zero": 1}),
+    (rle(parent_id=9), {"parent-unknown": 1}),
+    (rle(parent_id=4), {"parent-unknown": 1}),  # Itself.
+    (rle(parent_id=1), {"parent-unknown": 1}),  # In another picture.
+    (rle(parent_id=[3]), {"parent-unknown": 1}),
     (
         lambda content: [one.update(id=0) for one in content["annotations"]],
         {"annotation-ids-all-zero": 4},

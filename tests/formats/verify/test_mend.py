@@ -149,6 +149,16 @@ def test_ids_keep_what_they_can(content):
     assert counts == {"annotation-id-type": 2, "annotation-id-duplicate": 1}
 
 
+def test_parts_follow_the_ids_of_their_wholes(content):
+    rows = content["annotations"]
+    for one, value, parent in zip(rows, ["a", 0, 2, 2], ["x", "a", 2, None], strict=True):
+        one["id"], one["parent_id"] = value, parent
+    made, _ = mended(content)
+    assert [one["id"] for one in made["annotations"]] == [3, 4, 2, 5]
+    # What isn't known stays, and so does what could be either of two.
+    assert [one["parent_id"] for one in made["annotations"]] == ["x", 3, 2, None]
+
+
 def test_references_follow_the_ids(content):
     for one in content["images"]:
         one["id"] = str(one["id"])

@@ -1,0 +1,120 @@
+"""OWLv2 as a detector: each phrase a query of its own, compared with each patch of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from perception.boxes import clip_boxes
+from perception.detector.decode import candidates, label
+from perception.detector.fitting import boxes_in_image
+from perception.detector.owlv2_pixels import to_square_pixels
+from perception.detector.pixels import batches
+from perception.detector.precision import computing_in
+from perception.detector.spelling import token_ids, too_long
+from perception.detector.text_memory import TextMemory
+from perception.phrases import Phrases
+from perception.types import Candidates, Detections, ImageArray
+
+TEMPLATE = "a photo of a {}"
+"""How the published examples put a class; a phrase too long for it is asked as it is."""
+
+KEPT_PHRASES = 8192
+PHRASES_PER_CALL = 64
+
+
+class Owlv2Detector:
+    """A ``Detector`` over transformers' ``Owlv2ForObjectDetection``, in evaluation mode.
+
+    A phrase's score is the published one, the probability of its query; any number of phrases is
+    asked at once. side: of the square that every picture becomes. dtype: of the two towers' matrix
+    products; the heads stay in float32.
+    """
+
+    phrases_independent = True  # A query is only multiplied with the patches, and they have boxes.
+
+    def __init__(
+        self,
+        network: nn.Module,
+        tokenizer: Any,
+        processor: Any,
+        *,
+        name: str,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.name = name
+        self._network: Any = network
+        config: Any = network.config
+        self._tokenizer = tokenizer
+        self._processor = processor
+        self._dtype = dtype
+        self._device: torch.device = next(network.parameters()).device
+        self.side: int = processor.size["height"]
+        self._limit: int = config.text_config.max_position_embeddings
+        self._queries: TextMemory[str, Tensor] = TextMemory(KEPT_PHRASES)
+
+    def detect(
+        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
+    ) -> list[Detections]:
+        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
+        found = self.candidates(images, phrases, floor=threshold)
+        return [label(one, phrases, threshold=threshold)[0] for one in found]
+
+    @torch.inference_mode()
+    def candidates(
+        self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
+    ) -> list[Candidates]:
+        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        queries = torch.stack(self._queries.get_all(phrases.phrases, self._encode))  # P x D
+        found = []
+        for part in batches(images, self._device):
+            boxes, logits = self._compare(part, queries)
+            for image, own, scores in zip(part, boxes, logits, strict=True):
+                # The picture lies in the corner of a square of its longer side.
+                side = max(image.shape[:2])
+                placed = boxes_in_image(own.cpu().numpy(), side, side)
+                placed = clip_boxes(placed, image.shape[:2])
+                found.append(candidates(placed, scores.cpu().numpy(), floor=floor))
+        return found
+
+    def _compare(self, images: Sequence[ImageArray], queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes B x Q x 4, cxcywh as parts of the square, and logits B x Q x P."""
+        network = self._network
+        pixels = torch.stack([to_square_pixels(self._processor, image) for image in images])
+        with computing_in(self._dtype, self._device):
+            cells = network.owlv2.vision_model(
+                pixel_values=pixels.to(self._device)
+            ).last_hidden_state
+        cells = network.owlv2.vision_model.post_layernorm(cells.float())  # B x (1 + Q) x D
+        patches = network.layer_norm(cells[:, 1:] * cells[:, :1])
+        logits, _ = network.class_predictor(patches, queries.expand(len(images), -1, -1))
+        return network.box_predictor(patches, patches), logits
+
+    def _encode(self, phrases: Sequence[str]) -> list[Tensor]:
+        """The query of each of N phrases, D."""
+        vectors: list[Tensor] = []
+        for ids in torch.split(self._tokens(phrases), PHRASES_PER_CALL):
+            with computing_in(self._dtype, self._device):
+                # A query reads only what stands before its end, so nothing has to be masked.
+                found = self._network.owlv2.get_text_features(ids, return_dict=True)
+            vectors += found.pooler_output.float()
+        return [vector / vector.norm() for vector in vectors]
+
+    def _tokens(self, phrases: Sequence[str]) -> Tensor:
+        """Token ids N x L of phrases in the template, padded with 0."""
+        bare = token_ids(self._tokenizer, phrases, model=self.name)
+        asked = token_ids(
+            self._tokenizer, [TEMPLATE.format(phrase) for phrase in phrases], model=self.name
+        )
+        most = self._limit - 2
+        rows = np.zeros((len(phrases), self._limit), np.int64)
+        for row, phrase, long, short in zip(rows, phrases, asked, bare, strict=True):
+            ids = long if len(long) <= most else short
+            if len(ids) > most:
+                raise too_long(phrase, len(ids), most)
+            row[: len(ids) + 2] = [self._tokenizer.bos_token_id, *ids, self._tokenizer.eos_token_id]
+        return torch.from_numpy(rows).to(self._device)

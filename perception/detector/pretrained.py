@@ -1,0 +1,224 @@
+"""Folders as transformers saves them become its models: strictly, from the disk alone.
+
+No code from the folder is run, nothing is fetched, and every tensor is accounted for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging import CRITICAL
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from perception.errors import MissingExtraError, WeightsError
+from perception.images import printable
+
+SHOWN = 5
+"""How many names of a long list an error tells."""
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""The files of weights that are read; a .bin isn't, and none of these models needs it."""
+
+TIMM_SWIN = {"out_indices": [1, 2, 3], "img_size": 640, "always_partition": True}
+"""Of a backbone that is named without its settings: those of OmDet-Turbo, which alone has one."""
+
+VOCABULARIES = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
+"""The files that hold a tokenizer's words, of which one set is enough."""
+
+INSTEAD = {
+    b"<": "it is a web page: download the file itself",
+    b"version https://git-lfs": "it is a pointer of Git LFS: fetch the file with git lfs pull",
+}
+"""What a file begins with that isn't the one it should be, and what to say of it."""
+
+Loaded = TypeVar("Loaded")
+
+
+def load_network(kind: type[PreTrainedModel], folder: Path) -> PreTrainedModel:
+    """The network in ``folder``, in float32 on the CPU and in evaluation mode.
+
+    Raises WeightsError for a folder without one, for another kind of model, and where a tensor is
+    missing, unknown or of another shape.
+    """
+    settings = _settings(kind, folder)
+    _check_weights(folder)
+
+    def read() -> tuple[PreTrainedModel, dict[str, Any]]:
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = kind.from_pretrained(  # type: ignore[assignment]
+            folder,
+            config=kind.config_class.from_dict(settings),  # type: ignore[union-attr]
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # They are told below, in one line.
+        )
+        return loaded
+
+    network, found = _read(folder, read)
+    faults = _faults(found)
+    if faults:
+        raise WeightsError(
+            f"{printable(str(folder))}: its weights don't fit its config.json: {faults}"
+        )
+    network.eval()  # type: ignore[no-untyped-call]
+    return network.requires_grad_(False)
+
+
+def load_tokenizer(folder: Path, network: nn.Module) -> Any:
+    """The tokenizer in ``folder`` for the network of the same folder.
+
+    Raises WeightsError where its files are missing, damaged or of another model.
+    """
+    # Without them transformers makes a tokenizer that knows no word, and says nothing.
+    if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
+        raise WeightsError(
+            f"{printable(str(folder))}: has no {VOCABULARIES[0][0]}: copy it there, beside "
+            "config.json"
+        )
+    tokenizer = _read(
+        folder,
+        lambda: AutoTokenizer.from_pretrained(
+            folder,
+            config=network.config,  # Not read once more, and not as it may stand there.
+            local_files_only=True,
+            trust_remote_code=False,
+        ),
+    )
+    known: int = network.config.text_config.vocab_size  # type: ignore[union-attr, assignment]
+    if len(tokenizer) > known:
+        raise WeightsError(
+            f"{printable(str(folder))}: its tokenizer has {len(tokenizer):,} tokens, its network "
+            f"knows {known:,}: fetch its files again, all from one place"
+        )
+    return tokenizer
+
+
+def load_image_processor(folder: Path) -> Any:
+    """The preprocessing in ``folder``; raises WeightsError where it is missing or damaged."""
+    return _read(
+        folder,
+        lambda: AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            folder, local_files_only=True, trust_remote_code=False
+        ),
+    )
+
+
+def _settings(kind: type[PreTrainedModel], folder: Path) -> dict[str, Any]:
+    """The folder's config.json, once it is known to be of this kind and to ask for no other file.
+
+    Raises WeightsError otherwise.
+    """
+    wanted = kind.config_class.model_type  # type: ignore[union-attr]
+    path = folder / "config.json"
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+        have = settings["model_type"]
+    except OSError as error:
+        raise WeightsError(
+            f"{printable(str(path))}: can't be read ({error.strerror}): expected a folder as "
+            "transformers saves it"
+        ) from None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise WeightsError(f"{printable(str(path))}: not a model's config.json") from None
+    if have != wanted:
+        raise WeightsError(f"{printable(str(folder))}: holds a {have!s:.40} model, not {wanted}")
+    return _with_backbone(settings, path)
+
+
+def _with_backbone(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The settings with their backbone as they would be saved today.
+
+    Before, they only named it, and transformers would ask the hub what the name stands for.
+    """
+    inner = settings.get("backbone_config")
+    name = (inner if isinstance(inner, dict) else settings).get("backbone")
+    if name is None:
+        return settings
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.]*", name):
+        raise WeightsError(f"{printable(str(path))}: refused: its backbone is to be fetched")
+    if isinstance(inner, dict):
+        return settings
+    given = settings.get("backbone_kwargs") or TIMM_SWIN
+    old = ("backbone", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone")
+    kept = {key: value for key, value in settings.items() if key not in old}
+    return {**kept, "backbone_config": {"model_type": "timm_backbone", "backbone": name, **given}}
+
+
+def _check_weights(folder: Path) -> None:
+    """Tells what commonly lies in the place of weights; the library's own words wouldn't."""
+    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if path is None:
+        raise WeightsError(
+            f"{printable(str(folder))}: has no {WEIGHTS[0]}: copy it there, beside config.json"
+        )
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    for beginning, what in INSTEAD.items():
+        if start.startswith(beginning):
+            raise WeightsError(f"{printable(str(path))}: {what}")
+    if not start:
+        raise WeightsError(f"{printable(str(path))}: the file is empty: fetch it again")
+
+
+def _read(folder: Path, read: Callable[[], Loaded]) -> Loaded:
+    """What ``read`` gives, without transformers' own talk; all that can fail is a WeightsError.
+
+    A folder may hold anything, and each of its files passes through several libraries that have no
+    common base of their errors.
+    """
+    try:
+        with _quiet():
+            return read()
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{printable(str(folder))}: needs a package that isn't installed: {_first_line(error)}"
+        ) from None
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise WeightsError(
+            f"{printable(str(folder))}: can't be loaded ({reason}): fetch its files again"
+        ) from None
+
+
+def _faults(found: dict[str, Any]) -> str:
+    shapes = [f"{key} {tuple(a)} instead of {tuple(b)}" for key, a, b in found["mismatched_keys"]]
+    kinds = {
+        "missing": sorted(found["missing_keys"]),
+        "unknown": sorted(found["unexpected_keys"]),
+        "wrong shape": sorted(shapes),
+    }
+    return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in kinds.items() if names)
+
+
+def _first_few(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _first_line(error: Exception) -> str:
+    return printable((str(error).strip().splitlines() or [""])[0][:200])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings and no progress bars meanwhile."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(CRITICAL)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

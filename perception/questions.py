@@ -1,0 +1,91 @@
+"""Putting a question to a model about one picture or many: reading, batches, and what is noted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from perception.defaults import BATCH
+from perception.detector.protocol import Detector
+from perception.halving import Batches
+from perception.images import ImageSource, picture_uid, read_image
+from perception.instances import Instances
+from perception.stopwatch import Stopwatch
+from perception.together import Together
+from perception.types import ImageArray
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """image: H x W x 3; file_name: see ``_file_name``; seconds: what reading took."""
+
+    image: ImageArray
+    file_name: str
+    seconds: dict[str, float]
+
+
+def ask(
+    source: ImageSource,
+    work: Callable[[ImageArray], Instances],
+    *,
+    batches: Batches,
+    max_pixels: int,
+) -> Instances:
+    """The answer of ``work`` about a picture, with its name, its uid and the time of reading.
+
+    Raises ImageError for the picture, OutOfMemoryError where memory doesn't suffice for it.
+    """
+
+    def one(some: Sequence[ImageSource]) -> list[Instances]:
+        picture = _read(some[0], max_pixels)
+        return [_noted(work(picture.image), picture)]
+
+    (answer,) = batches.run([source], one, most=1)
+    return answer
+
+
+def ask_each(
+    sources: Sequence[ImageSource],
+    work: Callable[[Detector, ImageArray], Instances],
+    *,
+    detector: Detector,
+    batches: Batches,
+    max_pixels: int,
+) -> list[Instances]:
+    """As ``ask``, about many: a few at a time are read and go through the detector in one call.
+
+    work: is given the detector to use. Memory that runs out halves the few.
+    """
+
+    def several(some: Sequence[ImageSource]) -> list[Instances]:
+        pictures = [_read(source, max_pixels) for source in some]
+        together = Together(detector, [picture.image for picture in pictures])
+        return [_noted(work(together, picture.image), picture) for picture in pictures]
+
+    return batches.run(sources, several, most=BATCH)
+
+
+def _read(source: ImageSource, max_pixels: int) -> _Picture:
+    watch = Stopwatch()
+    with watch("read"):
+        image = read_image(source, max_pixels=max_pixels)
+    return _Picture(image, _file_name(source), dict(watch.seconds))
+
+
+def _noted(found: Instances, picture: _Picture) -> Instances:
+    return replace(
+        found,
+        file_name=picture.file_name,
+        uid=picture_uid(picture.image),
+        seconds={**picture.seconds, **found.seconds},
+    )
+
+
+def _file_name(source: ImageSource) -> str:
+    """A relative POSIX path; of an absolute path only its last part; "" for what is no file."""
+    if not isinstance(source, (str, os.PathLike)):
+        return ""
+    path = Path(source)
+    return path.name if path.is_absolute() else path.as_posix()

@@ -1,0 +1,1 @@
+"""SAM 3, which finds and cuts out in one."""

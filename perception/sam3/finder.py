@@ -1,0 +1,170 @@
+"""SAM 3 as a detector whose boxes come with masks: one pass for each phrase."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from perception.detector.decode import label
+from perception.errors import PromptError
+from perception.frame import Frame, fit_picture
+from perception.phrases import NEGATIVE, Phrases
+from perception.sam3.concepts import Concepts, EncodedPhrase, EncodedPictures, Found
+from perception.types import (
+    BoxMasks,
+    Candidates,
+    Detections,
+    Examples,
+    FloatArray,
+    ImageArray,
+    IntArray,
+    Prompt,
+)
+
+RGB_MEAN = RGB_STD = (127.5, 127.5, 127.5)
+"""Red, green and blue from 0..255 to -1..1."""
+
+LONGEST = 32
+"""Tokens of a phrase that the text side reads, with the marks of its begin and end."""
+
+KEPT_PHRASES = 4096
+"""Encoded phrases that are kept; one prompt may have more."""
+
+PLACES = 1 << 12
+"""More than the places that one phrase has."""
+
+
+class Finder:
+    """The text side of SAM 3.
+
+    tokenizer: of transformers; side: of the square input in pixels.
+    """
+
+    def __init__(self, concepts: Concepts, tokenizer: Any, *, side: int) -> None:
+        self._concepts, self._tokenizer, self._side = concepts, tokenizer, side
+        self._known: dict[str, EncodedPhrase] = {}
+
+    def detect(
+        self,
+        images: Sequence[ImageArray],
+        phrases: Phrases,
+        *,
+        threshold: float,
+        examples: Examples | None = None,
+    ) -> list[Detections]:
+        """Labelled boxes with masks in each RGB picture; see ``Detector`` and ``candidates``."""
+        found = self.candidates(images, phrases, floor=threshold, examples=examples)
+        return [label(one, phrases, threshold=threshold)[0] for one in found]
+
+    def candidates(
+        self,
+        images: Sequence[ImageArray],
+        phrases: Phrases,
+        *,
+        floor: float,
+        examples: Examples | None = None,
+    ) -> list[Candidates]:
+        """All boxes with masks that reach ``floor``; see ``Detector``.
+
+        examples: show the one class that is asked for, in every picture. Raises PromptError for a
+        phrase that is too long, for examples with several classes, and for an example outside the
+        picture.
+        """
+        if examples is not None and len(phrases.classes) > 1:
+            raise PromptError(
+                f"examples show one class, the text names {len(phrases.classes)}: "
+                f"{', '.join(phrases.classes[:5])}: name one, or leave the text out"
+            )
+        words = [self._encode(phrase) for phrase in phrases.phrases]
+        if not images:
+            return []
+        fitted = [
+            fit_picture(image, self._side, stretched=True, mean=RGB_MEAN, std=RGB_STD)
+            for image in images
+        ]
+        frames = [frame for frame, _ in fitted]
+        shown = None if examples is None else _shown(examples, frames)
+        pixels = torch.from_numpy(np.concatenate([pixels for _, pixels in fitted]))
+        pictures = self._concepts.encode_pictures(pixels)
+        found: list[list[Candidates]] = [[] for _ in images]
+        for n, word in enumerate(words):
+            boxes = shown if phrases.class_ids[n] != NEGATIVE else None
+            answer = self._find(pictures, word, boxes)
+            for picture, frame in enumerate(frames):
+                found[picture].append(_kept(answer, picture, frame, phrases, n, floor))
+        return [_joined(parts, frame) for parts, frame in zip(found, frames, strict=True)]
+
+    def _find(
+        self,
+        pictures: EncodedPictures,
+        word: EncodedPhrase,
+        shown: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> Found:
+        boxes, labels = (None, None) if shown is None else shown
+        return self._concepts.find(pictures, word, boxes, labels)
+
+    def _encode(self, phrase: str) -> EncodedPhrase:
+        """One phrase, from the text side or from memory."""
+        known = self._known  # Another thread may begin a new memory meanwhile.
+        if phrase not in known:
+            tokens = self._tokenizer(phrase, padding="max_length", max_length=LONGEST)
+            ids, real = tokens["input_ids"], tokens["attention_mask"]
+            if len(ids) > LONGEST:
+                raise PromptError(
+                    f'the phrase "{phrase}" has {len(ids) - 2} tokens, the model reads '
+                    f"{LONGEST - 2}: say it shorter"
+                )
+            if len(known) >= KEPT_PHRASES:
+                known = self._known = {}
+            known[phrase] = self._concepts.encode_phrase(torch.tensor([ids]), torch.tensor([real]))
+        return known[phrase]
+
+
+def _shown(examples: Examples, frames: Sequence[Frame]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Examples as boxes B x N x 4 cxcywh in 0..1 and labels B x N, the same in every picture."""
+    boxes = []
+    for frame in frames:
+        fitted = frame.fit_prompt(Prompt(boxes=examples.boxes)).boxes
+        corners = frame.boxes_to_model(fitted).reshape(-1, 2, 2) / frame.side
+        centre, size = corners.mean(axis=1), corners[:, 1] - corners[:, 0]
+        boxes.append(np.concatenate((centre, size), axis=1, dtype=np.float32))
+    labels = torch.from_numpy(np.asarray(examples.labels, np.int64))
+    return torch.from_numpy(np.stack(boxes)), labels.expand(len(frames), -1)
+
+
+def _kept(
+    found: Found, picture: int, frame: Frame, phrases: Phrases, phrase: int, floor: float
+) -> Candidates:
+    """One picture's boxes for one phrase that reach ``floor``; other phrases have no score."""
+    all_scores: FloatArray = found.scores[picture].cpu().numpy()
+    boxes = frame.boxes_to_image(found.boxes[picture].cpu().numpy() * np.float32(frame.side))
+    sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    rows = np.flatnonzero(sound & (all_scores >= floor))
+    scores = np.zeros((len(rows), len(phrases)), np.float32)
+    scores[:, phrase] = all_scores[rows]
+    picked = torch.from_numpy(rows).to(found.logits.device)
+    logits = found.logits[picture][picked].float().cpu().numpy()
+    queries = rows + _first_place(phrases.phrases[phrase])
+    return Candidates(boxes[rows], scores, queries, BoxMasks(logits, frame))
+
+
+def _first_place(phrase: str) -> int:
+    """The number of a phrase's first place, the same whatever else is asked, now or later."""
+    digest = hashlib.blake2b(phrase.encode("utf-8"), digest_size=6).digest()
+    return int.from_bytes(digest, "big") * PLACES
+
+
+def _joined(parts: Sequence[Candidates], frame: Frame) -> Candidates:
+    """The candidates of all phrases as one."""
+    logits = np.concatenate([part.masks.logits for part in parts if part.masks is not None])
+    queries: IntArray = np.concatenate([part.queries for part in parts])
+    return Candidates(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        queries,
+        BoxMasks(logits, frame),
+    )

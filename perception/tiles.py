@@ -1,0 +1,70 @@
+"""Tiles: a large picture in overlapping pieces of one size."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Literal, NamedTuple
+
+from perception.errors import PromptError
+from perception.types import FloatArray, ImageArray
+
+OVERLAP = 0.2
+"""The least that neighbouring tiles share, as a part of their side."""
+
+LEAST_SIDE = 32
+"""Pixels; a smaller tile shows nothing that a model could tell."""
+
+
+TileSize = int | Literal["auto"] | None
+"""The side of a tile in pixels; "auto" is what the detector sees unreduced, None is no tiles."""
+
+
+class Tile(NamedTuple):
+    """A part of a picture, half-open, in whole pixels."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    def cut_from(self, image: ImageArray) -> ImageArray:
+        """The pixels h x w x 3 of this part of a picture H x W x 3; they are the picture's own."""
+        return image[self.y0 : self.y1, self.x0 : self.x1]
+
+    def holds(self, box: FloatArray) -> bool:
+        """Whether a box, 4 (xyxy), lies wholly inside."""
+        x0, y0, x1, y1 = box
+        return bool(self.x0 <= x0 and self.y0 <= y0 and x1 <= self.x1 and y1 <= self.y1)
+
+
+def check_tile(tile: TileSize) -> None:
+    """Raises PromptError for what is no size of a tile."""
+    if tile is None or tile == "auto":
+        return
+    if isinstance(tile, bool) or not isinstance(tile, int) or tile < LEAST_SIDE:
+        raise PromptError(
+            f'the side of a tile is "auto" or at least {LEAST_SIDE} pixels, got {tile!r}'
+        )
+
+
+def tiles(image_hw: tuple[int, int], side: int) -> tuple[Tile, ...]:
+    """The tiles of side x side that cover a picture of (height, width), row by row.
+
+    They are spread evenly, share at least ``OVERLAP`` of their side, and are narrower only where
+    the picture is.
+    """
+    height, width = image_hw
+    return tuple(
+        Tile(x, y, min(x + side, width), min(y + side, height))
+        for y in _starts(height, side)
+        for x in _starts(width, side)
+    )
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where the tiles along one side of a picture begin."""
+    if length <= side:
+        return [0]
+    shared = ceil(side * OVERLAP)
+    gaps = ceil((length - side) / (side - shared))
+    return [n * (length - side) // gaps for n in range(gaps + 1)]

@@ -1,0 +1,94 @@
+"""The lock file: what was downloaded or imported, which later files of that name must match.
+
+``lock.toml`` lies in the folder of weights. For each model it has the revision, and for each file
+its bytes, its sha256, and the time at which the file was last changed when it was read: a file that
+is as old and as long as then isn't read again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perception.errors import WeightsError
+from perception.images import printable
+
+LOCK = "lock.toml"
+_HEAD = "# What perception has downloaded or imported: later files must match it."
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """size: in bytes; sha256: in hex; changed: when, in nanoseconds, as the file system says."""
+
+    size: int
+    sha256: str
+    changed: int
+
+
+@dataclass(frozen=True)
+class LockedModel:
+    """revision: of the hub's repository, "" for what is from elsewhere; files: by name."""
+
+    revision: str
+    files: Mapping[str, LockedFile]
+
+
+NOTHING = LockedModel("", {})
+
+
+def read_lock(folder: Path) -> dict[str, LockedModel]:
+    """What was recorded in a folder of weights, by model; raises WeightsError if it is damaged."""
+    path = folder / LOCK
+    try:
+        models = tomllib.loads(path.read_text("utf-8")).get("models", {})
+        return {name: _model(table) for name, table in models.items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WeightsError(f"{_shown(path)}: can't be read ({error.strerror})") from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise WeightsError(
+            f"{_shown(path)}: damaged; delete it: all weights are then checked against the "
+            "manifest and recorded anew"
+        ) from None
+
+
+def record(folder: Path, model: str, locked: LockedModel) -> None:
+    """Writes one model's files down; raises OSError where that can't be done."""
+    models = {**read_lock(folder), model: locked}
+    text = "\n".join([_HEAD, *(_table(name, models[name]) for name in sorted(models))])
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{LOCK}.{os.getpid()}.part"
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / LOCK)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _model(table: Mapping[str, Any]) -> LockedModel:
+    files = {
+        file["name"]: LockedFile(int(file["bytes"]), str(file["sha256"]), int(file["changed"]))
+        for file in table["files"]
+    }
+    return LockedModel(str(table["revision"]), files)
+
+
+def _table(name: str, model: LockedModel) -> str:
+    rows = [
+        f"    {{ name = {json.dumps(file)}, bytes = {at.size}, changed = {at.changed}, "
+        f"sha256 = {json.dumps(at.sha256)} }},"
+        for file, at in sorted(model.files.items())
+    ]
+    head = [f"\n[models.{json.dumps(name)}]", f"revision = {json.dumps(model.revision)}"]
+    return "\n".join([*head, "files = [", *rows, "]", ""])
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))

@@ -1,0 +1,106 @@
+"""Whether a model's files are those that were published, or those first recorded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from perception.errors import WeightsError
+from perception.weights import checking
+from perception.weights.checking import check
+from perception.weights.installed import Installed, find
+from perception.weights.lock import LOCK, LockedFile, LockedModel, read_lock, record
+from perception.weights.manifest import WeightFile, WeightsEntry
+from weights.conftest import WHOLE, sha256
+
+ENTRY = WeightsEntry(
+    "tiny",
+    "sam2",
+    "Apache-2.0",
+    (WeightFile("config.json"), WeightFile("model.safetensors", len(WHOLE), sha256(WHOLE))),
+    hub="people/tiny",
+)
+
+
+@pytest.fixture
+def there(folder: Path) -> Installed:
+    own = folder / "tiny"
+    own.mkdir(parents=True)
+    (own / "config.json").write_bytes(b"{}")
+    (own / "model.safetensors").write_bytes(WHOLE)
+    found = find(ENTRY)
+    assert found is not None
+    return found
+
+
+def test_what_was_put_there_by_hand_is_recorded(there: Installed, folder: Path) -> None:
+    sums = {"config.json": sha256(b"{}"), "model.safetensors": sha256(WHOLE)}
+    assert check(ENTRY, there) == sums
+    files = read_lock(folder)["tiny"].files
+    assert {name: file.sha256 for name, file in files.items()} == sums
+
+
+def test_a_file_is_read_again_only_if_it_changed(
+    there: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    digest = checking.sha256_of_file
+    monkeypatch.setattr(
+        checking, "sha256_of_file", lambda path: (read.append(path.name), digest(path))[1]
+    )
+    check(ENTRY, there)
+    check(ENTRY, there)
+    assert sorted(read) == ["config.json", "model.safetensors"]
+    check(ENTRY, there, again=True)
+    assert len(read) == 4
+    path = there.files["model.safetensors"]
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))
+    check(ENTRY, there)
+    assert read[4:] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("model.safetensors", WHOLE[:-1], "not the published file: 10,239 bytes, expected"),
+        ("model.safetensors", WHOLE[::-1], "not the published file: sha256"),
+        ("model.safetensors", b"<html>", "not the published file: it is a web page"),
+        ("config.json", b'{"a": 1}', r"not the file that was recorded first: 8 bytes, expected 2"),
+        ("config.json", b"[]", r"not the file that was recorded first: sha256"),
+        ("config.json", b"<html>", "it is a web page"),
+    ],
+)
+def test_a_file_that_changed(there: Installed, name: str, data: bytes, message: str) -> None:
+    check(ENTRY, there)
+    there.files[name].write_bytes(data)
+    with pytest.raises(WeightsError, match=rf"{name}: {message}.*delete it, then run") as caught:
+        check(ENTRY, there)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_may_only_be_read(
+    there: Installed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checking, "record", refuse)
+    assert len(check(ENTRY, there)) == 2
+    assert not (folder / LOCK).exists()
+
+
+def test_a_file_that_cannot_be_read(there: Installed) -> None:
+    gone = Installed(there.folder, {"config.json": there.folder / "gone.json"})
+    with pytest.raises(WeightsError, match=r"gone\.json: can't be read \(No such file"):
+        check(ENTRY, gone)
+
+
+def test_the_lock_keeps_all_models(tmp_path: Path) -> None:
+    one = LockedModel("abc", {'we"ird\\name.json': LockedFile(1, "00", 5)})
+    two = LockedModel("", {})
+    record(tmp_path, "a.b", one)
+    record(tmp_path, "c", two)
+    assert read_lock(tmp_path) == {"a.b": one, "c": two}
+    assert os.listdir(tmp_path) == [LOCK]
