@@ -27,16 +27,16 @@ export function linearTaps(inputs, outputs, count) {
 
 /**
  * The steps from a mask's cells to the picture's pixels along one axis: up to the model's side,
- * whose padding is cut off, then to the picture's size.
+ * whose padding is cut off, then to the picture's size. The second one changes nothing where the
+ * picture is as large as the model's input.
  * @param {number} cells of the mask along this axis
  * @param {number} side of the model's input
  * @param {number} resized the part of it that the picture covers
  * @param {number} size of the picture
- * @returns {Taps[]} one or two
+ * @returns {[Taps, Taps]}
  */
 export function axisSteps(cells, side, resized, size) {
-  const first = linearTaps(cells, side, resized);
-  return resized === size ? [first] : [first, linearTaps(resized, size, size)];
+  return [linearTaps(cells, side, resized), linearTaps(resized, size, size)];
 }
 
 /**
@@ -75,6 +75,29 @@ export function needed(steps, start, stop) {
     [from, to] = [offset, some[some.length - 1] + 2];
   }
   return { start: from, stop: to, steps: parts };
+}
+
+/**
+ * The outputs of all steps, in runs whose inputs begin with the same one.
+ * @param {Taps[]} steps
+ * @param {number} inputs of the first step
+ * @returns {{start: number, stop: number, first: number, last: number}[]}
+ *   Outputs start to stop (exclusive) need the inputs from first to last (inclusive).
+ */
+export function outputRuns(steps, inputs) {
+  const counts = [inputs, ...steps.map(({ low }) => low.length)];
+  const runs = [];
+  for (let n = 0; n < counts[steps.length]; n += 1) {
+    let [first, last] = [n, n];
+    for (let step = steps.length - 1; step >= 0; step -= 1) {
+      const { low } = steps[step];
+      [first, last] = [low[first], Math.min(low[last] + 1, counts[step] - 1)];
+    }
+    const run = runs[runs.length - 1];
+    if (run && run.first === first) [run.stop, run.last] = [n + 1, last];
+    else runs.push({ start: n, stop: n + 1, first, last });
+  }
+  return runs;
 }
 
 /** The first index of a sorted array whose value is not below `value`. */

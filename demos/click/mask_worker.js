@@ -48,13 +48,26 @@ async function open(session) {
     try {
       const { openPageEngine } = await import("./page_engine.js");
       engine = await openPageEngine(model);
+      warmUp();
       return engine.about;
     } catch (error) {
       reason = error.message;
     }
   }
   engine = openServiceEngine(model);
+  warmUp();
   return { ...engine.about, reason };
+}
+
+/** Has the browser compile what makes masks, on a disc, while nobody waits for one. */
+function warmUp() {
+  const { cells } = engine;
+  const square = (place) => (place - cells / 2) ** 2;
+  const logits = Float32Array.from(
+    { length: cells * cells },
+    (_, n) => cells ** 2 / 16 - square(n % cells) - square(Math.floor(n / cells)),
+  );
+  for (let n = 0; n < 16; n += 1) logitsToBounds(logits, cells, [1500, 2250], model.side);
 }
 
 async function setPicture({ picture, imageHw: size, signal }) {

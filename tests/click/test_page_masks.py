@@ -147,7 +147,8 @@ def test_what_a_brush_covers() -> None:
 
 FRAMES = [
     ((480, 640), 256), ((1, 1), 256), ((1, 700), 256), ((700, 1), 256), ((97, 3), 1024),
-    ((2250, 1500), 1024), ((256, 200), 256), ((333, 1024), 1024), ((60, 50), 256),
+    ((2250, 1500), 1024), ((1500, 2250), 1024), ((256, 200), 256), ((333, 1024), 1024),
+    ((60, 50), 256),
 ]  # fmt: skip
 
 
@@ -157,11 +158,24 @@ def logits(seed: int, cells: int, level: float) -> np.ndarray:
     return (8 * (smooth / smooth.std() - level)).astype(np.float32)
 
 
+def hard_logits(frame: Frame, cells: int) -> list[np.ndarray]:
+    """Masks whose edges are everywhere, at the picture's edges, or hardly to be told from 0."""
+    rng = np.random.default_rng(9)
+    rim, spots = np.full((2, cells, cells), -6.0)
+    in_picture = frame.logits_in_image(rim)
+    in_picture[[0, -1]] = in_picture[:, [0, -1]] = 2.5
+    spots[rng.random((cells, cells)) < 0.02] = 9.0
+    noise = rng.normal(size=(cells, cells))
+    near_zero = np.where(noise > 1.5, 8.0, noise * 10.0 ** rng.uniform(-9, -4, noise.shape))
+    every = [noise, rim, spots, near_zero, noise.round(), np.zeros_like(noise), abs(noise).round()]
+    return [one.astype(np.float32) for one in every]
+
+
 @pytest.mark.parametrize(("hw", "side"), FRAMES)
 def test_upsampled_logits_are_pythons_masks(hw: tuple[int, int], side: int) -> None:
     cells = side // 4
     every = [logits(n, cells, level) for n, level in enumerate((0.0, 1.5, 9.0, -9.0))]
-    every.append(np.random.default_rng(9).normal(size=(cells, cells)).astype(np.float32))
+    every += hard_logits(Frame(hw, side), cells)
     answers = run_node(
         """
         const { logitsToBounds } = await load("upsample.js");
@@ -174,6 +188,40 @@ def test_upsampled_logits_are_pythons_masks(hw: tuple[int, int], side: int) -> N
     )
     for mask, counts in zip(Frame(hw, side).logits_to_masks(np.stack(every)), answers, strict=True):
         assert counts == mask_to_rle(mask).counts
+
+
+@pytest.mark.parametrize("hw", [(2250, 1500), (97, 3), (1, 700), (1, 1)])
+def test_only_what_is_near_an_edge_has_to_be_computed(hw: tuple[int, int]) -> None:
+    cells, side = 64, 256
+    resized_h, _ = Frame(hw, side).resized_hw
+    column = logits(4, cells, 0.3)[:, 20]
+    spans, opened = run_node(
+        """
+        const { axisSteps, outputRuns } = await load("axis.js");
+        const { kindsOf, openSpans, spansOf } = await load("signs.js");
+        const { column, cells, side, resized, size } = data;
+        const rows = outputRuns(axisSteps(cells, side, resized, size), cells);
+        const spans = spansOf([kindsOf(Float32Array.from(column), 1e-5, rows)], rows);
+        return [spans, openSpans(spans)];
+        """,
+        {
+            "column": column.tolist(), "cells": cells, "side": side,
+            "resized": resized_h, "size": hw[0],
+        },
+    )  # fmt: skip
+    values = Frame(hw, side).logits_to_image(np.repeat(column[:, None], cells, axis=1))[:, 0]
+    outside, inside, either = 1, 2, 3
+    assert (spans[0], spans[-1]) == (0, hw[0])
+    for start, kind, stop in zip(spans[::2], spans[1::2], spans[2::2], strict=False):
+        assert start < stop
+        assert kind in (outside, inside, either)
+        assert kind != inside or (values[start:stop] > 0).all()
+        assert kind != outside or (values[start:stop] < 0).all()
+    edges = np.count_nonzero(np.diff(values > 0))
+    assert edges > 3 or hw[0] < 97
+    assert len(opened) == 2 * edges
+    # Three cells for each edge.
+    assert sum(opened[1::2]) - sum(opened[::2]) <= edges * (3 * hw[0] / cells + 2)
 
 
 @pytest.mark.parametrize(("hw", "side"), FRAMES[:1] + FRAMES[5:])
