@@ -2,7 +2,7 @@
 
     python tools/bench_detect.py [--only picture,vocabulary,batch,labels] [--folder FOLDER]
                                  [--classes FILE] [--size 800x1066] [--runs 3] [--batch 8]
-                                 [--device cpu|cuda] [--json FILE]
+                                 [--threads 2] [--device cpu|cuda] [--json FILE]
 
 Without a folder both get the network of grounding-dino-tiny with the same random weights: the work
 is the same, the boxes mean nothing. Ours and theirs take turns; medians of warm calls, and the
@@ -335,6 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--classes", type=Path, help="names, one a line")
     parser.add_argument("--size", default="800x1066")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", type=Path)
@@ -342,8 +343,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is there")
     warnings.filterwarnings("ignore")
-    torch.set_num_threads(usable_cores())
-    print(f"{platform.machine()}, {usable_cores()} cores, torch {torch.__version__}\n\n{HEAD}")
+    torch.set_num_threads(arguments.threads)
+    print(
+        f"{platform.machine()}, threads: {arguments.threads}, torch {torch.__version__}\n\n{HEAD}"
+    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         if arguments.folder is None:
