@@ -53,6 +53,7 @@ def test_pictures_have_something_at_every_scale() -> None:
     assert not np.array_equal(picture, noise(70, 90, 1))
 
 
+@pytest.mark.slow
 def test_a_run_on_a_tiny_detector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classes = tmp_path / "names.txt"
     classes.write_text("\n".join(published_tiny.unicode_names(12)))
