@@ -1,4 +1,4 @@
-"""Batches for the detector: scenes, a list of phrases for them all, and which is true of what."""
+"""Batches for the detector: pictures, a list of phrases for them all, and which is true of what."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from detection_photos import NamedPhotos
 from numpy.random import Generator
 from scenes.framed import draw_framed
 from scenes.scene import Painter, Scene, Style
@@ -21,20 +23,27 @@ from torch.utils.data import IterableDataset
 
 from perception.detector.tokenizer import Tokenizer
 
-MOST_THINGS = 12  # things in one scene at most: the G of the targets
+MOST_THINGS = 12  # things in one scene at most
+MOST_IN_PHOTO = 30
+PHOTO_SHARE = 0.4  # of a batch, where there are photographs
+UNLABELLED = 0.2
+"""What a phrase weighs in a photograph whose things of that name nobody has boxed."""
+
 ECHO_AFTER = 256  # scenes
 
 
 @dataclass
 class DetectionBatch:
     """images: B x S x S x 3 uint8; ids: P x L, the tokens of P phrases; boxes: B x G x 4 xyxy in
-    pixels, zero where there is no thing; truth: B x G x P, which phrase is true of which thing.
+    pixels, zero where there is no thing; truth: B x G x P, which phrase is true of which thing;
+    known: B x P in 0..1, how sure it is that a phrase is true of nothing else in the picture.
     """
 
     images: Tensor
     ids: Tensor
     boxes: Tensor
     truth: Tensor
+    known: Tensor | None = None
 
 
 class DetectionBatches(IterableDataset[DetectionBatch]):
@@ -42,11 +51,15 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
 
     Every scene comes twice, some ``ECHO_AFTER`` scenes apart and asked other phrases: drawing takes
     a third of the time otherwise (Choi et al. 2019, "Faster neural network training with data
-    echoing").
+    echoing"). data: a folder with photographs (see --data); then they are ``PHOTO_SHARE`` of a
+    batch.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, side: int, size: int, seed: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, side: int, size: int, seed: int, data: Path | None = None
+    ) -> None:
         self.tokenizer, self.side, self.size, self.seed = tokenizer, side, size, seed
+        self.data = data
 
     def __iter__(self) -> Iterator[DetectionBatch]:
         cv2.setNumThreads(0)
@@ -54,29 +67,41 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
         worker = info.id if info else 0
         painter = Painter()
         foreign = foreign_names(painter)
+        photos = NamedPhotos(self.data, most=MOST_IN_PHOTO) if self.data else None
+        taken = round(self.size * PHOTO_SHARE) if photos else 0
         once: list[Scene] = []
         for step in count():
             rng = np.random.default_rng((1, self.seed, worker, step))
-            scenes = self._scenes(painter, once, rng)
-            yield self._batch(painter, foreign, scenes, rng)
+            scenes = self._scenes(painter, once, self.size - taken, rng)
+            if photos:
+                scenes = scenes + [photos.draw(self.side, rng) for _ in range(taken)]
+            words = ask(painter, scenes, rng)
+            words += [Words(name) for name in photos.names] if photos else []
+            words = list(dict.fromkeys(words))
+            phrases = [alias(painter, w, rng) for w in words]
+            phrases += [str(p) for p in rng.choice(foreign, 8, replace=False)]
+            batch = self._batch(scenes, words, phrases)
+            if photos:
+                batch.known = _known(words, phrases, photos.names, len(scenes), taken)
+            yield batch
 
-    def _scenes(self, painter: Painter, once: list[Scene], rng: Generator) -> list[Scene]:
+    def _scenes(
+        self, painter: Painter, once: list[Scene], size: int, rng: Generator
+    ) -> list[Scene]:
         """New scenes, which join those that came ``once``, and others of those, which leave."""
         style = Style(things=(5, MOST_THINGS), shape_share=0.4)
-        again = self.size // 2 if len(once) >= ECHO_AFTER else 0
+        again = size // 2 if len(once) >= ECHO_AFTER else 0
         scenes = [once.pop(int(rng.integers(len(once)))) for _ in range(again)]
-        fresh = [draw_framed(painter, self.side, rng, style) for _ in range(self.size - again)]
+        fresh = [draw_framed(painter, self.side, rng, style) for _ in range(size - again)]
         once += fresh
         return scenes + fresh
 
-    def _batch(
-        self, painter: Painter, foreign: list[str], scenes: list[Scene], rng: Generator
-    ) -> DetectionBatch:
-        words = ask(painter, scenes, rng)
-        phrases = [alias(painter, w, rng) for w in words]
-        phrases += [str(p) for p in rng.choice(foreign, 8, replace=False)]
-        truth = np.zeros((self.size, MOST_THINGS, len(phrases)), bool)
-        boxes = np.zeros((self.size, MOST_THINGS, 4), np.float32)
+    def _batch(self, scenes: list[Scene], words: list[Words], phrases: list[str]) -> DetectionBatch:
+        """words: the meaning of the first phrases; the others are true of nothing."""
+        most = max(len(scene.things) for scene in scenes)
+        most = max(most, MOST_THINGS)
+        truth = np.zeros((len(scenes), most, len(phrases)), bool)
+        boxes = np.zeros((len(scenes), most, 4), np.float32)
         for b, scene in enumerate(scenes):
             boxes[b, : len(scene.boxes)] = scene.boxes
             truth[b, : len(scene.things), : len(words)] = describes(words, scene.things)
@@ -85,7 +110,19 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
             torch.from_numpy(self.tokenizer.encode_batch(phrases)),
             torch.from_numpy(boxes),
             torch.from_numpy(truth),
+            torch.ones(len(scenes), len(phrases)),
         )
+
+
+def _known(
+    words: list[Words], phrases: list[str], names: list[str], pictures: int, photos: int
+) -> Tensor:
+    """The ``known`` of a batch whose last pictures are photographs with all ``names`` boxed."""
+    classes = {Words(name) for name in names}
+    sure = [w in classes for w in words] + [False] * (len(phrases) - len(words))
+    known = torch.ones(pictures, len(phrases))
+    known[pictures - photos :, ~torch.tensor(sure)] = UNLABELLED
+    return known
 
 
 def ask(painter: Painter, scenes: list[Scene], rng: Generator) -> list[Words]:

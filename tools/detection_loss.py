@@ -10,38 +10,52 @@ TOP = 10  # regions that one thing may claim
 
 
 def detection_loss(
-    boxes: Tensor, logits: Tensor, true_boxes: Tensor, truth: Tensor, centres: Tensor
+    boxes: Tensor,
+    logits: Tensor,
+    true_boxes: Tensor,
+    truth: Tensor,
+    centres: Tensor,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch, and its parts for the log.
 
     boxes: B x Q x 4; logits: B x Q x P; true_boxes: B x G x 4, zero where none; truth: B x G x P,
-    which phrases are true of a thing; centres: Q x 2.
+    which phrases are true of a thing; centres: Q x 2; known: B x P in 0..1, what a phrase weighs in
+    a picture; without, 1.
     """
+    if known is None:
+        known = torch.ones_like(truth[:, 0], dtype=torch.float32)
     owner, weight = assign(boxes.detach(), logits.detach(), true_boxes, truth, centres)
     taken = owner >= 0  # B x Q
     batch = torch.arange(len(boxes), device=boxes.device)[:, None]
     # In the logits' own type: under autocast the wide arrays take half of the memory traffic.
     target = truth[batch, owner.clamp(min=0)] * weight[..., None].to(logits)  # B x Q x P
     total = weight.sum().clamp(min=1)
-    words = F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / total
+    weights = known[:, None].to(logits)  # B x 1 x P
+    words = F.binary_cross_entropy_with_logits(logits, target, weights, reduction="sum") / total
     mine, theirs = boxes[taken], true_boxes[batch, owner.clamp(min=0)][taken]
     overlap = (1 - giou(mine, theirs)) * weight[taken]
     place = overlap.sum() / total
-    named = naming_loss(logits[taken], truth[batch, owner.clamp(min=0)][taken]) * weight[taken]
+    rivals = known[:, None].expand_as(logits)[taken]
+    named = naming_loss(logits[taken], truth[batch, owner.clamp(min=0)][taken], rivals)
+    named = named * weight[taken]
     parts = {"words": words, "names": named.sum() / total, "boxes": place}
     return words + 2 * parts["names"] + 5 * place, {
         name: part.item() for name, part in parts.items()
     }
 
 
-def naming_loss(logits: Tensor, truth: Tensor) -> Tensor:
+def naming_loss(logits: Tensor, truth: Tensor, known: Tensor | None = None) -> Tensor:
     """How far each region is from ranking its true phrases above all false ones: R x P -> R.
+
+    known: R x P; only those of 1 count as false.
 
     The cross entropy of each true phrase against the false ones, as in contrastive learning: the
     independent scores alone learn to tell hundreds of names apart only slowly.
     """
     logits = logits.float()
-    false = logits.masked_fill(truth, -1e4).logsumexp(1, keepdim=True)  # R x 1
+    left_out = truth if known is None else truth | (known < 1)
+    false = logits.masked_fill(left_out, -1e4).logsumexp(1, keepdim=True)  # R x 1
     each = F.softplus(false - logits) * truth
     return each.sum(1) / truth.sum(1).clamp(min=1)
 

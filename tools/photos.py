@@ -1,4 +1,4 @@
-"""Photographs with COCO masks, cut at random, as scenes for the segmenter."""
+"""Photographs to teach the segmenter with: some have masks, some boxes, some are backgrounds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.random import Generator
+from pasting import CutOut, cut_out, paste
 from pycocotools.coco import COCO
+from views import draw_view
 
 from perception.images import read_image
+from perception.masks import mask_to_box
 
 LEAST_PIXELS = 100  # smaller masks, after cutting, teach nothing
+LEAST_SIDE = 16  # pixels of a box that teaches: its numbers are whole pixels, too coarse for less
 
 
 @dataclass(frozen=True)
@@ -28,33 +32,67 @@ class MaskedPhotos:
 
     def __init__(self, folder: Path) -> None:
         coco = COCO(str(folder / "instances.json"))
-        self.photos: list[tuple[np.ndarray, list[np.ndarray]]] = []
+        self.photos: list[tuple[np.ndarray, list[np.ndarray], np.ndarray]] = []
+        self.cut_outs: list[CutOut] = []
         for index, entry in coco.imgs.items():
             image = read_image(folder / "images" / entry["file_name"])
             things = [a for a in coco.imgToAnns[index] if not a["iscrowd"]]
             masks = [coco.annToMask(a).astype(np.uint8) for a in things]
+            masks = [mask for mask in masks if mask.any()]
             if masks:
-                self.photos.append((image, masks))
+                boxes = np.stack([mask_to_box(mask > 0) for mask in masks])
+                self.photos.append((image, masks, boxes))
+                cut = [cut_out(image, mask) for mask in masks]
+                self.cut_outs += [thing for thing in cut if thing is not None]
 
     def cut(self, side: int, rng: Generator) -> MaskedPicture:
-        """A random piece, flipped half of the time, scaled to side x side."""
-        image, masks = self.photos[int(rng.integers(len(self.photos)))]
-        height, width = image.shape[:2]
-        size = int(min(height, width) * rng.uniform(0.45, 1.0))
-        y, x = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-        flip = -1 if rng.random() < 0.5 else 1
-        piece = np.ascontiguousarray(image[y : y + size, x : x + size][:, ::flip])
-        cut = [
-            cv2.resize(
-                np.ascontiguousarray(mask[y : y + size, x : x + size][:, ::flip]),
-                (side, side),
-                interpolation=cv2.INTER_NEAREST,
-            )
-            for mask in masks
-        ]
-        kept = [mask > 0 for mask in cut if mask.sum() >= LEAST_PIXELS]
+        """A view of one, side x side."""
+        image, masks, boxes = self.photos[int(rng.integers(len(self.photos)))]
+        view = draw_view(image.shape[:2], _one_of(boxes, rng), side, rng)
+        cut = [view.of_mask(mask) for mask in masks]
+        kept = [mask for mask in cut if mask.sum() >= LEAST_PIXELS]
         stacked = np.stack(kept) if kept else np.zeros((0, side, side), bool)
-        return MaskedPicture(cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA), stacked)
+        return MaskedPicture(view.of_image(image), stacked)
+
+    def with_pasted(self, picture: MaskedPicture, rng: Generator) -> MaskedPicture:
+        """A picture with one to three of these photographs' things pasted onto it."""
+        if not self.cut_outs:
+            return picture
+        count = int(rng.integers(1, 4))
+        things = [self.cut_outs[int(rng.integers(len(self.cut_outs)))] for _ in range(count)]
+        return MaskedPicture(*paste(picture.image, picture.masks, things, rng))
+
+
+class BoxedPhotos:
+    """A folder with ``images/`` and ``boxes.json``: things of which only the box is known."""
+
+    def __init__(self, folder: Path) -> None:
+        coco = COCO(str(folder / "boxes.json"))
+        self.photos: list[tuple[np.ndarray, np.ndarray]] = []
+        for index, entry in coco.imgs.items():
+            found = np.array([a["bbox"] for a in coco.imgToAnns[index]], np.float32).reshape(-1, 4)
+            found[:, 2:] += found[:, :2]
+            found = found[(found[:, 2:] - found[:, :2]).min(1) >= LEAST_SIDE]
+            if len(found):
+                self.photos.append((read_image(folder / "images" / entry["file_name"]), found))
+
+    def cut(self, side: int, count: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A view of one, side x side x 3, and ``count`` of its boxes, xyxy, some perhaps twice."""
+        while True:
+            image, boxes = self.photos[int(rng.integers(len(self.photos)))]
+            box = _one_of(boxes, rng)
+            view = draw_view(image.shape[:2], box, side, rng)
+            moved = np.stack([view.of_box(one) for one in boxes])
+            moved = moved[(moved[:, 2:] - moved[:, :2]).min(1) >= LEAST_SIDE / 2]
+            if len(moved):
+                return view.of_image(image), moved[rng.integers(len(moved), size=count)]
+
+
+def _one_of(boxes: np.ndarray, rng: Generator) -> np.ndarray:
+    """One of N boxes, a large one rather than a small one: by the root of its area."""
+    weight = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1).astype(np.float64))
+    chosen: np.ndarray = boxes[int(rng.choice(len(boxes), p=weight / weight.sum()))]
+    return chosen
 
 
 class Backgrounds:

@@ -10,24 +10,40 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from box_loss import likeness
 from numpy.random import Generator
-from photos import Backgrounds, MaskedPhotos, MaskedPicture
+from photos import Backgrounds, BoxedPhotos, MaskedPhotos, MaskedPicture
 from scenes.framed import draw_framed
 from scenes.scene import Painter, Style
 from torch import Tensor
 from torch.utils.data import IterableDataset
+from views import recoloured
 
 from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
 
 PROMPTS = 2  # boxes of each picture, and as many lone points
+WEAK_SHARE = 0.2  # of a batch with photographs: pictures of which only boxes are known
 LEAST_PIXELS = 16  # a drawn thing that shows less is not asked for
 GROUP_SHARE = 0.12  # how often a point on overlapping things means all of them
+
+
+@dataclass
+class WeakBatch:
+    """images: W x S x S x 3 uint8; coords: W·PROMPTS x 2 x 2, the corners of boxes; alike:
+    W x 4 x S/2 x S/2, see ``box_loss.likeness``.
+    """
+
+    images: Tensor
+    coords: Tensor
+    alike: Tensor
 
 
 @dataclass
 class SegmentationBatch:
     """images: B x S x S x 3 uint8. Boxes and lone points are P prompts each, ``PROMPTS`` a picture:
     coords P x 2 x 2, labels P x 2, masks P x S x S bool. Prompt p is on picture p // PROMPTS.
+
+    weak: further pictures, of which only boxes are known.
     """
 
     images: Tensor
@@ -37,6 +53,7 @@ class SegmentationBatch:
     point_coords: Tensor
     point_labels: Tensor
     point_masks: Tensor
+    weak: WeakBatch | None = None
 
 
 class SegmentationBatches(IterableDataset[SegmentationBatch]):
@@ -50,10 +67,16 @@ class SegmentationBatches(IterableDataset[SegmentationBatch]):
         info = torch.utils.data.get_worker_info()
         worker = info.id if info else 0
         artist = Artist(self.data)
+        boxed = BoxedPhotos(self.data / "photos_permissive") if self.data else None
         for step in count():
             rng = np.random.default_rng((2, self.seed, worker, step))
-            pictures = [artist.draw(self.side, rng) for _ in range(self.size)]
-            yield _collate(pictures, rng)
+            weak = round(WEAK_SHARE * self.size) if boxed else 0
+            batch = _collate([artist.draw(self.side, rng) for _ in range(self.size - weak)], rng)
+            if boxed and weak:
+                batch.weak = _collate_weak(
+                    [boxed.cut(self.side, PROMPTS, rng) for _ in range(weak)], rng
+                )
+            yield batch
 
 
 class Artist:
@@ -65,23 +88,40 @@ class Artist:
         self.backgrounds = Backgrounds(data / "photos_permissive") if data else None
 
     def draw(self, side: int, rng: Generator) -> MaskedPicture:
-        """A side x side picture with at least one thing."""
+        """A side x side picture with at least one thing.
+
+        With photographs: half are some, with other photographs' things pasted onto one in three;
+        one in eight is a background with pasted things; the others are scenes, a third of them on
+        photographs.
+        """
         while True:
             kind = rng.random()
-            if self.photos is not None and kind < 0.15:
-                picture = self.photos.cut(side, rng)
-            else:
-                on_photo = self.backgrounds is not None and kind < 0.3
+            if self.photos is None or self.backgrounds is None or kind >= 0.63:
+                on_photo = self.backgrounds is not None and kind >= 0.88
                 picture = self._scene(side, rng, on_photo=on_photo)
-            if len(picture.masks):
-                return picture
+            elif kind >= 0.5:
+                empty = MaskedPicture(
+                    self.backgrounds.cut((side, side), rng), np.zeros((0, side, side), bool)
+                )
+                picture = self._recoloured(self.photos.with_pasted(empty, rng), rng)
+            else:
+                picture = self.photos.cut(side, rng)
+                if rng.random() < 0.33:
+                    picture = self.photos.with_pasted(picture, rng)
+                picture = self._recoloured(picture, rng)
+            masks = picture.masks[picture.masks.sum((1, 2)) >= LEAST_PIXELS]
+            if len(masks):
+                return MaskedPicture(picture.image, masks)
+
+    def _recoloured(self, picture: MaskedPicture, rng: Generator) -> MaskedPicture:
+        return MaskedPicture(recoloured(picture.image, rng), picture.masks)
 
     def _scene(self, side: int, rng: Generator, *, on_photo: bool) -> MaskedPicture:
         style = Style(things=(2, 8))
         background = self.backgrounds.cut if self.backgrounds and on_photo else None
         scene = draw_framed(self.painter, side, rng, style, background)
         masks = np.arange(len(scene.things))[:, None, None] == scene.ids
-        return MaskedPicture(scene.image, masks[masks.sum((1, 2)) >= LEAST_PIXELS])
+        return MaskedPicture(scene.image, masks)
 
 
 def _collate(pictures: list[MaskedPicture], rng: Generator) -> SegmentationBatch:
@@ -107,6 +147,20 @@ def _collate(pictures: list[MaskedPicture], rng: Generator) -> SegmentationBatch
     )
 
 
+def _collate_weak(pictures: list[tuple[np.ndarray, np.ndarray]], rng: Generator) -> WeakBatch:
+    """Of pictures S x S x 3 with ``PROMPTS`` boxes each."""
+    lab = []
+    for image, _ in pictures:
+        size = (len(image) // 2, len(image) // 2)
+        half = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        lab.append(cv2.cvtColor(half, cv2.COLOR_RGB2LAB))
+    return WeakBatch(
+        torch.from_numpy(np.stack([recoloured(image, rng) for image, _ in pictures])),
+        torch.from_numpy(np.concatenate([boxes.reshape(-1, 2, 2) for _, boxes in pictures])),
+        likeness(torch.from_numpy(np.stack(lab)).permute(0, 3, 1, 2)),
+    )
+
+
 def loose_box(mask: np.ndarray, rng: Generator) -> np.ndarray:
     """The box of a mask S x S, xyxy, each edge moved a little: what a hand or a detector gives."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -119,7 +173,7 @@ def loose_box(mask: np.ndarray, rng: Generator) -> np.ndarray:
 
 def point_in(mask: np.ndarray, rng: Generator) -> tuple[float, float]:
     """A place (x, y) in a mask S x S: anywhere, or as deep inside as it goes."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     else:

@@ -1,9 +1,11 @@
-"""Trains the nano detector on drawn scenes, on a CPU or one GPU.
+"""Trains the nano detector on drawn scenes and photographs, on a CPU or one GPU.
 
     python tools/train_detector.py --out runs/detector [--steps 6000] [--side 256] [--device cuda]
 
-Saves often and resumes; ends with the weights as safetensors. Then: tools/export_nano.py. On the
-cores of a CPU: torchrun --nproc-per-node 2 tools/train_detector.py --out ... --workers 0
+--data names a folder with coco_train92/ and photos_permissive/, photographs under free licences
+with boxes of 80 classes; without it there are scenes alone. Saves often and resumes; ends with the
+weights as safetensors. Then: tools/export_nano.py. On the cores of a CPU:
+torchrun --nproc-per-node 2 tools/train_detector.py --out ... --workers 0
 """
 
 from __future__ import annotations
@@ -45,7 +47,14 @@ def step(network: NanoNetwork, batch: DetectionBatch) -> tuple[Tensor, dict[str,
     with torch.autocast(device.type, torch.bfloat16):
         boxes, logits = phrase_logits(network, pixels, batch.ids.to(device))
     centres = centres_of(batch.images.shape[1], device)
-    return detection_loss(boxes, logits, batch.boxes.to(device), batch.truth.to(device), centres)
+    return detection_loss(
+        boxes,
+        logits,
+        batch.boxes.to(device),
+        batch.truth.to(device),
+        centres,
+        None if batch.known is None else batch.known.to(device),
+    )
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -61,7 +70,11 @@ def train(arguments: argparse.Namespace) -> None:
     )
     seed = trainer.scene_seed(arguments.seed)
     scenes = DetectionBatches(
-        tokenizer, side=arguments.side, size=arguments.batch // trainer.processes, seed=seed
+        tokenizer,
+        side=arguments.side,
+        size=arguments.batch // trainer.processes,
+        seed=seed,
+        data=arguments.data,
     )
     trainer.run(
         load_batches(scenes, arguments.workers),
@@ -76,6 +89,7 @@ def main() -> None:
     parser = training_options(__doc__ or "", out=Path("runs/detector"), batch=32, rate=2e-3)
     parser.add_argument("--vocabulary", type=Path, default=Path("weights/nano-detector-vocab.txt"))
     parser.add_argument("--start", type=Path, default=None, help="weights to begin with")
+    parser.add_argument("--data", type=Path, default=None, help="folder with photographs")
     train(parser.parse_args())
 
 

@@ -118,6 +118,7 @@ def test_a_batch(batch: DetectionBatch) -> None:
     assert batch.boxes.min() >= 0
     assert batch.boxes.max() <= SIDE
     assert not batch.truth[..., -8:].any()  # the foreign names
+    assert (batch.known == 1).all()  # of a scene everything is known
 
 
 def test_batches_follow_from_the_seed(batch: DetectionBatch) -> None:

@@ -61,6 +61,12 @@ def test_naming_loss(logits: list[list[float]], truth: list[list[bool]], want: f
     torch.testing.assert_close(value, torch.tensor([want]), atol=1e-4, rtol=0)
 
 
+def test_a_phrase_that_nobody_labelled_is_no_rival() -> None:
+    logits, truth = torch.tensor([[0.0, 0, 9]]), torch.tensor([[True, False, False]])
+    value = naming_loss(logits, truth, torch.tensor([[1.0, 1, 0.2]]))
+    torch.testing.assert_close(value, torch.tensor([0.6931]), atol=1e-4, rtol=0)
+
+
 def test_naming_loss_of_no_regions() -> None:
     assert naming_loss(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool)).shape == (0,)
 
@@ -157,3 +163,17 @@ def test_the_gradient_leads_to_the_right_answer() -> None:
     assert loss.item() < 0.5 * first
     assert (logits[0, [0, 2]] > 0).tolist() == [[True, False], [False, True]]
     assert (boxes[0, 0] - RIGHT[0, 0]).abs().max() < 1
+
+
+def test_a_phrase_weighs_as_much_as_is_known_of_it() -> None:
+    """A wrong answer to a phrase that nobody labelled costs less, to one without weight nothing."""
+    logits = torch.full((1, 4, 3), -9.0)
+    logits[..., 2] = 3.0  # a third phrase, true of nothing
+    truth = torch.cat((TRUTH, torch.zeros(1, 3, 1, dtype=torch.bool)), dim=2)
+    costs = []
+    for weight in (1.0, 0.2, 0.0):
+        known = torch.tensor([[1.0, 1.0, weight]])
+        _, parts = detection_loss(RIGHT, logits, THINGS, truth, CENTRES, known)
+        costs.append(parts["words"])
+    assert costs[0] > costs[1] > costs[2]
+    assert costs[1] - costs[2] == pytest.approx(0.2 * (costs[0] - costs[2]), rel=1e-4)

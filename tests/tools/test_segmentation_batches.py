@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import Generator
-from photos import Backgrounds, MaskedPhotos
+from photos import Backgrounds, BoxedPhotos, MaskedPhotos
 from PIL import Image
 from scenes.scene import Painter
 from segmentation_batches import (
@@ -82,12 +82,18 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "coco_train92"
     for where in (folder, tmp_path / "photos_permissive"):
         (where / "images").mkdir(parents=True)
-        Image.fromarray(image).save(where / "images" / "one.jpg", quality=95)
-        Image.fromarray(image).save(where / "images" / "two.jpg", quality=95)
+        Image.fromarray(image).save(where / "images" / "one.jpg", quality=98, subsampling=0)
+        Image.fromarray(image).save(where / "images" / "two.jpg", quality=98, subsampling=0)
     size = {"height": 48, "width": 80}
     images = [{"id": 1, "file_name": "one.jpg"} | size, {"id": 2, "file_name": "two.jpg"} | size]
     text = json.dumps({"images": images, "annotations": annotations, "categories": []})
     (folder / "instances.json").write_text(text, encoding="utf-8")
+    boxes = [
+        {"id": k, "image_id": 1, "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0}
+        for k, (x0, y0, x1, y1) in enumerate(things)
+    ]
+    text = json.dumps({"images": images, "annotations": boxes, "categories": []})
+    (tmp_path / "photos_permissive" / "boxes.json").write_text(text, encoding="utf-8")
     return tmp_path
 
 
@@ -96,10 +102,10 @@ def test_photographs_are_cut_with_their_masks(photos: Path) -> None:
     assert len(masked.photos) == 1  # the one with things; its crowd isn't one
     counts = set()
     for k in range(20):
-        picture = masked.cut(32, rng(k))
-        assert picture.image.shape == (32, 32, 3)
+        picture = masked.cut(64, rng(k))
+        assert picture.image.shape == (64, 64, 3)
         assert picture.image.dtype == np.uint8
-        assert picture.masks.shape[1:] == (32, 32)
+        assert picture.masks.shape[1:] == (64, 64)
         assert picture.masks.dtype == bool
         for mask in picture.masks:  # the mask lies on the red thing, flipped or not
             assert np.median(picture.image[mask][:, 0]) > 200
@@ -159,6 +165,31 @@ def test_batches_follow_from_the_seed(batch: SegmentationBatch) -> None:
         next(iter(SegmentationBatches(side=SIDE, size=SIZE, seed=seed, data=None)))
         for seed in (0, 1)
     )
+    assert batch.weak is None
     for name, value in vars(batch).items():
-        assert torch.equal(getattr(again, name), value), name
+        assert name == "weak" or torch.equal(getattr(again, name), value), name
     assert not torch.equal(other.images, batch.images)
+
+
+def test_with_photographs_some_pictures_have_boxes_alone(painter: Painter, photos: Path) -> None:
+    batches = SegmentationBatches(side=SIDE, size=5, seed=0, data=photos)
+    batch = next(iter(batches))
+    assert batch.images.shape == (4, SIDE, SIDE, 3)
+    weak = batch.weak
+    assert weak is not None
+    assert weak.images.shape == (1, SIDE, SIDE, 3)
+    assert weak.coords.shape == (PROMPTS, 2, 2)
+    assert (weak.coords[:, 0] < weak.coords[:, 1]).all()
+    assert weak.alike.shape == (1, 4, SIDE // 2, SIDE // 2)
+    again = next(iter(batches)).weak
+    assert again is not None
+    assert torch.equal(again.images, weak.images)
+
+
+def test_things_without_masks_are_shown_with_their_boxes(photos: Path) -> None:
+    boxed = BoxedPhotos(photos / "photos_permissive")
+    for k in range(20):
+        image, boxes = boxed.cut(SIDE, 3, rng(k))
+        assert boxes.shape == (3, 4)
+        for x0, y0, x1, y1 in boxes.round().astype(int):
+            assert np.median(image[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1, 0]) > 200

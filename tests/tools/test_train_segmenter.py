@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
-from segmentation_batches import PROMPTS, SegmentationBatch
+from safetensors.torch import save_file
+from segmentation_batches import PROMPTS, SegmentationBatch, WeakBatch
 from torch import Tensor
-from train_segmenter import correction, mask_loss, step
+from train_segmenter import correction, deepest, load_start, mask_loss, step
 
 from perception.segmenter.mask_decoder import MaskDecoder
 from perception.segmenter.nano_encoder import NanoImageEncoder
@@ -106,6 +110,24 @@ def test_a_correction_is_where_the_answer_is_wrong(answer: Tensor, label: int) -
         assert (x % 1, y % 1) == (0.5, 0.5)  # a pixel's centre
 
 
+def test_half_of_the_corrections_are_in_the_middle_of_the_error() -> None:
+    ground = torch.zeros(1, 16, 16)
+    middles = 0
+    for seed in range(200):
+        torch.manual_seed(seed)
+        place, _ = correction(logits_of(ground)[:, 0], RIGHT)
+        x, y = (place[0] * 16).int().tolist()
+        middles += 6 <= y <= 7 and 8 <= x <= 11  # as far from the border as it goes
+    assert 90 < middles < 160
+
+
+def test_the_deepest_place_counts_the_border_of_the_picture() -> None:
+    mask = np.ones((9, 9), bool)
+    assert deepest(mask) == 4 * 9 + 4
+    mask[:2] = mask[:, :2] = False
+    assert divmod(deepest(mask), 9) == (5, 5)
+
+
 def test_each_prompt_is_corrected_by_its_own_truth() -> None:
     truth = torch.cat((RIGHT, 1 - RIGHT))
     _, labels = correction(logits_of(torch.cat((NONE, NONE + 1)))[:, 0], truth)
@@ -149,6 +171,34 @@ def batch() -> SegmentationBatch:
         torch.tensor([[IN, PAD]]).repeat(count, 1),
         masks,
     )
+
+
+def test_boxes_alone_teach(sam: Sam, batch: SegmentationBatch) -> None:
+    """Of two pictures with masks and the same two with boxes alone; the loss of those falls too."""
+    batch.weak = WeakBatch(batch.images, batch.box_coords, torch.ones(2, 4, SIDE // 2, SIDE // 2))
+    optimizer = torch.optim.AdamW(sam.parameters(), lr=0.005)
+    weak = []
+    for _ in range(40):
+        loss, figures = step(sam, batch, torch.device("cpu"))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        weak.append(figures["weak"])
+    assert weak[-1] < 0.8 * weak[0]
+
+
+def test_a_deeper_network_begins_as_the_shallower_one(tmp_path: Path) -> None:
+    sizes = {"widths": (4, 8, 8, 16, 16), "channels": 16}
+    torch.manual_seed(0)
+    shallow = NanoImageEncoder(depths=(1, 1, 1, 1), merge_depth=1, **sizes).eval()
+    deep = NanoImageEncoder(depths=(1, 3, 2, 1), merge_depth=2, **sizes).eval()
+    save_file(shallow.state_dict(), tmp_path / "start.safetensors")
+    load_start(deep, tmp_path / "start.safetensors")
+    pixels = torch.randn(1, 3, SIDE, SIDE)
+    assert torch.equal(deep(pixels), shallow(pixels))
+    save_file(deep.state_dict(), tmp_path / "deep.safetensors")
+    with pytest.raises(SystemExit, match="has weights that the network has not"):
+        load_start(shallow, tmp_path / "deep.safetensors")
 
 
 def test_a_tiny_segmenter_learns_a_batch(sam: Sam, batch: SegmentationBatch) -> None:

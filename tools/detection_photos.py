@@ -1,0 +1,92 @@
+"""Photographs with boxes and names, as scenes for the detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from pycocotools.coco import COCO
+from scenes.scene import Scene
+from scenes.words import Words
+from views import draw_view, recoloured
+
+from perception.images import read_image
+
+FOLDERS = {"coco_train92": "instances.json", "photos_permissive": "boxes.json"}
+LEAST_SIDE = 6  # pixels of a box in a view; of less the detector isn't asked
+LEAST_LEFT = 0.4  # a thing of which the view shows less counts as not there
+BY_CLASS = 0.5  # how often a photograph is chosen for a class, each as often as any other
+
+
+@dataclass(frozen=True)
+class Photo:
+    """image: H x W x 3 uint8; boxes: N x 4 xyxy; names: of each box."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    names: list[str]
+
+
+class NamedPhotos:
+    """The photographs of a data folder (see --data), held in memory.
+
+    names: their classes. All things of these classes are boxed in each photograph.
+    """
+
+    def __init__(self, data: Path, *, most: int) -> None:
+        self.photos: list[Photo] = []
+        classes: dict[str, list[int]] = {}
+        for folder, file in FOLDERS.items():
+            for photo in _read(data / folder, file):
+                if 0 < len(photo.names) <= most:
+                    for name in set(photo.names):
+                        classes.setdefault(name, []).append(len(self.photos))
+                    self.photos.append(photo)
+        self.names = sorted(classes)
+        self._of_class = [classes[name] for name in self.names]
+
+    def draw(self, side: int, rng: Generator) -> Scene:
+        """A view of a photograph, side x side; its things go by their classes."""
+        while True:
+            photo, n = self._choose(rng)
+            view = draw_view(photo.image.shape[:2], photo.boxes[n], side, rng)
+            boxes = np.stack([view.of_box(box) for box in photo.boxes])
+            whole = np.stack([view.of_box(box, clip=False) for box in photo.boxes])
+            left = _area(boxes) / np.maximum(_area(whole), 1e-6)
+            seen = left >= LEAST_LEFT
+            kept = seen & ((boxes[:, 2:] - boxes[:, :2]).min(1) >= LEAST_SIDE)
+            if kept.any():
+                things = [Words(name) for name, k in zip(photo.names, kept, strict=True) if k]
+                image = recoloured(view.of_image(photo.image), rng)
+                return Scene(image, np.full((side, side), -1, np.int16), boxes[kept], things)
+
+    def _choose(self, rng: Generator) -> tuple[Photo, int]:
+        """A photograph and one of its boxes."""
+        if rng.random() < BY_CLASS:
+            k = int(rng.integers(len(self.names)))
+            photo = self.photos[int(rng.choice(self._of_class[k]))]
+            rows = [n for n, name in enumerate(photo.names) if name == self.names[k]]
+            return photo, int(rng.choice(rows))
+        photo = self.photos[int(rng.integers(len(self.photos)))]
+        return photo, int(rng.integers(len(photo.names)))
+
+
+def _read(folder: Path, file: str) -> list[Photo]:
+    coco = COCO(str(folder / file))
+    photos = []
+    for index, entry in coco.imgs.items():
+        things = coco.imgToAnns[index]
+        if not things or any(thing["iscrowd"] for thing in things):
+            continue  # in a crowd not everyone is boxed
+        boxes = np.array([thing["bbox"] for thing in things], np.float32)
+        boxes[:, 2:] += boxes[:, :2]
+        names = [coco.cats[thing["category_id"]]["name"] for thing in things]
+        photos.append(Photo(read_image(folder / "images" / entry["file_name"]), boxes, names))
+    return photos
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    area: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return area

@@ -1,0 +1,112 @@
+"""Square views of a photograph: which part a network is shown, flipped, scaled, recoloured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from scenes.framed import PADDING
+
+WHOLE, AROUND = 0.35, 0.45
+"""How often a view is the whole photograph, and how often a part around one thing."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The part [y0:y1, x0:x1] of a photograph, flipped or not, in the corner of a square.
+
+    size: (height, width) that the part takes of the square; the rest is padding.
+    """
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    flip: bool
+    size: tuple[int, int]
+    side: int
+
+    def of_image(self, image: np.ndarray) -> np.ndarray:
+        """H x W x 3 uint8 -> side x side x 3."""
+        out = np.empty((self.side, self.side, 3), np.uint8)
+        out[:] = PADDING
+        out[: self.size[0], : self.size[1]] = self._resized(image)
+        return out
+
+    def of_mask(self, mask: np.ndarray) -> np.ndarray:
+        """H x W uint8 of 0 and 1 -> side x side bool."""
+        out = np.zeros((self.side, self.side), bool)
+        out[: self.size[0], : self.size[1]] = self._resized(mask * np.uint8(255)) > 127
+        return out
+
+    def of_box(self, box: np.ndarray, *, clip: bool = True) -> np.ndarray:
+        """4 float32, xyxy in the photograph -> xyxy in the square; clip: less what lies outside."""
+        scale = np.array(self.size[::-1]) / (self.x1 - self.x0, self.y1 - self.y0)
+        moved = (box.reshape(2, 2) - (self.x0, self.y0)) * scale
+        if self.flip:
+            moved[:, 0] = self.size[1] - moved[::-1, 0]
+        if clip:
+            moved = np.clip(moved, 0, self.size[::-1])
+        return moved.reshape(4).astype(np.float32)
+
+    def _resized(self, pixels: np.ndarray) -> np.ndarray:
+        part = pixels[self.y0 : self.y1, self.x0 : self.x1][:, :: -1 if self.flip else 1]
+        return cv2.resize(np.ascontiguousarray(part), self.size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def draw_view(hw: tuple[int, int], box: np.ndarray, side: int, rng: Generator) -> View:
+    """A view of a photograph of (height, width): all of it, around a box (4, xyxy), or any part."""
+    kind = rng.random()
+    if kind < WHOLE:
+        x0, y0, x1, y1 = 0, 0, hw[1], hw[0]
+    elif kind < WHOLE + AROUND:
+        x0, y0, x1, y1 = _around(hw, box, rng)
+    else:
+        x0, y0, x1, y1 = _anywhere(hw, rng)
+    stretch = np.exp(rng.uniform(-0.15, 0.15))
+    shape = np.array([y1 - y0, (x1 - x0) * stretch])
+    height, width = (max(round(float(n)), 8) for n in side * shape / shape.max())
+    return View(x0, y0, x1, y1, bool(rng.random() < 0.5), (height, width), side)
+
+
+def _around(hw: tuple[int, int], box: np.ndarray, rng: Generator) -> tuple[int, int, int, int]:
+    """A part that holds a box, 1.2 to 4 times as long as its longer side where there is room."""
+    box = np.clip(box, 0, np.array([hw[1], hw[0]] * 2, np.float32))
+    longer = float(max(box[2] - box[0], box[3] - box[1], 48.0))
+    part = longer * np.exp(rng.uniform(np.log(1.2), np.log(4.0)))
+    spans = []
+    for low, high, limit in ((box[0], box[2], hw[1]), (box[1], box[3], hw[0])):
+        length = min(max(part * rng.uniform(0.75, 1.0), high - low), limit)
+        first = rng.uniform(max(high - length, 0.0), min(low, limit - length) + 1e-3)
+        start = int(np.clip(first, 0, limit - 1))
+        spans.append((start, min(int(np.ceil(start + length)), limit)))
+    (x0, x1), (y0, y1) = spans
+    return x0, y0, x1, y1
+
+
+def _anywhere(hw: tuple[int, int], rng: Generator) -> tuple[int, int, int, int]:
+    height, width = hw
+    size = int(min(height, width) * rng.uniform(0.45, 1.0))
+    y, x = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    return x, y, x + size, y + size
+
+
+def recoloured(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """A picture S x S x 3 uint8 in another light: brightness, contrast, tint, grey, blur, JPEG."""
+    if rng.random() < 0.2:
+        return image
+    gain = np.exp(rng.normal(0, 0.18)) * np.exp(rng.normal(0, 0.07, 3))
+    levels = np.arange(256)[:, None] / 255
+    curve = (levels ** np.exp(rng.normal(0, 0.2))) * gain + rng.normal(0, 0.05)
+    table = np.clip(curve * 255, 0, 255).astype(np.uint8)  # 256 x 3
+    image = cv2.LUT(image, table.reshape(256, 1, 3))
+    if rng.random() < 0.08:
+        image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    if rng.random() < 0.12:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
+    if rng.random() < 0.2:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
+        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+    return image
