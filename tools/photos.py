@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,14 @@ class MaskedPicture:
     masks: np.ndarray
 
 
+def seen(
+    image: np.ndarray, masks: Sequence[np.ndarray], boxes: np.ndarray, side: int, rng: Generator
+) -> MaskedPicture:
+    """A view, side x side, of a picture with N masks H x W uint8 and their boxes N x 4 xyxy."""
+    view = draw_view(image.shape[:2], _one_of(boxes, rng), side, rng)
+    return MaskedPicture(view.of_image(image), np.stack([view.of_mask(mask) for mask in masks]))
+
+
 class MaskedPhotos:
     """A folder with ``images/`` and ``instances.json``, held in memory."""
 
@@ -48,11 +57,10 @@ class MaskedPhotos:
     def cut(self, side: int, rng: Generator) -> MaskedPicture:
         """A view of one, side x side."""
         image, masks, boxes = self.photos[int(rng.integers(len(self.photos)))]
-        view = draw_view(image.shape[:2], _one_of(boxes, rng), side, rng)
-        cut = [view.of_mask(mask) for mask in masks]
-        kept = [mask for mask in cut if mask.sum() >= LEAST_PIXELS]
-        stacked = np.stack(kept) if kept else np.zeros((0, side, side), bool)
-        return MaskedPicture(view.of_image(image), stacked)
+        picture = seen(image, masks, boxes, side, rng)
+        return MaskedPicture(
+            picture.image, picture.masks[picture.masks.sum((1, 2)) >= LEAST_PIXELS]
+        )
 
     def with_pasted(self, picture: MaskedPicture, rng: Generator) -> MaskedPicture:
         """A picture with one to three of these photographs' things pasted onto it."""

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from box_loss import likeness
 from numpy.random import Generator
-from photos import Backgrounds, BoxedPhotos, MaskedPhotos, MaskedPicture
-from scenes.framed import draw_framed
+from photos import Backgrounds, BoxedPhotos, MaskedPhotos, MaskedPicture, seen
 from scenes.scene import Painter, Style
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -117,11 +116,15 @@ class Artist:
         return MaskedPicture(recoloured(picture.image, rng), picture.masks)
 
     def _scene(self, side: int, rng: Generator, *, on_photo: bool) -> MaskedPicture:
-        style = Style(things=(2, 8))
-        background = self.backgrounds.cut if self.backgrounds and on_photo else None
-        scene = draw_framed(self.painter, side, rng, style, background)
-        masks = np.arange(len(scene.things))[:, None, None] == scene.ids
-        return MaskedPicture(scene.image, masks)
+        """A view of a scene: all of it, or a part in which a thing is large."""
+        shape = np.array([1.0, rng.uniform(0.6, 1.0)])[:: int(rng.choice([-1, 1]))]
+        height, width = (int(n) for n in np.round(side * rng.choice([1.0, 1.6]) * shape))
+        on = self.backgrounds.cut((height, width), rng) if self.backgrounds and on_photo else None
+        scene = self.painter.draw((height, width), rng, Style(things=(2, 8)), on)
+        if not scene.things:
+            return MaskedPicture(scene.image, np.zeros((0, height, width), bool))
+        masks = [scene.mask(n).astype(np.uint8) for n in range(len(scene.things))]
+        return seen(scene.image, masks, scene.boxes, side, rng)
 
 
 def _collate(pictures: list[MaskedPicture], rng: Generator) -> SegmentationBatch:
