@@ -1,13 +1,16 @@
-"""Masks of things in a large picture, each from a view in which it is large.
+"""Masks of things that are small in a picture, each from a view in which it is large.
 
-A segmenter sees a picture scaled down to its input; of a picture of many megapixels little is left
-of a thing, and nothing of its thin parts. So each box is answered in the smallest view that holds
-it.
+A segmenter sees a picture scaled down to its input; of a small thing little is left, and nothing of
+its thin parts. So a segmenter with a small input, which is quick, looks closer at each such box;
+and where a large picture is looked at in tiles, each box is answered in the smallest view that
+holds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -17,6 +20,18 @@ from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile, tiles
 from perception.types import BoxMasks, FloatArray, ImageArray, IntArray, Prompt, Rle
+
+NEAR_SIGHTED = 512
+"""A segmenter whose input is smaller than this, in pixels, looks closer at small things."""
+
+_FILL = 0.4
+"""How much of the side of a closer view a box's longer side fills at most."""
+
+_STEP = 0.375
+"""How far neighbouring views of one size are apart, as a part of their side."""
+
+_LEAST_VIEW = 48
+"""Pixels; a closer view shows nothing more."""
 
 _AROUND = 0.1
 """How much of its width and height a thing's view shows on each side of it, where there is more."""
@@ -34,21 +49,60 @@ def answer_boxes(
     """The masks of N boxes in a picture H x W x 3, each box a prompt; see ``answer``.
 
     own: the boxes' masks, where the detector gave them: then the segmenter isn't asked. side: of
-    the tiles in which boxes that are small enough are answered; 0: all are answered in the picture
-    as it is. One view is in work at a time.
+    the tiles in which boxes that are small enough are answered; 0: none. One view is in work at a
+    time. A box's mask never depends on the other boxes.
     """
     if own is not None:
         return own_answers(own, watch=watch)
     height, width = image.shape[:2]
-    if not side or max(height, width) <= side:
-        return answer(segmenter, image, Prompt(boxes=boxes), watch=watch)
     parts = []
-    for view, rows in _views(boxes, (height, width), side):
+    for view, rows in _views(boxes, _view_chooser(segmenter, (height, width), side)):
+        if view == (0, 0, width, height):
+            found = answer(segmenter, image, Prompt(boxes=boxes[rows]), watch=watch)
+            parts.append(replace(found, prompt_ids=rows[found.prompt_ids]))
+            continue
         corner = np.array([view.x0, view.y0] * 2, np.float32)
         pixels = np.ascontiguousarray(view.cut_from(image))
         found = answer(segmenter, pixels, Prompt(boxes=boxes[rows] - corner), watch=watch)
         parts.append(_in_picture(found, view, rows, (height, width)))
     return _together(parts)
+
+
+def _view_chooser(
+    segmenter: Segmenter, image_hw: tuple[int, int], side: int
+) -> Callable[[FloatArray], Tile]:
+    """How the view of a box, 4 (xyxy), is chosen."""
+    height, width = image_hw
+    if getattr(segmenter, "side", NEAR_SIGHTED) < NEAR_SIGHTED:
+        return lambda box: closer_view(box, image_hw)
+    if side and max(height, width) > side:
+        grid = tiles(image_hw, side)
+        return lambda box: view_of(box, image_hw, grid, side)
+    return lambda _: Tile(0, 0, width, height)
+
+
+def closer_view(box: FloatArray, image_hw: tuple[int, int]) -> Tile:
+    """The part of a picture of (height, width) in which a box, 4 (xyxy), is looked at closer.
+
+    The whole picture for a large one; else, of squares with a half, a quarter, ... of the picture's
+    longer side, the smallest that the box fills to ``_FILL`` at most. They lie on a grid, so that
+    boxes side by side share one.
+    """
+    height, width = image_hw
+    limits = np.array([width, height], np.float32)
+    low, high = np.clip(box[:2], 0, limits), np.clip(box[2:], 0, limits)
+    longer, side = float((high - low).max()), float(max(height, width))
+    if (high <= low).any():  # the segmenter will say what is wrong with it
+        return Tile(0, 0, width, height)
+    while side / 2 >= max(longer / _FILL, _LEAST_VIEW):
+        side /= 2
+    if side == max(height, width):
+        return Tile(0, 0, width, height)
+    steps = np.round(((low + high) / 2 - side / 2) / (side * _STEP))
+    x, y = (
+        int(n) for n in np.clip(np.round(steps * side * _STEP), 0, np.maximum(limits - side, 0))
+    )
+    return Tile(x, y, min(x + ceil(side), width), min(y + ceil(side), height))
 
 
 def view_of(box: FloatArray, image_hw: tuple[int, int], grid: Sequence[Tile], side: int) -> Tile:
@@ -91,13 +145,12 @@ def _centred(box: FloatArray, image_hw: tuple[int, int], side: int) -> Tile:
 
 
 def _views(
-    boxes: FloatArray, image_hw: tuple[int, int], side: int
+    boxes: FloatArray, view_for: Callable[[FloatArray], Tile]
 ) -> Iterator[tuple[Tile, IntArray]]:
     """Each view that is needed, and which of N boxes are answered in it."""
-    grid = tiles(image_hw, side)
     rows: dict[Tile, list[int]] = {}
     for n, box in enumerate(boxes):
-        rows.setdefault(view_of(box, image_hw, grid, side), []).append(n)
+        rows.setdefault(view_for(box), []).append(n)
     for view in sorted(rows):
         yield view, np.array(rows[view], np.int64)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from perception.answers import answer
+from perception.close_ups import answer_boxes
 from perception.defaults import (
     CROP_LAYERS,
     CROP_OVERLAP,
@@ -328,7 +329,10 @@ def _answer(
     segmenter: Segmenter, image: ImageArray, prompt: Prompt, candidates: bool, label: str
 ) -> Instances:
     watch = Stopwatch()
-    answers = answer(segmenter, image, prompt, candidates=candidates, watch=watch)
+    if len(prompt.points):
+        answers = answer(segmenter, image, prompt, candidates=candidates, watch=watch)
+    else:
+        answers = answer_boxes(segmenter, image, prompt.boxes, watch=watch)
     height, width = image.shape[:2]
     return Instances(
         image_hw=(height, width),

@@ -6,7 +6,7 @@ from fakes import ColourSegmenter, NearSightedDetector, drawing
 
 from perception import pipeline
 from perception.answers import answer
-from perception.close_ups import answer_boxes, view_of
+from perception.close_ups import answer_boxes, closer_view, view_of
 from perception.errors import PromptError
 from perception.tiles import Tile, tiles
 from perception.types import Prompt
@@ -104,6 +104,67 @@ def test_a_picture_that_fits_is_answered_as_it_is(side):
     theirs = answer(ColourSegmenter(), drawing(), Prompt(boxes=boxes))
     assert ours.rles == theirs.rles
     assert ours.prompt_ids.tolist() == theirs.prompt_ids.tolist()
+
+
+class NearSighted(Seen):
+    """Has so small an input that it looks closer."""
+
+    side = 64
+
+
+@pytest.mark.parametrize("box", [(0, 0, 320, 200), (0, 0, 65, 10), (100, 20, 110, 100)])
+def test_a_large_thing_is_seen_in_the_whole_picture(box):
+    assert closer_view(np.float32(box), HW) == (0, 0, 320, 200)
+
+
+@pytest.mark.parametrize(("longer", "side"), [(63, 160), (33, 160), (31, 80), (20, 80), (1, 80)])
+def test_a_smaller_thing_is_seen_in_a_smaller_view(longer, side):
+    """Of 320 pixels; 40 would be less than a view has at least."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        x, y = rng.uniform(0, (320 - longer, 200 - longer))
+        box = np.float32([x, y, x + longer, y + longer / 2])
+        view = closer_view(box, HW)
+        assert (view.x1 - view.x0, view.y1 - view.y0) == (side, side)
+        assert view.holds(box)
+        assert Tile(0, 0, 320, 200).holds(np.float32(view))
+        for low, high, first, last, end in (
+            (box[0], box[2], view.x0, view.x1, 320),
+            (box[1], box[3], view.y0, view.y1, 200),
+        ):  # something around it is seen, where there is more
+            assert low - first >= 0.1 * side or first == 0
+            assert last - high >= 0.1 * side or last == end
+
+
+def test_things_side_by_side_share_a_closer_view():
+    boxes = np.float32([(20, 20, 30, 30), (22, 34, 30, 40), (200, 100, 210, 110)])
+    views = [closer_view(box, HW) for box in boxes]
+    assert views[0] == views[1] != views[2]
+
+
+def test_a_view_of_odd_size_stays_in_the_picture():
+    for hw in ((201, 333), (97, 61), (1000, 30)):
+        for x in range(0, hw[1] - 4, 3):
+            view = closer_view(np.float32([x, 1, x + 4, 5]), hw)
+            assert Tile(0, 0, hw[1], hw[0]).holds(np.float32(view))
+            assert view.holds(np.float32([x, 1, x + 4, 5]))
+
+
+def test_a_near_sighted_segmenter_looks_closer():
+    boxes = [(201, 33, 207, 39), (10, 20, 13, 30), (100, 5, 104, 195)]
+    image = drawing(*HW, [("red", box) for box in boxes])
+    segmenter = NearSighted()
+    answers = answer_boxes(segmenter, image, np.float32(boxes))
+    assert answers.prompt_ids.tolist() == [0, 1, 2]
+    assert np.abs(answers.boxes - boxes)[:2].max() <= 1  # of views of 80 pixels, 64 cells
+    assert sorted(segmenter.sizes) == [(80, 80), (80, 80), (200, 320)]
+    for box, rle in zip(boxes, answers.rles, strict=True):
+        assert answer_boxes(NearSighted(), image, np.float32([box])).rles == (rle,)
+
+
+def test_a_box_outside_is_named_as_it_was_given():
+    with pytest.raises(PromptError, match="400"):
+        answer_boxes(NearSighted(), drawing(*HW), np.float32([(400, 10, 410, 20)]))
 
 
 def find(image, text, **options):
