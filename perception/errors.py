@@ -9,6 +9,7 @@ PerceptionError
 ├── CocoError        a COCO file can't be read as one                (also a ValueError)
 ├── OutputError      a result can't be written
 ├── RunError         an annotation run can't be gone on with, or read
+├── EvaluationError  what is to be measured doesn't fit together  (also a ValueError)
 ├── ServeError       the service can't be started
 ├── ExportError      a graph doesn't give what the network gives
 └── MissingExtraError  an optional dependency isn't installed        (also an ImportError)
@@ -51,6 +52,10 @@ class OutputError(PerceptionError):
 
 class RunError(PerceptionError):
     """An annotation run can't be gone on with, or its database can't be read."""
+
+
+class EvaluationError(PerceptionError, ValueError):
+    """What is to be measured and what is right don't fit together."""
 
 
 class ServeError(PerceptionError):

@@ -35,6 +35,7 @@ ROWS = (
     ),
     ("labels", "overlay", "formats", "export"),
     ("annotate",),
+    ("evaluate",),
     ("serve",),
     ("cli", "__main__"),
 )

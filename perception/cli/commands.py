@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from perception.cli.annotate import annotate, export_annotations
+from perception.cli.evaluate import evaluate
 from perception.cli.options import (
     Options,
     disjoint_option,
@@ -290,6 +291,7 @@ def verify(
 
 
 cli.add_command(annotate)
+cli.add_command(evaluate)
 cli.add_command(export_annotations)
 cli.add_command(review)
 cli.add_command(serve)

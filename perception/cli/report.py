@@ -24,7 +24,7 @@ def instance_table(found: Instances) -> str:
     for n, label in enumerate(found.labels):
         box = ",".join(f"{side:.0f}" for side in found.boxes[n])
         rows.append((label, f"{found.scores[n]:.2f}", quality[n], box, f"{found.areas[n]:.0f}"))
-    widths = [max(_columns(row[n]) for row in rows) for n in range(len(rows[0]))]
+    widths = [max(columns_of(row[n]) for row in rows) for n in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]
     if total > len(found):
         lines.append(f"  and {total - len(found)} more")
@@ -49,15 +49,15 @@ def heading(found: Instances) -> str:
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     label, *numbers = row
-    cells = [label + " " * (widths[0] - _columns(label))]
+    cells = [label + " " * (widths[0] - columns_of(label))]
     cells += [
-        " " * (width - _columns(cell)) + cell
+        " " * (width - columns_of(cell)) + cell
         for cell, width in zip(numbers, widths[1:], strict=True)
     ]
     return "  " + "  ".join(cells)
 
 
-def _columns(text: str) -> int:
+def columns_of(text: str) -> int:
     """How many columns a terminal gives to a text: two to each wide letter, none to marks."""
     return sum(
         0

@@ -8,8 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 from perception.annotate.records import Counts
+from perception.annotate.review.document import document
 from perception.annotate.review.failures import Reason
-from perception.annotate.review.markup import Tree, tag, to_html
+from perception.annotate.review.markup import Tree, tag
 from perception.annotate.review.sheets import (
     Thumbnails,
     class_sheets,
@@ -21,9 +22,6 @@ from perception.annotate.review.summary import classes, tallies, what_was_run
 from perception.annotate.review.survey import Survey
 from perception.images import printable
 from perception.phrases import Phrases
-
-# Whatever got into the page in spite of all, it could load and run nothing.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +40,8 @@ class Review:
 def page(review: Review) -> Iterator[str]:
     """The page's text, part by part."""
     title = f"Review of {printable(review.name)}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", title),
-        tag("style", files(__package__).joinpath("page.css").read_text("utf-8")),
-    )
-    yield f'<!DOCTYPE html>\n<html lang="en">\n{to_html(head)}\n<body>\n'
-    for part in _body(review, title):
-        yield f"{to_html(part)}\n"
-    yield "</body>\n</html>\n"
+    style = files(__package__).joinpath("page.css").read_text("utf-8")
+    yield from document(title, style, _body(review, title))
 
 
 def _body(review: Review, title: str) -> Iterator[Tree]:

@@ -1,0 +1,189 @@
+"""``perception evaluate``: measurements of what is found, and of what prompts give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from perception.cli.evaluate_output import output_options
+from perception.cli.evaluate_prompts import boxes, clicks, everything
+from perception.cli.options import model_options
+from perception.defaults import FLOOR, THREADS
+
+if TYPE_CHECKING:
+    from perception.cli.evaluate_run import Asked
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_CONCEPT_THRESHOLD = 0.5
+
+
+@click.group()
+def evaluate() -> None:
+    """Measure models, the way the papers do, on pictures whose truth is known."""
+
+
+evaluate.add_command(clicks)
+evaluate.add_command(boxes)
+evaluate.add_command(everything)
+
+
+def _answers_of(metavar: str) -> Callable[[Command], Command]:
+    """What is measured: what is right, and what answers, or which model is to."""
+    decorators = [
+        click.argument("truth", metavar="TRUTH.json"),
+        click.argument("answers", required=False, metavar=f"[{metavar}]"),
+        click.option(
+            "--images", metavar="DIR", help="Folder of the pictures; needed to run a model."
+        ),
+        model_options,
+        click.option(
+            "--threads",
+            type=click.IntRange(min=0),
+            default=THREADS,
+            show_default=True,
+            help="CPU threads; 0 takes all the cores there are.",
+        ),
+        output_options,
+    ]
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def _run_options(command: Command) -> Command:
+    """How a model's answers come to be."""
+    decorators = [
+        click.option(
+            "--synonyms", is_flag=True, help="Ask a model for the categories' synonyms, too."
+        ),
+        click.option(
+            "--out",
+            metavar="FILE",
+            help="COCO file of a model's answers. FILE.run beside it holds them all: the same "
+            "command again goes on where one was ended, and other measurements of the same truth "
+            "take them from there.  [default: perception-out/evaluate/TRUTH-MODEL.json]",
+        ),
+        click.option(
+            "--overwrite",
+            is_flag=True,
+            help="Begin anew: forget a model's earlier answers in --out.",
+        ),
+    ]
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+_threshold_option = click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Least score that counts; lower takes longer and gives a higher AP.  "
+    f"[default: {FLOOR:g} of a model, all there are in a run or a file]",
+)
+
+
+def _asked(options: dict[str, Any]) -> Asked:
+    """What the command line says; a usage error where two answers are meant."""
+    from perception.cli.evaluate_run import Asked
+
+    source = click.get_current_context().get_parameter_source("model")
+    if options["answers"] is not None and source is ParameterSource.COMMANDLINE:
+        raise click.UsageError("give either RUN or RESULTS.json, or --model")
+    return Asked(**options)
+
+
+@evaluate.command()
+@_answers_of("RUN|RESULTS.json")
+@_threshold_option
+@_run_options
+def coco(**options: Any) -> int:
+    """COCO's average precision, of boxes and masks.
+
+    RUN: what annotate was told to write, or the .run file beside it. RESULTS.json: COCO results, or
+    a COCO file with scores. Without either, --model answers for all categories of the truth.
+    """
+    from perception.cli.evaluate_run import run_precision
+    from perception.evaluate.coco import measure_coco
+
+    return run_precision(_asked(options), measure_coco)
+
+
+@evaluate.command()
+@_answers_of("RUN|RESULTS.json")
+@_threshold_option
+@_run_options
+def lvis(**options: Any) -> int:
+    """LVIS' federated average precision: only what was judged counts.
+
+    Takes what coco takes; pictures of the truth have neg_category_ids and perhaps
+    not_exhaustive_category_ids.
+    """
+    from perception.cli.evaluate_run import run_precision
+    from perception.evaluate.lvis import measure_lvis
+
+    return run_precision(_asked(options), measure_lvis)
+
+
+@evaluate.command()
+@_answers_of("RUN|RESULTS.json")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=_CONCEPT_THRESHOLD,
+    show_default=True,
+    help="Least score of an answer that counts.",
+)
+@_run_options
+def concepts(**options: Any) -> int:
+    """Concept-level F1 (cgF1): is it there, and if so, all of it?
+
+    Takes what coco and lvis take. Presence is Matthews' correlation over pairs of a picture and a
+    category, localisation the F1 of instances where it is present; the figure is their product.
+    """
+    from perception.cli.evaluate_run import run_concepts
+
+    return run_concepts(_asked(options))
+
+
+@evaluate.command()
+@_answers_of("RUN|RESULTS.json")
+def grounding(**options: Any) -> int:
+    """Recall of phrases: is one of the first 1, 5, 10 boxes the thing?
+
+    TRUTH.json: a list of {"image": NAME, "phrase": TEXT, "boxes": [[x0, y0, x1, y1], ...]}, or a
+    COCO file, of which each category that is present is a phrase. RESULTS.json: such a list, each
+    entry with "scores", or what coco takes. Without it, --model is asked for all phrases of a
+    picture together; what is answered is kept in FILE.kept beside --json or --report: the same
+    command goes on.
+    """
+    from perception.cli.evaluate_run import run_grounding
+
+    return run_grounding(_asked(options))
+
+
+@evaluate.command()
+@click.argument("truth", required=False, metavar="[TRUTH.json]")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="The GrabCut set, with images and masks: cv2.grabCut has to reach its known figure there.",
+)
+@output_options
+def check(
+    truth: str | None, data: str | None, json: str | None, report: str | None, quiet: bool
+) -> int:
+    """Check the measurements: each has to give what arithmetic says.
+
+    On drawn things whose answers are shifted, shrunk, missing, swapped; and, with TRUTH.json, on
+    this truth against itself. Status 1 if any fails.
+    """
+    from perception.cli.evaluate_run import run_check
+
+    return run_check(truth, data, json=json, report=report, quiet=quiet)

@@ -1,0 +1,84 @@
+"""What the commands of ``perception evaluate`` share: where the figures go, and printing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from perception.annotate.review.watch import Watch
+    from perception.evaluate.measurement import Measurement
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Thing = TypeVar("Thing")
+_STDOUT = "-"
+_SECONDS_WITHOUT_BAR = 2.0
+
+
+def output_options(command: Command) -> Command:
+    """``--json``, ``--report`` and ``--quiet``, as ``json``, ``report`` and ``quiet``."""
+    decorators = [
+        click.option(
+            "--json",
+            metavar="FILE|-",
+            help="The figures as JSON; - prints them in place of tables.",
+        ),
+        click.option(
+            "--report",
+            metavar="FILE",
+            help="One HTML page: figures, plots and the worst cases as pictures.",
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar."),
+    ]
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+def give_out(
+    measured: Measurement, *, json: str | None, report: str | None, images: str | Path | None
+) -> None:
+    """Prints the tables, or writes what was asked for; images: the folder of the pictures."""
+    from perception.cli.table_text import table_text
+    from perception.evaluate.measurement import measurement_json, write_measurement
+    from perception.images import printable
+
+    if json == _STDOUT:
+        click.echo(measurement_json(measured))
+    else:
+        click.echo("\n\n".join(table_text(table) for table in measured.tables()))
+    if json is not None and json != _STDOUT:
+        write_measurement(measured, Path(json))
+        click.echo(f"wrote {printable(json)}", err=True)
+    if report is not None:
+        from perception.evaluate.report import write_report
+
+        write_report(measured, Path(report), images=None if images is None else Path(images))
+        click.echo(f"wrote {printable(report)}", err=True)
+
+
+def keep_path(*, json: str | None, report: str | None) -> Path | None:
+    """The file of answers, beside what is written first; None where nothing is written."""
+    from perception.evaluate.kept_answers import SUFFIX
+
+    out = report if json in (None, _STDOUT) else json
+    return None if out is None else Path(f"{out}{SUFFIX}")
+
+
+def watch_pictures(*, quiet: bool) -> Watch:
+    """Shows how many pictures are done."""
+    from perception.annotate.review.watch import unwatched
+
+    return unwatched if quiet else _bar
+
+
+def _bar(things: Iterable[Thing], *, total: int) -> Iterable[Thing]:
+    from tqdm import tqdm
+
+    bar: Iterable[Thing] = tqdm(
+        things, total=total, unit="picture", delay=_SECONDS_WITHOUT_BAR, leave=False
+    )
+    return bar

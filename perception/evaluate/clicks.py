@@ -1,0 +1,123 @@
+"""Interactive segmentation: how many clicks until a mask is right?
+
+The first click is in the thing's middle, each next one in the middle of the largest part that is
+wrong (``click_simulator``); the mask before is fed back. The model's own choice is what a user
+sees: of a lone click's three candidates the one that it believes best, from then on its single
+mask. The oracle is told which of the masks is best: of the three after the first click, of all four
+after each further one. It goes its own way: its choice is fed back, and the next click is made for
+it.
+
+NoC@85 is the mean number of clicks to an IoU of 0.85; a thing that never gets there counts with
+the most clicks there are, and as a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from perception.evaluate.click_simulator import Click, first_click, next_click
+from perception.evaluate.overlap import mask_iou
+from perception.evaluate.things import Thing
+from perception.masks import mask_to_rle
+from perception.segmenter.protocol import Segmenter
+from perception.types import BoolArray, Embedding, FloatArray, MaskCandidates, Prompt, Rle
+
+MOST = 20
+"""Clicks for one thing, as in the literature."""
+
+TARGETS = (0.85, 0.90)
+"""The IoUs to which clicks are counted."""
+
+Choose = Callable[[MaskCandidates, BoolArray, BoolArray | None], tuple[int, BoolArray]]
+"""Of the masks for one prompt, the truth and what is known of it: which, and the mask H x W."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The clicks for one thing. ious: after 1, 2, ... clicks; first, last: the first and last mask.
+
+    There may be fewer clicks than IoUs: where nothing is wrong any more, the IoU stays.
+    """
+
+    ious: tuple[float, ...]
+    clicks: tuple[Click, ...]
+    first: Rle
+    last: Rle
+
+    def clicks_to(self, target: float) -> int | None:
+        """How many clicks it took to reach an IoU; None if it was never reached."""
+        return next((n for n, iou in enumerate(self.ious, start=1) if iou >= target), None)
+
+    def to_row(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "ious": list(self.ious),
+            "clicks": [list(click) for click in self.clicks],
+            "first": self.first.counts,
+            "last": self.last.counts,
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any], image_hw: tuple[int, int]) -> Walk:
+        clicks = tuple(Click(*click) for click in row["clicks"])
+        first, last = (Rle(image_hw, row[key]) for key in ("first", "last"))
+        return cls(tuple(row["ious"]), clicks, first, last)
+
+
+def own_choice(
+    decoded: MaskCandidates, _truth: BoolArray, _known: BoolArray | None
+) -> tuple[int, BoolArray]:
+    """What a user sees."""
+    index = int(decoded.best()[0])
+    return index, _mask(decoded, index)
+
+
+def oracle_choice(
+    decoded: MaskCandidates, truth: BoolArray, known: BoolArray | None
+) -> tuple[int, BoolArray]:
+    """The best one of what a user could choose from; the first of equally good ones."""
+    masks = {n: _mask(decoded, n) for n in range(1 if decoded.ambiguous else 0, 4)}
+    best = max(masks, key=lambda n: mask_iou(masks[n], truth, known))
+    return best, masks[best]
+
+
+def click_through(
+    segmenter: Segmenter,
+    embedding: Embedding,
+    thing: Thing,
+    *,
+    choose: Choose = own_choice,
+    most: int = MOST,
+) -> Walk:
+    """Clicks until nothing is wrong, at most ``most`` times."""
+    truth, known = thing.truth, thing.known
+    clicks: tuple[Click, ...] = ()
+    click: Click | None = first_click(truth)
+    ious: list[float] = []
+    masks: list[BoolArray] = []
+    earlier: FloatArray | None = None
+    while click is not None and len(ious) < most:
+        clicks = (*clicks, click)
+        decoded = segmenter.decode(embedding, _prompt(clicks, earlier))
+        index, mask = choose(decoded, truth, known)
+        ious.append(mask_iou(mask, truth, known))
+        masks = [*masks[:1], mask]
+        earlier = decoded.logits[:, index]
+        click = next_click(mask, truth, known, clicks)
+    ious += ious[-1:] * (most - len(ious))
+    return Walk(tuple(ious), clicks, mask_to_rle(masks[0]), mask_to_rle(masks[-1]))
+
+
+def _prompt(clicks: tuple[Click, ...], earlier: FloatArray | None) -> Prompt:
+    points = np.array([(click.x, click.y) for click in clicks], np.float32)
+    labels = np.array([click.label for click in clicks], np.int64)
+    return Prompt(points=points, point_labels=labels, mask_logits=earlier)
+
+
+def _mask(decoded: MaskCandidates, index: int) -> BoolArray:
+    mask: BoolArray = decoded.masks(np.array([index]))[0]
+    return mask

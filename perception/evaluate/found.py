@@ -1,0 +1,232 @@
+"""What was found: instances with scores, of a run or of a results file, as the truth names them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from perception.annotate.database import RunReader, find_run
+from perception.annotate.results import results
+from perception.annotate.schema import SUFFIX
+from perception.errors import CocoError, EvaluationError
+from perception.evaluate.annotation_mask import annotation_mask
+from perception.evaluate.category_names import match_names
+from perception.evaluate.truth import Box, Picture, Truth, box_of
+from perception.formats.verify.faults import Findings
+from perception.formats.verify.reading import read_coco
+from perception.formats.verify.records import is_number, records
+from perception.images import printable
+from perception.instances import Instances
+from perception.masks import rle_area
+from perception.types import Rle
+
+
+@dataclass(frozen=True)
+class Found:
+    """One instance that was found. picture, category: ids of the truth."""
+
+    picture: int
+    category: int
+    score: float
+    box: Box
+    mask: Rle | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that was found, sorted by picture. info: who found it, how.
+
+    unanswered: pictures of the truth that nobody looked at, of which nothing counts as found;
+    not_asked: categories of the truth that nobody was asked for; images: the pictures' folder,
+    where that is known.
+    """
+
+    found: tuple[Found, ...]
+    info: Mapping[str, Any]
+    unanswered: int = 0
+    not_asked: tuple[str, ...] = ()
+    images: Path | None = None
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are masks, and not boxes alone; nothing has them."""
+        return all(one.mask is not None for one in self.found)
+
+    def above(self, threshold: float) -> Answers:
+        """Those with at least this score."""
+        kept = tuple(one for one in self.found if one.score >= threshold)
+        return replace(self, found=kept, info={**self.info, "threshold": threshold})
+
+
+def read_answers(path: Path, truth: Truth, *, threshold: float | None = None) -> Answers:
+    """What a run, a COCO results file or a COCO file with scores has found for the truth.
+
+    path: a run, or what annotate was told to write; a list of results with the truth's ids; or a
+    COCO file, whose pictures and categories are matched by their names. threshold: the least score
+    that counts (default: all that there are). Raises EvaluationError for what can't be matched,
+    CocoError or RunError for a file that can't be read, PromptError for a threshold below the
+    run's floor.
+    """
+    run = find_run(path)
+    if run.name.endswith(SUFFIX) or run != path:
+        with RunReader(run) as reader:
+            return of_run(reader, truth, threshold=threshold)
+    name = printable(str(path))
+    content = _results(path)
+    if content is not None:
+        found = _of_results(content, truth, name)
+        answers = Answers(tuple(sorted(found, key=lambda one: one.picture)), {"answers": path.name})
+    else:
+        answers = _of_coco(read_coco(path, Findings()), truth, path)
+    return answers if threshold is None else answers.above(threshold)
+
+
+def of_run(run: RunReader, truth: Truth, *, threshold: float | None = None) -> Answers:
+    """What a run has found, finished or not; see ``read_answers``."""
+    name = printable(run.path.name)
+    least = float(run.settings["floor"]) if threshold is None else threshold
+    ids = match_names(run.classes, truth.categories)
+    with run.snapshot(), closing(results(run, threshold=least)) as found_in:
+        names = [picture.name for picture in run.pictures()]
+        pictures = match_pictures(names, truth)
+        found = [
+            one
+            for result in found_in
+            if result.file_name in pictures
+            for one in _of_instances(result, pictures[result.file_name], ids, name)
+        ]
+        info = {
+            "answers": run.path.name,
+            **{key: run.settings["model"][key] for key in sorted(run.settings["model"])},
+            "threshold": least,
+        }
+    if not pictures:
+        raise EvaluationError(f"{name}: no picture of the truth is in this run")
+    return Answers(
+        tuple(sorted(found, key=lambda one: one.picture)),
+        info,
+        unanswered=len(truth.pictures) - len(pictures),
+        not_asked=_not_asked(truth, ids.values()),
+        images=run.place if isinstance(run.place, Path) else None,
+    )
+
+
+def _of_instances(
+    result: Instances, picture: Picture, ids: Mapping[str, int], name: str
+) -> Iterator[Found]:
+    _check_size(result.file_name, result.image_hw, picture, name)
+    for n, label in enumerate(result.labels):
+        x0, y0, x1, y1 = result.boxes[n].tolist()
+        mask = result.rles[n] if result.rles else None
+        # What a hand made has no score: nobody is surer than a hand.
+        score = 1.0 if result.scores[n] != result.scores[n] else float(result.scores[n])
+        yield Found(picture.id, ids[label], score, (x0, y0, x1 - x0, y1 - y0), mask)
+
+
+def match_pictures(names: Sequence[str], truth: Truth) -> dict[str, Picture]:
+    """The truth's picture that each name means; names that mean none are left out.
+
+    By the whole name, else by the file's own name where it is that of one picture on either side.
+    """
+    whole = {picture.file_name: picture for picture in truth.pictures}
+    by_end: dict[str, list[Picture]] = defaultdict(list)
+    for picture in truth.pictures:
+        by_end[PurePosixPath(picture.file_name).name].append(picture)
+    ends = [PurePosixPath(name).name for name in names]
+    matched = {}
+    for name, end in zip(names, ends, strict=True):
+        if name in whole:
+            matched[name] = whole[name]
+        elif len(by_end[end]) == 1 and ends.count(end) == 1:
+            matched[name] = by_end[end][0]
+    return matched
+
+
+def _check_size(name: str, image_hw: tuple[int, int], picture: Picture, where: str) -> None:
+    if image_hw != picture.image_hw:
+        (height, width), (true_height, true_width) = image_hw, picture.image_hw
+        raise EvaluationError(
+            f"{where}: {printable(name)} is {width} x {height} here and {true_width} x "
+            f"{true_height} in the truth; find again in the pictures that the truth is of"
+        )
+
+
+def _not_asked(truth: Truth, asked: Iterable[int]) -> tuple[str, ...]:
+    """The categories with instances that aren't among those asked for."""
+    missing = {one.category for one in truth.instances} - set(asked)
+    return tuple(category.name for category in truth.categories if category.id in missing)
+
+
+def _results(path: Path) -> list[Any] | None:
+    """A COCO results file's rows; None for what may be another kind of file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None  # Whoever reads it as a COCO file says what is wrong.
+    return content if isinstance(content, list) else None
+
+
+def _of_results(rows: Sequence[Any], truth: Truth, name: str) -> Iterator[Found]:
+    pictures = {picture.id: picture for picture in truth.pictures}
+    categories = {category.id for category in truth.categories}
+    for n, row in enumerate(rows):
+        at = f"{name}: result [{n}]"
+        if not isinstance(row, dict):
+            raise CocoError(f"{at} is no object; expected COCO results, or a COCO file")
+        picture, category = pictures.get(_key(row, "image_id")), _key(row, "category_id")
+        if picture is None or category not in categories:
+            what = "picture" if picture is None else "category"
+            key = "image_id" if picture is None else "category_id"
+            raise EvaluationError(f"{at} is of {what} {row.get(key)!r}, which the truth hasn't")
+        yield _found(row, picture, category, at)
+
+
+def _of_coco(content: Mapping[str, Any], truth: Truth, path: Path) -> Answers:
+    name = printable(str(path))
+    named = {row.record.get("id"): row.record.get("name") for row in records(content, "category")}
+    names = {key: str(text) for key, text in named.items()}
+    ids = match_names(list(names.values()), truth.categories)
+    files = {
+        row.record.get("id"): str(row.record.get("file_name", ""))
+        for row in records(content, "image")
+    }
+    pictures = match_pictures(list(files.values()), truth)
+    if not pictures:
+        raise EvaluationError(f"{name}: no picture of the truth is in this file")
+    found = []
+    for placed in records(content, "annotation"):
+        row, at = placed.record, f"{name}: {placed.place}"
+        file_name, label = files.get(row.get("image_id")), names.get(row.get("category_id"))
+        if file_name is None or label is None:
+            raise CocoError(f"{at} is of a picture or category that the file doesn't list")
+        if file_name in pictures:
+            found.append(_found(row, pictures[file_name], ids[label], at))
+    return Answers(
+        tuple(sorted(found, key=lambda one: one.picture)),
+        {"answers": path.name},
+        unanswered=len(truth.pictures) - len(pictures),
+        not_asked=_not_asked(truth, ids.values()),
+    )
+
+
+def _found(row: Mapping[str, Any], picture: Picture, category: int, at: str) -> Found:
+    score = row.get("score")
+    if not is_number(score):
+        raise EvaluationError(f"{at} has no score: without scores nothing can be ranked")
+    mask = annotation_mask(row, picture.image_hw)
+    if mask is not None and not rle_area(mask) and not row.get("bbox"):
+        mask = None
+    box = box_of(row.get("bbox"), mask)
+    if box is None:
+        raise CocoError(f"{at} has neither a bbox nor a mask in a picture of its size")
+    return Found(picture.id, category, float(score), box, mask)
+
+
+def _key(row: Mapping[str, Any], key: str) -> int:
+    value = row.get(key)
+    return value if type(value) is int else -1

@@ -1,0 +1,116 @@
+"""Answers of finished pictures, in a file: a measurement that was ended goes on where it was.
+
+JSON lines: the first says what was asked of whom, each further one is a picture's answers. A line
+that was cut off in the middle is a picture that isn't finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from perception.annotate.lock import only_worker
+from perception.errors import EvaluationError, OutputError
+from perception.formats.coco_rows import to_json
+from perception.images import printable
+
+SUFFIX = ".kept"
+_FORM = "perception kept answers 1"
+
+Add = Callable[[str, Any], None]
+"""Keeps one more picture's answers, plain values that JSON holds exactly."""
+
+
+@contextmanager
+def kept(path: Path | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Add]]:
+    """What is kept, by picture, and what keeps one more.
+
+    path: the file, made if it isn't there, or None to keep nothing; asked: what is asked of whom,
+    as plain values. Raises EvaluationError for a file of other answers, RunError while another
+    process writes it, OutputError if it can't be written.
+    """
+    if path is None:
+        yield {}, lambda _picture, _answer: None
+        return
+    name = printable(str(path))
+    with ExitStack() as stack:
+        with _explained(name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_worker(path))
+            file = stack.enter_context(path.open("a+b"))
+            before = _read(file, asked, name)
+
+        def add(picture: str, answer: Any) -> None:
+            with _explained(name):
+                _write(file, {"picture": picture, "answer": answer})
+
+        yield before, add
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OutputError(f"{name}: can't be written ({why})") from None
+
+
+def _write(file: IO[bytes], row: Mapping[str, Any]) -> None:
+    file.write(_line(row))
+    file.flush()
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return to_json(row).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _read(file: IO[bytes], asked: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The whole lines of a file that is open for reading and appending; a cut one is dropped."""
+    file.seek(0)
+    content, head = file.read(), {"form": _FORM, "asked": asked}
+    whole = content.rfind(b"\n") + 1
+    try:
+        before = _parsed(content[:whole], json.loads(_line(head)), name)
+        if not whole and not _line(head).startswith(content):
+            raise ValueError
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, EvaluationError):
+            raise
+        raise EvaluationError(
+            f"{name}: not the answers that an earlier measurement kept; remove it, or write "
+            "--json or --report elsewhere"
+        ) from None
+    file.truncate(whole)
+    if not whole:
+        _write(file, head)
+    return before
+
+
+def _parsed(content: bytes, head: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Answers by picture; raises ValueError, KeyError or TypeError for what is something else."""
+    rows = [json.loads(line) for line in content.splitlines()]
+    if rows:
+        if rows[0]["form"] != _FORM:
+            raise ValueError
+        _check(rows[0]["asked"], head["asked"], name)
+    return {row["picture"]: row["answer"] for row in rows[1:]}
+
+
+def _check(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
+    """Raises EvaluationError where something else was asked before."""
+    differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differ:
+        was, is_ = (_brief(one.get(differ[0])) for one in (before, now))
+        raise EvaluationError(
+            f"{name}: keeps answers of another measurement ({differ[0]}: {was} there, {is_} now); "
+            "write --json or --report elsewhere, or remove it to begin anew"
+        )
+
+
+def _brief(value: object) -> str:
+    text = to_json(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
