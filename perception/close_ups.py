@@ -56,7 +56,7 @@ def answer_boxes(
         return own_answers(own, watch=watch)
     height, width = image.shape[:2]
     parts = []
-    for view, rows in _views(boxes, _view_chooser(segmenter, (height, width), side)):
+    for view, rows in _views(boxes, view_chooser(segmenter, (height, width), side)):
         if view == (0, 0, width, height):
             found = answer(segmenter, image, Prompt(boxes=boxes[rows]), watch=watch)
             parts.append(replace(found, prompt_ids=rows[found.prompt_ids]))
@@ -68,10 +68,10 @@ def answer_boxes(
     return _together(parts)
 
 
-def _view_chooser(
-    segmenter: Segmenter, image_hw: tuple[int, int], side: int
+def view_chooser(
+    segmenter: Segmenter, image_hw: tuple[int, int], side: int = 0
 ) -> Callable[[FloatArray], Tile]:
-    """How the view of a box, 4 (xyxy), is chosen."""
+    """How the view of a box, 4 (xyxy), is chosen; side: of the tiles, see ``answer_boxes``."""
     height, width = image_hw
     if getattr(segmenter, "side", NEAR_SIGHTED) < NEAR_SIGHTED:
         return lambda box: closer_view(box, image_hw)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 
+from perception.close_ups import view_chooser
 from perception.segmenter.protocol import Segmenter
-from perception.types import BoolArray, FloatArray, ImageArray, Prompt
+from perception.tiles import Tile
+from perception.types import BoolArray, Embedding, FloatArray, ImageArray, Prompt
 
 _BOXES_AT_ONCE = 32
 ITERATIONS = 5
@@ -29,7 +32,10 @@ class BoxMasks(Protocol):
 
 
 class SegmenterBoxMasks:
-    """A segmenter's four masks for each box: the single-mask answer, then the candidates."""
+    """A segmenter's four masks for each box: the single-mask answer, then the candidates.
+
+    Each box is answered in the view in which ``Model.segment`` answers it.
+    """
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
@@ -39,7 +45,19 @@ class SegmenterBoxMasks:
         return self._segmenter.name
 
     def masks(self, image: ImageArray, boxes: FloatArray) -> Iterator[BoolArray]:
-        embedding = self._segmenter.encode(image)
+        height, width = image.shape[:2]
+        view_of = view_chooser(self._segmenter, (height, width))
+        seen: dict[Tile, Embedding] = {}
+        for view, group in groupby(boxes, view_of):
+            if view not in seen:
+                seen[view] = self._segmenter.encode(np.ascontiguousarray(view.cut_from(image)))
+            some = np.stack(list(group)) - np.array([view.x0, view.y0] * 2, np.float32)
+            for masks in self._decoded(seen[view], some):
+                whole = np.zeros((len(masks), height, width), np.bool_)
+                whole[:, view.y0 : view.y1, view.x0 : view.x1] = masks
+                yield whole
+
+    def _decoded(self, embedding: Embedding, boxes: FloatArray) -> Iterator[BoolArray]:
         for start in range(0, len(boxes), _BOXES_AT_ONCE):
             some = Prompt(boxes=boxes[start : start + _BOXES_AT_ONCE])
             for logits in self._segmenter.decode(embedding, some).logits:

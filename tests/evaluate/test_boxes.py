@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import perception
 from evaluate.things_on_disk import (
     BOXES,
     HW,
@@ -14,13 +15,16 @@ from evaluate.things_on_disk import (
     thing_under,
     told_model,
 )
-from perception.evaluate.box_masks import GrabCutBoxMasks
+from perception.evaluate.box_masks import GrabCutBoxMasks, SegmenterBoxMasks
 from perception.evaluate.box_result import measure_boxes
 from perception.evaluate.boxes import DRAWS, JITTER, jittered_boxes
 from perception.evaluate.coco_things import read_coco_things
 from perception.evaluate.grabcut_things import read_grabcut_things
 from perception.evaluate.overlap import mask_iou
 from perception.evaluate.things import Things
+from perception.images import read_image
+
+PARK = Path(__file__).resolve().parents[2] / "demos" / "images" / "park.jpg"
 
 
 @pytest.fixture
@@ -144,3 +148,16 @@ def test_grabcut_gives_the_figure_of_its_set():
 
     (check,) = grabcut_checks(folder)
     assert check.passed, check
+
+
+def test_a_box_is_answered_as_the_library_answers_it():
+    """Small things are looked at closer in both, whatever else is asked."""
+    model = perception.load("nano")
+    image = read_image(PARK)
+    boxes = np.array([[100, 120, 160, 170], [20, 30, 520, 400], [110, 130, 150, 190]], np.float32)
+    answers = list(SegmenterBoxMasks(model.segmenter).masks(image, boxes))
+    assert len(answers) == 3
+    for box, masks in zip(boxes, answers, strict=True):
+        found = model.segment(image, boxes=box[None])
+        assert masks.shape == (4, *image.shape[:2])
+        assert (masks[0] == found.masks[0]).all()
