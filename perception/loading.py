@@ -14,7 +14,7 @@ from perception.device import check_device, check_precision, torch_device, torch
 from perception.errors import DeviceError, MissingExtraError, WeightsError
 from perception.images import printable
 from perception.model import Model
-from perception.parts import EXPORTED, Part, find_parts
+from perception.parts import EXPORTED, Part, find_parts, with_exported_segmenter
 from perception.segmenter.protocol import Segmenter
 from perception.weights.checking import installed_path
 from perception.weights.digests import sha256_of_file
@@ -56,7 +56,12 @@ class _Where:
 
 
 def load(
-    name: str = MODEL, *, device: str = AUTO, precision: str = AUTO, threads: int = THREADS
+    name: str = MODEL,
+    *,
+    segmenter: str | Path | None = None,
+    device: str = AUTO,
+    precision: str = AUTO,
+    threads: int = THREADS,
 ) -> Model:
     """A model by name.
 
@@ -64,6 +69,7 @@ def load(
     "sam3"); DETECTOR+SEGMENTER, such as "grounding-dino-tiny+sam-vit-b" or "nano+sam-vit-b"; one of
     them alone, for what it can do; a file or a folder can take the place of either. Nothing is
     downloaded: that is what ``perception weights pull`` is for.
+    segmenter: a folder of exported files, whose segmenter takes the place of the name's.
     device: "auto", "cpu", "cuda", "cuda:N" or "mps"; precision: "auto", "fp32", "bf16" or "fp16";
     see ``perception.device``. Both are for what torch runs: beside it, nano goes to the CPU where
     its runtime has no such device. threads: CPU threads to use; 0 means all the cores that this
@@ -74,23 +80,25 @@ def load(
     needed.
     """
     parts = find_parts(name)
+    if segmenter is not None:
+        parts = with_exported_segmenter(parts, Path(segmenter))
     _check_there(parts)
     places = [_place(part) for part in parts]
     where = _where(name, parts, check_device(device), check_precision(precision), threads)
-    detector: Detector | None = None
-    segmenter: Segmenter | None = None
+    detects: Detector | None = None
+    segments: Segmenter | None = None
     weights: dict[str, str] = {}
     for part, (path, sums) in zip(parts, places, strict=True):
         weights |= sums
         if part.role is Role.BOTH:
-            detector = segmenter = _both(part, path, where, _version(sums))
+            detects = segments = _both(part, path, where, _version(sums))
         elif part.role is Role.DETECTOR:
-            detector = _detector(part, path, where)
+            detects = _detector(part, path, where)
         else:
-            segmenter = _segmenter(part, path, where, _version(sums))
+            segments = _segmenter(part, path, where, _version(sums))
     return Model(
-        detector=detector or NoDetector(parts[0].name),
-        segmenter=segmenter or NoSegmenter(parts[0].name),
+        detector=detects or NoDetector(parts[0].name),
+        segmenter=segments or NoSegmenter(parts[0].name),
         weights=weights,
         precision=where.precision,
     )
@@ -119,10 +127,11 @@ def _place(part: Part) -> tuple[Path, dict[str, str]]:
 
 def _of_local(part: Part, path: Path) -> dict[str, str]:
     """The sha256 of the weights in a file or a folder of the user's."""
-    files = [path] if path.is_file() else sorted(path.iterdir())
-    if part.family == EXPORTED:
-        files = _exported_files(path, part.role)
     try:
+        if part.family == EXPORTED:
+            files = _exported_files(path, part.role)
+        else:
+            files = [path] if path.is_file() else sorted(path.iterdir())
         sums = {one.name: sha256_of_file(one) for one in files if one.suffix in _WEIGHTS}
     except OSError as error:
         raise WeightsError(f"{printable(str(path))}: can't be read ({error.strerror})") from None
@@ -225,9 +234,11 @@ def _exported_files(folder: Path, role: Role) -> list[Path]:
         exact = sorted(folder.glob(f"*-{part}.onnx"))
         found = exact or sorted(folder.glob(f"*-{part}-int8.onnx"))
         if len(found) != 1:
+            wanted = f"*-{part}.onnx"
+            fault = f"expected one file {wanted}, found {len(found)}" if found else f"no {wanted}"
             raise WeightsError(
-                f"{printable(str(folder))}: expected one file *-{part}.onnx, found {len(found)}; "
-                f"export one {role.value} into a folder of its own"
+                f"{printable(str(folder))}: {fault} in this folder; "
+                f"perception export writes one {role.value} into a folder of its own"
             )
         files += found
     return files

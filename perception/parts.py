@@ -52,6 +52,12 @@ def find_parts(name: str) -> tuple[Part, ...]:
     return _in_order(name, parts)
 
 
+def with_exported_segmenter(parts: Sequence[Part], folder: Path) -> tuple[Part, ...]:
+    """The same, but for the segmenter: that is the one that was exported into ``folder``."""
+    others = [part for part in parts if part.role is not Role.SEGMENTER]
+    return *others, Part(folder.absolute().name, EXPORTED, Role.SEGMENTER, path=folder)
+
+
 def known_names() -> list[str]:
     """What can be asked for by name, presets first."""
     published = [name for name, entry in read_manifest().items() if not entry.is_embedded]
@@ -100,7 +106,7 @@ def _local(path: Path) -> list[Part]:
     except OSError as error:
         raise WeightsError(f"{where}: can't be read ({error.strerror})") from None
     if fault:
-        raise WeightsError(f"{where}: {fault}; download the file itself")
+        raise WeightsError(f"{where}: {fault}")
     if path.suffix not in _CHECKPOINTS:
         raise WeightsError(
             f"{where}: not a checkpoint ({', '.join(_CHECKPOINTS)}); name such a file, or a folder "

@@ -18,7 +18,7 @@ ROWS = (
     ("boxes", "images", "inputs", "phrases", "polygons", "tiles", "upsampling"),
     ("frame", "instances", "masks", "regions"),
     ("disjoint", "duplicates", "nesting", "overlaps", "settling"),
-    ("conv", "device", "halving", "onnx_session", "parts", "stopwatch", "weights"),
+    ("conv", "device", "halving", "onnx_metadata", "onnx_session", "parts", "stopwatch", "weights"),
     ("detector", "segmenter"),
     ("sam3",),
     (

@@ -87,6 +87,21 @@ def test_an_exported_segmenter_from_its_folder(nano, tmp_path):
         pc.load(f"nano+{tmp_path}")
 
 
+def test_an_exported_segmenter_in_place_of_the_model_s_own(tmp_path):
+    """Which isn't loaded, and so needn't be there."""
+    for part in ("encoder", "preparer", "decoder"):
+        shutil.copy(ROOT / "weights" / f"nano-segmenter-{part}.onnx", tmp_path / f"my-{part}.onnx")
+    model = pc.load("nano+sam-vit-b", segmenter=tmp_path, threads=1)
+    assert model.weights == pc.load(f"nano+{tmp_path}", threads=1).weights
+    (tmp_path / "my-preparer.onnx").unlink()
+    with pytest.raises(
+        pc.WeightsError, match=r"no \*-preparer\.onnx in this folder; perception ex"
+    ):
+        pc.load("nano", segmenter=tmp_path)
+    with pytest.raises(pc.WeightsError, match=r"gone: no \*-encoder\.onnx in this folder"):
+        pc.load("nano", segmenter=tmp_path / "gone")
+
+
 def test_the_quickstart(tmp_path):
     subprocess.run(
         [sys.executable, ROOT / "demos" / "quickstart.py", PICTURES[0], "apple"],

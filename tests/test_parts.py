@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perception.errors import WeightsError
-from perception.parts import EXPORTED, find_parts, known_names
+from perception.parts import EXPORTED, find_parts, known_names, with_exported_segmenter
 from perception.weights.families import Role
 
 
@@ -90,6 +90,22 @@ def test_paths(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("nano", ["nano-detector"]),
+        ("base", ["grounding-dino-tiny"]),
+        ("owlv2-base", ["owlv2-base"]),
+        ("sam3", ["sam3"]),
+        ("sam-vit-b", []),
+    ],
+)
+def test_an_exported_segmenter_takes_the_place(tmp_path: Path, name: str, kept: list[str]) -> None:
+    *others, last = with_exported_segmenter(find_parts(name), tmp_path)
+    assert [part.name for part in others] == kept
+    assert (last.family, last.role, last.path) == (EXPORTED, Role.SEGMENTER, tmp_path)
+
+
 def test_a_folder_with_the_name_of_a_model_is_not_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +136,7 @@ def test_folders_without_a_model(tmp_path: Path, files: dict[str, str], message:
     [
         ("page.pth", b"<!DOCTYPE html>", "it is a web page"),
         ("empty.pth", b"", "the file is empty"),
+        ("lfs.pth", b"version https://git-lfs.github.com/spec/v1", "with git lfs pull$"),
         ("photo.jpg", b"\xff\xd8", r"not a checkpoint \(\.pth"),
     ],
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -87,56 +87,50 @@ def annotate(
     keeping, phrases, path = keeping or Keeping(), parse(text), run_path(out)
     check_stored(keeping.floor, keeping.floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
     check_out(out, path, overwrite=overwrite)
-    with only_worker(path):
-        if overwrite:
-            remove_run(path)
-            remove_shards(path)
-        with RunWriter(path) as run:
-            folder, files = list_inputs(inputs, images=images)
-            first = list(islice(files, 1))  # That there is none is said before the model loads.
-            model = load()
-            tile = tile_side(model.detector, keeping.tile)
-            independent = tiled(model.detector, tile or None).phrases_independent
-            settings = run_settings(model, keeping, pictures=folder, run=path)
-            if run.settings:
-                check_same(run.settings, settings, path)
-                merge_left_behind(run)
-                _tell_of_new_phrases(run.phrases, phrases, independent, note)
-            run.begin(
-                settings,
-                text,
-                chain(first, files),
-                independent=independent,
-                retry_failed=retry_failed,
+    with working_on(path, overwrite=overwrite) as run:
+        folder, files = list_inputs(inputs, images=images)
+        first = list(islice(files, 1))  # That there is none is said before the model loads.
+        model = load()
+        tile = tile_side(model.detector, keeping.tile)
+        independent = tiled(model.detector, tile or None).phrases_independent
+        settings = run_settings(model, keeping, pictures=folder, run=path)
+        if run.settings:
+            check_same(run.settings, settings, path)
+            merge_left_behind(run)
+            _tell_of_new_phrases(run.phrases, phrases, independent, note)
+        run.begin(
+            settings,
+            text,
+            chain(first, files),
+            independent=independent,
+            retry_failed=retry_failed,
+        )
+        question = Question(
+            phrases=phrases,
+            independent=independent,
+            floor=keeping.floor,
+            floor_nms=keeping.floor_nms,
+            threshold=threshold,
+            max_pixels=keeping.max_pixels,
+            tile=tile,
+        )
+        tell = watch(run.counts())
+        if engine is not None:
+            engine(run, model, question, tell)
+        else:
+            work_through(
+                run,
+                model,
+                question,
+                batch=batch,
+                workers=workers,
+                parallel=parallel,
+                tell=tell,
             )
-            question = Question(
-                phrases=phrases,
-                independent=independent,
-                floor=keeping.floor,
-                floor_nms=keeping.floor_nms,
-                threshold=threshold,
-                max_pixels=keeping.max_pixels,
-                tile=tile,
-            )
-            tell = watch(run.counts())
-            if engine is not None:
-                engine(run, model, question, tell)
-            else:
-                work_through(
-                    run,
-                    model,
-                    question,
-                    batch=batch,
-                    workers=workers,
-                    parallel=parallel,
-                    tell=tell,
-                )
-            annotations = write_annotations(
-                run, out, threshold=threshold, drop_nested=drop_nested, disjoint=disjoint
-            )
-            return Summary(
-                run.counts(), run.picture_count(), annotations, tuple(run.failure_reasons())
-            )
+        annotations = write_annotations(
+            run, out, threshold=threshold, drop_nested=drop_nested, disjoint=disjoint
+        )
+        return Summary(run.counts(), run.picture_count(), annotations, tuple(run.failure_reasons()))
 
 
 def write_annotations(
@@ -176,7 +170,22 @@ def check_out(out: Path, path: Path, *, overwrite: bool) -> None:
         )
 
 
-def remove_run(path: Path) -> None:
+@contextmanager
+def working_on(path: Path, *, overwrite: bool) -> Iterator[RunWriter]:
+    """The run in a database, begun if it isn't there; while this lasts nobody else works on it.
+
+    overwrite: forget what is there. Raises RunError for a run that is at work, OutputError if it
+    can't be written.
+    """
+    with only_worker(path):
+        if overwrite:
+            _remove_run(path)
+            remove_shards(path)
+        with RunWriter(path) as run:
+            yield run
+
+
+def _remove_run(path: Path) -> None:
     """Removes a run's database; OutputError if that can't be done."""
     try:
         for suffix in ("", "-wal", "-shm", "-journal"):

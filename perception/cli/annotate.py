@@ -11,20 +11,14 @@ import click
 from perception.cli.options import (
     disjoint_option,
     drop_nested_option,
+    max_pixels_option,
     model_options,
     nms_option,
+    threads_option,
     threshold_option,
     tile_option,
 )
-from perception.defaults import (
-    BATCH,
-    FLOOR,
-    FLOOR_NMS,
-    MAX_PIXELS,
-    MOST_PARALLEL,
-    THREADS,
-    WORKERS,
-)
+from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MOST_PARALLEL, WORKERS
 
 if TYPE_CHECKING:
     from perception.tiles import TileSize
@@ -71,13 +65,7 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
     help="Processes that read pictures; with --engine ray the actors that hold a model.  "
     f"[default: {WORKERS}; with --engine ray the cluster's cores]",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=THREADS,
-    show_default=True,
-    help="CPU threads; 0 takes all the cores there are.",
-)
+@threads_option
 @click.option(
     "--parallel",
     type=click.IntRange(min=0),
@@ -99,13 +87,7 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
     help="Ray cluster to join, or auto for the one that this machine is of.  "
     "[default: RAY_ADDRESS, else a new one on this machine]",
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(min=1),
-    default=MAX_PIXELS,
-    show_default=True,
-    help="Refuse larger pictures.",
-)
+@max_pixels_option
 @click.option(
     "--floor",
     type=click.FloatRange(0, 1, min_open=True),

@@ -150,6 +150,23 @@ def model_options(command: Command) -> Command:
     return command
 
 
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=THREADS,
+    show_default=True,
+    help="CPU threads; 0 takes all the cores there are.",
+)
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+
+
 def _tile(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
     if value in (None, AUTO):
         return value
@@ -230,20 +247,8 @@ def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
             help="Pictures to write.  [default: overlay]",
         ),
         model_options,
-        click.option(
-            "--threads",
-            type=click.IntRange(min=0),
-            default=THREADS,
-            show_default=True,
-            help="CPU threads; 0 takes all the cores there are.",
-        ),
-        click.option(
-            "--max-pixels",
-            type=click.IntRange(min=1),
-            default=MAX_PIXELS,
-            show_default=True,
-            help="Refuse larger pictures.",
-        ),
+        threads_option,
+        max_pixels_option,
         click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar."),
     ]
 

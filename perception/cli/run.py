@@ -62,22 +62,8 @@ def ask_text(
     not_examples: Sequence[Sequence[float]] = (),
 ) -> Ask:
     """Asks for what text and examples say; PromptError for those, or a tile, that can't be used."""
-    _check_question(text, tile, examples, not_examples)
-
-    def ask(model: Model, path: Path) -> Instances:
-        return model(
-            path,
-            text,
-            examples=examples,
-            not_examples=not_examples,
-            threshold=threshold,
-            tile=tile,
-            drop_nested=drop_nested,
-            disjoint=disjoint,
-            max_pixels=options.max_pixels,
-        )
-
-    return ask
+    asked = _asked(options, text, threshold, tile, examples, not_examples)
+    return lambda model, path: model(path, drop_nested=drop_nested, disjoint=disjoint, **asked)
 
 
 def ask_detect(
@@ -90,20 +76,8 @@ def ask_detect(
     not_examples: Sequence[Sequence[float]] = (),
 ) -> Ask:
     """As ``ask_text``, boxes only."""
-    _check_question(text, tile, examples, not_examples)
-
-    def ask(model: Model, path: Path) -> Instances:
-        return model.detect(
-            path,
-            text,
-            examples=examples,
-            not_examples=not_examples,
-            threshold=threshold,
-            tile=tile,
-            max_pixels=options.max_pixels,
-        )
-
-    return ask
+    asked = _asked(options, text, threshold, tile, examples, not_examples)
+    return lambda model, path: model.detect(path, **asked)
 
 
 def skipped(shown: Mapping[str, Sequence[Sequence[float]]]) -> tuple[type[PerceptionError], ...]:
@@ -111,16 +85,27 @@ def skipped(shown: Mapping[str, Sequence[Sequence[float]]]) -> tuple[type[Percep
     return (ImageError, PromptError) if any(shown.values()) else (ImageError,)
 
 
-def _check_question(
+def _asked(
+    options: Options,
     text: str | None,
+    threshold: float,
     tile: TileSize,
     examples: Sequence[Sequence[float]],
     not_examples: Sequence[Sequence[float]],
-) -> None:
+) -> dict[str, Any]:
+    """What both ask, by the names that a model has for it; checked before one is loaded."""
     if text is not None:
         parse(text)
     check_tile(tile)
     check_examples(as_examples(examples, not_examples), text, tile)
+    return {
+        "text": text,
+        "threshold": threshold,
+        "tile": tile,
+        "examples": examples,
+        "not_examples": not_examples,
+        "max_pixels": options.max_pixels,
+    }
 
 
 def ask_prompt(

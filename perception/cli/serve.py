@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from perception.cli.options import model_options, threshold_option
-from perception.defaults import THREADS
+from perception.cli.options import model_options, threads_option, threshold_option
 
 _LEAST_TOKEN = 12
 
@@ -40,13 +39,7 @@ _LEAST_TOKEN = 12
     "--token",
     help="What whoever asks must show.  [default: none on loopback, else one is made and printed]",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=THREADS,
-    show_default=True,
-    help="CPU threads; 0 takes all the cores there are.",
-)
+@threads_option
 @click.option("--overwrite", is_flag=True, help="Begin anew: forget an earlier run to --out.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes.")
 def serve(

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from perception.boxes import clip_boxes
-from perception.detector.decode import join_passes, label, scored, span_scores
+from perception.detector.decode import join_passes, scored, span_scores
 from perception.detector.fitting import boxes_in_image
 from perception.detector.grounding_dino import EncodedImages, EncodedText, GroundingDino
 from perception.detector.pixels import batches, to_pixels
+from perception.detector.protocol import Detector
 from perception.detector.spelling import token_ids, too_long
 from perception.detector.text_memory import TextMemory
 from perception.detector.text_passes import Marks, TextPass, longest_phrase, pack
 from perception.phrases import Phrases
-from perception.types import Candidates, Detections, ImageArray
+from perception.types import Candidates, ImageArray
 
 KEPT_TEXTS = 256
 """Texts whose encoding is kept, about a third of a megabyte each."""
@@ -23,7 +24,7 @@ KEPT_VOCABULARIES = 8
 """Vocabularies whose division into texts is kept."""
 
 
-class GroundingDinoDetector:
+class GroundingDinoDetector(Detector):
     """A ``Detector`` over the network's three steps, its tokenizer and its preprocessing.
 
     A text holds as many phrases as its limit of tokens allows; more are asked in several texts,
@@ -49,13 +50,6 @@ class GroundingDinoDetector:
         )
         self._passes: TextMemory[tuple[str, ...], list[TextPass]] = TextMemory(KEPT_VOCABULARIES)
         self._texts: TextMemory[tuple[int, ...], EncodedText] = TextMemory(KEPT_TEXTS)
-
-    def detect(
-        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
-    ) -> list[Detections]:
-        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
-        found = self.candidates(images, phrases, floor=threshold)
-        return [label(one, phrases, threshold=threshold)[0] for one in found]
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perception.boxes import clip_boxes
-from perception.detector.decode import join_passes, label, scored, span_scores
+from perception.detector.decode import join_passes, scored, span_scores
 from perception.detector.fitting import (
     boxes_in_image,
     fitted_pixels,
@@ -26,6 +25,7 @@ from perception.detector.fitting import (
     to_patches,
 )
 from perception.detector.grounding_metadata import PARTS, GroundingMetadata
+from perception.detector.protocol import Detector
 from perception.detector.spelling import token_ids, too_long
 from perception.detector.swin_plan import PATCH, STAGES, level_shapes, plan
 from perception.detector.text_memory import TextMemory
@@ -35,10 +35,7 @@ from perception.errors import WeightsError
 from perception.images import printable
 from perception.onnx_session import open_session
 from perception.phrases import Phrases
-from perception.types import Candidates, Detections, FloatArray, ImageArray
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from perception.types import Candidates, FloatArray, ImageArray
 
 KEPT_TEXTS = 256
 """Texts whose words are kept, at most a quarter of a megabyte each."""
@@ -64,7 +61,7 @@ def load_grounding_dino(
     return OnnxGroundingDino(*paths, threads=threads, device=device)
 
 
-class OnnxGroundingDino:
+class OnnxGroundingDino(Detector):
     """A ``Detector`` over the three ONNX files and the vocabulary.
 
     threads: of each session; 0 means all the cores that this process may use. device: "auto",
@@ -87,7 +84,7 @@ class OnnxGroundingDino:
         paths = (text_path, image_path, fusion_path)
         sessions = [open_session(path, threads=threads, device=device) for path in paths]
         self._text, self._image, self._fusion = sessions
-        self.metadata = _shared(sessions, paths)
+        self.metadata = GroundingMetadata.shared(*zip(sessions, PARTS, paths, strict=True))
         self._tokenizer = WordPiece.load(Path(vocab_path), lower_case=self.metadata.lower_case)
         if len(self._tokenizer.ids) != self.metadata.vocabulary:
             raise WeightsError(
@@ -96,13 +93,6 @@ class OnnxGroundingDino:
             )
         self.name = self.metadata.name
         self._texts: TextMemory[tuple[int, ...], FloatArray] = TextMemory(KEPT_TEXTS)
-
-    def detect(
-        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
-    ) -> list[Detections]:
-        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
-        found = self.candidates(images, phrases, floor=threshold)
-        return [label(one, phrases, threshold=threshold)[0] for one in found]
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
@@ -157,20 +147,3 @@ class OnnxGroundingDino:
                 raise too_long(phrase, len(ids), most)
         marks = Marks(tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.separator_id)
         return pack(tokens, marks, limit=self.metadata.limit)
-
-
-def _shared(sessions: Sequence[InferenceSession], paths: Sequence[str | Path]) -> GroundingMetadata:
-    """What all three files say alike."""
-    said = [
-        GroundingMetadata.from_map(
-            session.get_modelmeta().custom_metadata_map, part, path=printable(str(path))
-        )
-        for session, part, path in zip(sessions, PARTS, paths, strict=True)
-    ]
-    for path, other in zip(paths[1:], said[1:], strict=True):
-        if other != said[0]:
-            raise WeightsError(
-                f"{printable(str(paths[0]))} and {printable(str(path))} are of two models: export "
-                "one of them again"
-            )
-    return said[0]

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from perception.boxes import clip_boxes
-from perception.detector.decode import candidates, join_passes, label
+from perception.detector.decode import candidates, join_passes
 from perception.detector.fitting import boxes_in_image
 from perception.detector.omdet_turbo import EncodedTask, OmDetTurbo
 from perception.detector.pixels import batches, to_pixels
+from perception.detector.protocol import Detector
 from perception.detector.spelling import token_ids, too_long
 from perception.detector.text_memory import TextMemory
 from perception.detector.text_passes import groups
 from perception.phrases import Phrases
-from perception.types import Candidates, Detections, ImageArray, IntArray
+from perception.types import Candidates, ImageArray, IntArray
 
 KEPT_PHRASES = 8192
 KEPT_TASKS = 1024
@@ -34,7 +35,7 @@ class _Question:
     ids: tuple[int, ...]
 
 
-class OmDetTurboDetector:
+class OmDetTurboDetector(Detector):
     """A ``Detector`` over the network's three steps, its tokenizer and its preprocessing.
 
     The model reads each phrase by itself, and a sentence with all of them. A sentence holds as many
@@ -53,13 +54,6 @@ class OmDetTurboDetector:
         self._limit: int = network.network.config.text_config.max_position_embeddings
         self._phrases: TextMemory[str, Tensor] = TextMemory(KEPT_PHRASES)
         self._tasks: TextMemory[tuple[int, ...], EncodedTask] = TextMemory(KEPT_TASKS)
-
-    def detect(
-        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
-    ) -> list[Detections]:
-        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
-        found = self.candidates(images, phrases, floor=threshold)
-        return [label(one, phrases, threshold=threshold)[0] for one in found]
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float

@@ -11,22 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perception.boxes import clip_boxes
-from perception.detector.decode import candidates, label, phrase_logits
+from perception.detector.decode import candidates, phrase_logits
 from perception.detector.onnx_metadata import IMAGE, TEXT, DetectorMetadata
+from perception.detector.protocol import Detector
 from perception.detector.tokenizer import Tokenizer
 from perception.errors import WeightsError
 from perception.frame import fit_picture
 from perception.onnx_session import open_session
 from perception.phrases import Phrases
-from perception.types import Candidates, Detections, FloatArray, ImageArray, IntArray
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from perception.types import Candidates, FloatArray, ImageArray, IntArray
 
 PHRASES_PER_CALL = 64
 """Of the text side: memory stays bounded, whatever is asked."""
@@ -35,7 +32,7 @@ CACHED_PHRASES = 4096
 """Phrases whose tokens are kept; one prompt may have more."""
 
 
-class NanoDetector:
+class NanoDetector(Detector):
     """A ``Detector`` over the two ONNX files and the vocabulary.
 
     threads: of each session; 0 means all the cores that this process may use. device: "auto",
@@ -57,12 +54,9 @@ class NanoDetector:
         self._text = open_session(text_path, threads=threads, device=device)
         self._image = open_session(image_path, threads=threads, device=device)
         self._tokenizer = Tokenizer.load(Path(vocab_path))
-        metadata = _metadata(self._image, IMAGE, image_path)
-        other = _metadata(self._text, TEXT, text_path)
-        if other != metadata:
-            raise WeightsError(
-                f"{text_path} and {image_path} are of two models: {other} and {metadata}"
-            )
+        metadata = DetectorMetadata.shared(
+            (self._image, IMAGE, image_path), (self._text, TEXT, text_path)
+        )
         if len(self._tokenizer.ids) != metadata.vocabulary:
             raise WeightsError(
                 f"{vocab_path}: {len(self._tokenizer.ids)} pieces, {text_path} was trained with "
@@ -70,13 +64,6 @@ class NanoDetector:
             )
         self.name, self.side = metadata.name, metadata.side
         self._known: dict[str, FloatArray] = {}  # phrase -> L x D
-
-    def detect(
-        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
-    ) -> list[Detections]:
-        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
-        found = self.candidates(images, phrases, floor=threshold)
-        return [label(one, phrases, threshold=threshold)[0] for one in found]
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
@@ -111,8 +98,3 @@ class NanoDetector:
             for phrase, rows in zip(part, tokens, strict=True):
                 known[phrase] = rows[: len(ids[phrase])]
         return [known[phrase] for phrase in phrases]
-
-
-def _metadata(session: InferenceSession, part: str, path: str | Path) -> DetectorMetadata:
-    values = session.get_modelmeta().custom_metadata_map
-    return DetectorMetadata.from_map(values, part, path=str(path))

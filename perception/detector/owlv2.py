@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from perception.boxes import clip_boxes
-from perception.detector.decode import candidates, label
+from perception.detector.decode import candidates
 from perception.detector.fitting import boxes_in_image
 from perception.detector.owlv2_pixels import to_square_pixels
 from perception.detector.pixels import batches
 from perception.detector.precision import computing_in
+from perception.detector.protocol import Detector
 from perception.detector.spelling import token_ids, too_long
 from perception.detector.text_memory import TextMemory
 from perception.phrases import Phrases
-from perception.types import Candidates, Detections, ImageArray
+from perception.types import Candidates, ImageArray
 
 TEMPLATE = "a photo of a {}"
 """How the published examples put a class; a phrase too long for it is asked as it is."""
@@ -27,7 +28,7 @@ KEPT_PHRASES = 8192
 PHRASES_PER_CALL = 64
 
 
-class Owlv2Detector:
+class Owlv2Detector(Detector):
     """A ``Detector`` over transformers' ``Owlv2ForObjectDetection``, in evaluation mode.
 
     A phrase's score is the published one, the probability of its query; any number of phrases is
@@ -56,13 +57,6 @@ class Owlv2Detector:
         self.side: int = processor.size["height"]
         self._limit: int = config.text_config.max_position_embeddings
         self._queries: TextMemory[str, Tensor] = TextMemory(KEPT_PHRASES)
-
-    def detect(
-        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
-    ) -> list[Detections]:
-        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
-        found = self.candidates(images, phrases, floor=threshold)
-        return [label(one, phrases, threshold=threshold)[0] for one in found]
 
     @torch.inference_mode()
     def candidates(

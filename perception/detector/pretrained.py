@@ -5,24 +5,20 @@ No code from the folder is run, nothing is fetched, and every tensor is accounte
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from logging import CRITICAL
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging
 
 from perception.errors import MissingExtraError, WeightsError
 from perception.images import printable
-
-SHOWN = 5
-"""How many names of a long list an error tells."""
+from perception.weights.contents import CONFIG, read_settings, what_instead
+from perception.weights.misfits import reported_misfits
+from perception.weights.quiet import quiet_transformers
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 """The files of weights that are read; a .bin isn't, and none of these models needs it."""
@@ -32,12 +28,6 @@ TIMM_SWIN = {"out_indices": [1, 2, 3], "img_size": 640, "always_partition": True
 
 VOCABULARIES = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
 """The files that hold a tokenizer's words, of which one set is enough."""
-
-INSTEAD = {
-    b"<": "it is a web page: download the file itself",
-    b"version https://git-lfs": "it is a pointer of Git LFS: fetch the file with git lfs pull",
-}
-"""What a file begins with that isn't the one it should be, and what to say of it."""
 
 Loaded = TypeVar("Loaded")
 
@@ -64,10 +54,10 @@ def load_network(kind: type[PreTrainedModel], folder: Path) -> PreTrainedModel:
         return loaded
 
     network, found = _read(folder, read)
-    faults = _faults(found)
+    faults = reported_misfits(found)
     if faults:
         raise WeightsError(
-            f"{printable(str(folder))}: its weights don't fit its config.json: {faults}"
+            f"{printable(str(folder))}: its weights don't fit its {CONFIG}: {faults}"
         )
     network.eval()  # type: ignore[no-untyped-call]
     return network.requires_grad_(False)
@@ -118,20 +108,11 @@ def _settings(kind: type[PreTrainedModel], folder: Path) -> dict[str, Any]:
     Raises WeightsError otherwise.
     """
     wanted = kind.config_class.model_type  # type: ignore[union-attr]
-    path = folder / "config.json"
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-        have = settings["model_type"]
-    except OSError as error:
-        raise WeightsError(
-            f"{printable(str(path))}: can't be read ({error.strerror}): expected a folder as "
-            "transformers saves it"
-        ) from None
-    except (ValueError, LookupError, TypeError, RecursionError):
-        raise WeightsError(f"{printable(str(path))}: not a model's config.json") from None
+    settings = read_settings(folder)
+    have = settings.get("model_type", "nameless")
     if have != wanted:
         raise WeightsError(f"{printable(str(folder))}: holds a {have!s:.40} model, not {wanted}")
-    return _with_backbone(settings, path)
+    return _with_backbone(settings, folder / CONFIG)
 
 
 def _with_backbone(settings: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -160,13 +141,9 @@ def _check_weights(folder: Path) -> None:
         raise WeightsError(
             f"{printable(str(folder))}: has no {WEIGHTS[0]}: copy it there, beside config.json"
         )
-    with path.open("rb") as file:
-        start = file.read(64).lstrip()
-    for beginning, what in INSTEAD.items():
-        if start.startswith(beginning):
-            raise WeightsError(f"{printable(str(path))}: {what}")
-    if not start:
-        raise WeightsError(f"{printable(str(path))}: the file is empty: fetch it again")
+    fault = what_instead(path)
+    if fault:
+        raise WeightsError(f"{printable(str(path))}: {fault}")
 
 
 def _read(folder: Path, read: Callable[[], Loaded]) -> Loaded:
@@ -176,7 +153,7 @@ def _read(folder: Path, read: Callable[[], Loaded]) -> Loaded:
     common base of their errors.
     """
     try:
-        with _quiet():
+        with quiet_transformers():
             return read()
     except ImportError as error:
         raise MissingExtraError(
@@ -191,34 +168,5 @@ def _read(folder: Path, read: Callable[[], Loaded]) -> Loaded:
         ) from None
 
 
-def _faults(found: dict[str, Any]) -> str:
-    shapes = [f"{key} {tuple(a)} instead of {tuple(b)}" for key, a, b in found["mismatched_keys"]]
-    kinds = {
-        "missing": sorted(found["missing_keys"]),
-        "unknown": sorted(found["unexpected_keys"]),
-        "wrong shape": sorted(shapes),
-    }
-    return "; ".join(f"{kind}: {_first_few(names)}" for kind, names in kinds.items() if names)
-
-
-def _first_few(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
 def _first_line(error: Exception) -> str:
     return printable((str(error).strip().splitlines() or [""])[0][:200])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings and no progress bars meanwhile."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(CRITICAL)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from perception.boxes import clip_boxes
-from perception.detector.decode import SAME_CLASS_IOU, label, worth_keeping
+from perception.detector.decode import SAME_CLASS_IOU, worth_keeping
 from perception.detector.protocol import Detector
 from perception.detector.seams import REACH, join
 from perception.phrases import Phrases
@@ -37,7 +37,7 @@ def tiled(detector: Detector, tile: TileSize) -> Detector:
     return TiledDetector(detector, side) if side else detector
 
 
-class TiledDetector:
+class TiledDetector(Detector):
     """A ``Detector`` over another one, for pictures with more pixels than that one sees.
 
     Each tile is asked, then the whole picture, for what is too large for a tile; what the tiles cut
@@ -56,8 +56,7 @@ class TiledDetector:
         """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
         if all(self._fits(image) for image in images):
             return self._detector.detect(images, phrases, threshold=threshold)
-        found = self.candidates(images, phrases, floor=threshold)
-        return [label(one, phrases, threshold=threshold)[0] for one in found]
+        return super().detect(images, phrases, threshold=threshold)
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from perception.detector.decode import label
 from perception.errors import PromptError
 from perception.frame import Frame, fit_picture
 from perception.phrases import NEGATIVE, Phrases
@@ -17,7 +16,6 @@ from perception.sam3.concepts import Concepts, EncodedPhrase, EncodedPictures, F
 from perception.types import (
     BoxMasks,
     Candidates,
-    Detections,
     Examples,
     FloatArray,
     ImageArray,
@@ -47,18 +45,6 @@ class Finder:
     def __init__(self, concepts: Concepts, tokenizer: Any, *, side: int) -> None:
         self._concepts, self._tokenizer, self._side = concepts, tokenizer, side
         self._known: dict[str, EncodedPhrase] = {}
-
-    def detect(
-        self,
-        images: Sequence[ImageArray],
-        phrases: Phrases,
-        *,
-        threshold: float,
-        examples: Examples | None = None,
-    ) -> list[Detections]:
-        """Labelled boxes with masks in each RGB picture; see ``Detector`` and ``candidates``."""
-        found = self.candidates(images, phrases, floor=threshold, examples=examples)
-        return [label(one, phrases, threshold=threshold)[0] for one in found]
 
     def candidates(
         self,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from perception.detector.protocol import Detector, ExampleDetector
 from perception.phrases import Phrases
 from perception.sam3.finder import Finder
 from perception.segmenter.levels_segmenter import LevelsSegmenter
 from perception.types import (
     Candidates,
-    Detections,
     Embedding,
     Examples,
     FloatArray,
@@ -22,7 +22,7 @@ from perception.types import (
 )
 
 
-class Sam3:
+class Sam3(ExampleDetector):
     """An ``ExampleDetector`` and a ``Segmenter`` over the same weights.
 
     Text and examples go through ``finder``, points and boxes through ``clicker``. What a text finds
@@ -35,12 +35,6 @@ class Sam3:
     def __init__(self, finder: Finder, clicker: LevelsSegmenter) -> None:
         self.name, self.side = clicker.name, clicker.side
         self._finder, self._clicker = finder, clicker
-
-    def detect(
-        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
-    ) -> list[Detections]:
-        """The boxes, with masks, in each RGB picture H x W x 3; see ``Detector``."""
-        return self._finder.detect(images, phrases, threshold=threshold)
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
@@ -72,19 +66,13 @@ class Sam3:
 
 
 @dataclass(frozen=True)
-class ShownSam3:
+class ShownSam3(Detector):
     """A ``Detector`` that was shown examples: what it finds depends on their places, too."""
 
     name: str
     finder: Finder
     examples: Examples
     phrases_independent = True
-
-    def detect(
-        self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
-    ) -> list[Detections]:
-        """The boxes, with masks, in each RGB picture H x W x 3; see ``Detector``."""
-        return self.finder.detect(images, phrases, threshold=threshold, examples=self.examples)
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,9 +11,8 @@ from torch import Tensor
 
 from perception.errors import WeightsError
 from perception.segmenter.checkpoint_files import checkpoint_files
-
-SHOWN = 5
-"""How many names of a long list an error tells."""
+from perception.weights.contents import what_instead
+from perception.weights.misfits import first_few
 
 DAMAGE = (
     RuntimeError,
@@ -47,12 +45,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return weights
 
 
-def first_few(names: Sequence[str]) -> str:
-    """The names in one line; of a long list the first five and how many more there are."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
 def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         path.open("rb").close()
@@ -80,7 +72,7 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        reason = _beginning(path) or _first_line(error)
+        reason = what_instead(path) or _first_line(error)
         raise WeightsError(f"{path}: a damaged safetensors file: {reason}") from None
 
 
@@ -89,33 +81,21 @@ def _read_torch(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # A zip is torch's own format; anything else may be no pickle at all.
-        if _start(path).startswith(b"PK") or "GLOBAL" in str(error):
+        if _is_zip(path) or "GLOBAL" in str(error):
             raise WeightsError(
                 f"{path}: refused: it holds Python objects beside tensors, which could run code"
             ) from None
         # Not torch's own words, which advise to let the file run its code.
-        reason = _beginning(path) or "torch doesn't know its format"
+        reason = what_instead(path) or "torch doesn't know its format"
         raise WeightsError(f"{path}: not a checkpoint: {reason}") from None
     except DAMAGE as error:
-        reason = _beginning(path) or _first_line(error)
+        reason = what_instead(path) or _first_line(error)
         raise WeightsError(f"{path}: a damaged checkpoint: {reason}") from None
 
 
-def _beginning(path: Path) -> str | None:
-    """What the file is instead, where its first bytes tell."""
-    start = _start(path).lstrip()
-    if not start:
-        return "the file is empty"
-    if start.startswith(b"<"):
-        return "it is a web page; download the file itself"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS; fetch the file itself with git lfs pull"
-    return None
-
-
-def _start(path: Path) -> bytes:
+def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(64)
+        return file.read(2) == b"PK"
 
 
 def _first_line(error: Exception) -> str:

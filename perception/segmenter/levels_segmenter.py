@@ -7,18 +7,16 @@ from math import inf
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from perception.frame import fit_picture
-from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
+from perception.segmenter.decoding import decode_prompt, propose_masks
 from perception.segmenter.levels_network import LevelsNetwork, PreparedLevels
-from perception.segmenter.prompts import PromptRows
+from perception.segmenter.torch_decoder import TorchDecoder
 from perception.segmenter.torch_segmenter import PRECISIONS
 from perception.types import (
     Embedding,
     FloatArray,
     ImageArray,
-    IntArray,
     MaskCandidates,
     Prompt,
     Proposals,
@@ -48,7 +46,13 @@ class LevelsSegmenter:
         self.side = network.side
         self._network = network
         self._dtype = PRECISIONS[precision]
-        self._decoder = _Decoder(network, f"{name} {version}".rstrip(), torch.device(device))
+        self._decoder = TorchDecoder(
+            network,
+            network.prepare,
+            PreparedLevels,
+            model=f"{name} {version}".rstrip(),
+            device=device,
+        )
 
     def encode(self, image: ImageArray) -> Embedding:
         """RGB uint8 H x W x 3 -> embedding, its features a tuple of float32 arrays."""
@@ -93,36 +97,3 @@ class LevelsSegmenter:
     ) -> Proposals:
         """The good candidates of each of N lone points; see ``Segmenter``."""
         return propose_masks(self._decoder, embedding, points, least_quality)
-
-
-class _Decoder:
-    def __init__(self, network: LevelsNetwork, model: str, device: torch.device) -> None:
-        self.network, self.model, self.device = network, model, device
-        self.mask_size = network.mask_size
-        self.rows_per_call = rows_per_call(network.embedding_shape, gpu=device.type != "cpu")
-
-    @torch.inference_mode()
-    def prepare(self, embedding: Embedding) -> PreparedLevels:
-        if isinstance(embedding.prepared, PreparedLevels):
-            return embedding.prepared
-        return self.network.prepare(
-            tuple(self._tensor(level)[None] for level in embedding.features)
-        )
-
-    @torch.inference_mode()
-    def run(
-        self, image: PreparedLevels, rows: PromptRows, least_quality: FloatArray
-    ) -> tuple[FloatArray, IntArray, FloatArray]:
-        masks = rows.mask_logits
-        good = self.network.decode_good(
-            image,
-            self._tensor(rows.coords),
-            self._tensor(rows.labels),
-            self._tensor(least_quality),
-            None if masks is None else self._tensor(masks)[:, None],
-        )
-        logits, which, quality = (value.cpu().numpy() for value in good)
-        return logits, which, quality
-
-    def _tensor(self, array: FloatArray | IntArray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)

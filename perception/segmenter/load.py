@@ -15,7 +15,7 @@ from perception.segmenter.build import (
     build_sam_vit_h,
     build_sam_vit_l,
 )
-from perception.segmenter.checkpoint import first_few, read_state_dict
+from perception.segmenter.checkpoint import read_state_dict
 from perception.segmenter.sam import Sam
 from perception.segmenter.transformers_layout import (
     is_transformers_layout,
@@ -23,6 +23,7 @@ from perception.segmenter.transformers_layout import (
     transformers_name,
     without_twin,
 )
+from perception.weights.misfits import misfits
 
 POSITION = "image_encoder.pos_embed"
 BUILDERS = {768: build_sam_vit_b, 1024: build_sam_vit_l, 1280: build_sam_vit_h}
@@ -82,12 +83,13 @@ def _faults(wanted: dict[str, torch.Size], weights: dict[str, Tensor]) -> str:
         for name, shape in wanted.items()
         if name in weights and weights[name].shape != shape
     ]
-    faults = {
-        "missing": [name for name in wanted if name not in weights],
-        "unknown": [name for name in weights if name not in wanted],
-        "wrong shape": shapes,
-    }
-    return "; ".join(f"{what}: {first_few(names)}" for what, names in faults.items() if names)
+    return misfits(
+        {
+            "missing": [name for name in wanted if name not in weights],
+            "unknown": [name for name in weights if name not in wanted],
+            "wrong shape": shapes,
+        }
+    )
 
 
 def _builder(

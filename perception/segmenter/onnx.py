@@ -65,16 +65,11 @@ class OnnxSegmenter:
         self._encoder = open_session(encoder_path, threads=threads, device=device)
         preparer = open_session(preparer_path, threads=threads, device=device)
         decoder = open_session(decoder_path, threads=threads, device=device)
-        self.metadata = _metadata(self._encoder, ENCODER, encoder_path)
-        for session, part, path in (
+        self.metadata = SegmenterMetadata.shared(
+            (self._encoder, ENCODER, encoder_path),
             (preparer, PREPARER, preparer_path),
             (decoder, DECODER, decoder_path),
-        ):
-            other = _metadata(session, part, path)
-            if other != self.metadata:
-                raise WeightsError(
-                    f"{encoder_path} and {path} are of two models: {self.metadata} and {other}"
-                )
+        )
         if all(entry.name != "earlier" for entry in decoder.get_inputs()):
             raise WeightsError(
                 f"{decoder_path}: written by an older version of perception: export it again"
@@ -177,8 +172,3 @@ def _run(
     session.run_with_iobinding(binding)
     values: list[OrtValue] = binding.get_outputs()
     return values
-
-
-def _metadata(session: InferenceSession, part: str, path: str | Path) -> SegmenterMetadata:
-    values = session.get_modelmeta().custom_metadata_map
-    return SegmenterMetadata.from_map(values, part, path=str(path))

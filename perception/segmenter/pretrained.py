@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,10 @@ from torch import Tensor, nn
 
 from perception.errors import MissingExtraError, WeightsError
 from perception.images import printable
-from perception.segmenter.checkpoint import first_few, read_state_dict
-
-CONFIG = "config.json"
+from perception.segmenter.checkpoint import read_state_dict
+from perception.weights.contents import CONFIG, read_settings
+from perception.weights.misfits import reported_misfits
+from perception.weights.quiet import quiet_transformers
 
 
 def load_pretrained(folder: str | Path, classes: Mapping[str, str], *, family: str) -> nn.Module:
@@ -38,23 +37,6 @@ def load_pretrained(folder: str | Path, classes: Mapping[str, str], *, family: s
     network_class = _transformers_class(classes[kind], family)
     config = _configuration(network_class, settings, folder)
     return _filled(network_class, config, read_state_dict(folder), folder)
-
-
-def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:
-    """A JSON file of the folder; raises WeightsError where there is none, or something else."""
-    path = folder / name
-    if not path.is_file():
-        raise WeightsError(
-            f"{_shown(folder)}: it has no {name}: name the folder that holds the model's files as "
-            "published (config.json, model.safetensors and what else is beside them)"
-        )
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise WeightsError(f"{_shown(path)}: damaged: {_first_line(error)}") from None
-    if not isinstance(settings, dict):
-        raise WeightsError(f"{_shown(path)}: expected an object, got {type(settings).__name__}")
-    return settings
 
 
 def _transformers_class(name: str, family: str) -> Any:
@@ -84,7 +66,7 @@ def _configuration(network_class: Any, settings: dict[str, Any], folder: Path) -
 def _filled(network_class: Any, config: Any, weights: dict[str, Tensor], folder: Path) -> nn.Module:
     """The network with these weights; whatever doesn't fit is told in one line."""
     try:
-        with _quiet():
+        with quiet_transformers():
             network, report = network_class.from_pretrained(
                 None,
                 config=config,
@@ -98,43 +80,11 @@ def _filled(network_class: Any, config: Any, weights: dict[str, Tensor], folder:
         raise WeightsError(
             f"{_shown(folder)}: its weights don't fit its {CONFIG}: {_first_line(error)}"
         ) from None
-    shapes = [
-        f"{name} {tuple(have)} instead of {tuple(want)}"
-        for name, have, want in sorted(report["mismatched_keys"])
-    ]
-    faults = _listed(
-        {
-            "missing": sorted(report["missing_keys"]),
-            "unknown": sorted(report["unexpected_keys"]),
-            "wrong shape": shapes,
-            "unreadable": [_first_line(error) for error in report.get("error_msgs", ())],
-        }
-    )
+    faults = reported_misfits(report)
     if faults:
         raise WeightsError(f"{_shown(folder)}: its weights don't fit its {CONFIG}: {faults}")
     loaded: nn.Module = network.eval().requires_grad_(False)
     return loaded
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the notes and bars of transformers: what is wrong is said by us."""
-    from transformers.utils import logging as transformers_logging
-
-    logging: Any = transformers_logging
-    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if has_bars:
-            logging.enable_progress_bar()
-
-
-def _listed(faults: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{what}: {first_few(names)}" for what, names in faults.items() if names)
 
 
 def _shown(path: Path) -> str:

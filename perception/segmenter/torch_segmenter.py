@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from perception.frame import Frame, fit_picture
-from perception.segmenter.decoding import decode_prompt, propose_masks, rows_per_call
+from perception.segmenter.decoding import decode_prompt, propose_masks
 from perception.segmenter.prepared_image import PreparedImage
-from perception.segmenter.prompts import PromptRows
 from perception.segmenter.sam import Sam
+from perception.segmenter.torch_decoder import TorchDecoder
 from perception.types import (
     Embedding,
     FloatArray,
     ImageArray,
-    IntArray,
     MaskCandidates,
     Prompt,
     Proposals,
@@ -55,7 +54,13 @@ class TorchSegmenter:
         self._sam = sam.eval().to(device)
         self._dtype = PRECISIONS[precision]
         self._encoder: Callable[[Tensor], Tensor] = self._sam.image_encoder.to(self._dtype)
-        self._decoder = _Decoder(self._sam, f"{name} {version}".rstrip(), torch.device(device))
+        self._decoder = TorchDecoder(
+            self._sam,
+            lambda levels: sam.prepare(levels[0]),
+            PreparedImage,
+            model=f"{name} {version}".rstrip(),
+            device=device,
+        )
         if compiled:
             is_gpu = self._decoder.device.type == "cuda"
             mode = "max-autotune" if is_gpu else "default"
@@ -105,33 +110,3 @@ class TorchSegmenter:
     ) -> Proposals:
         """The good candidates of each of N lone points; see ``Segmenter``."""
         return propose_masks(self._decoder, embedding, points, least_quality)
-
-
-class _Decoder:
-    def __init__(self, sam: Sam, model: str, device: torch.device) -> None:
-        self.sam, self.model, self.device = sam, model, device
-        self.mask_size = sam.mask_size
-        self.rows_per_call = rows_per_call(sam.embedding_shape, gpu=device.type != "cpu")
-
-    @torch.inference_mode()
-    def prepare(self, embedding: Embedding) -> PreparedImage:
-        if isinstance(embedding.prepared, PreparedImage):
-            return embedding.prepared
-        return self.sam.prepare(self._tensor(embedding.features)[None])
-
-    @torch.inference_mode()
-    def run(
-        self, image: PreparedImage, rows: PromptRows, least_quality: FloatArray
-    ) -> tuple[FloatArray, IntArray, FloatArray]:
-        masks = rows.mask_logits
-        logits, which, quality = self.sam.decode_good(
-            image,
-            self._tensor(rows.coords),
-            self._tensor(rows.labels),
-            self._tensor(least_quality),
-            None if masks is None else self._tensor(masks)[:, None],
-        )
-        return logits.float().cpu().numpy(), which.cpu().numpy(), quality.float().cpu().numpy()
-
-    def _tensor(self, array: FloatArray | IntArray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perception.annotate.annotate import check_out, remove_run
+from perception.annotate.annotate import check_out, working_on
 from perception.annotate.database import run_path
 from perception.annotate.listing import list_inputs
-from perception.annotate.lock import only_worker
-from perception.annotate.merging import merge_left_behind, remove_shards
+from perception.annotate.merging import merge_left_behind
 from perception.annotate.records import FileStamp
 from perception.annotate.results import check_stored
 from perception.annotate.settings import Keeping, check_same, run_settings
@@ -48,15 +47,11 @@ def open_run(
         parse(text)
     path = run_path(out)
     check_out(out, path, overwrite=overwrite)
-    with only_worker(path):
-        if overwrite:
-            remove_run(path)
-            remove_shards(path)
-        with RunWriter(path) as run:
-            _begin(run, folder, model, text, note)
-            floor, floor_nms = run.settings["floor"], run.settings["floor_nms"]
-            check_stored(floor, floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
-            yield run
+    with working_on(path, overwrite=overwrite) as run:
+        _begin(run, folder, model, text, note)
+        floor, floor_nms = run.settings["floor"], run.settings["floor_nms"]
+        check_stored(floor, floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
+        yield run
 
 
 def _begin(

@@ -84,11 +84,12 @@ def check_file(
         )
         if locked is not None and unchanged and not again and _fits(file, locked):
             return locked
-        fault = what_instead(path)
+        instead = what_instead(path)
         digest = sha256_of_file(path)
     except OSError as error:
         raise WeightsError(f"{_shown(path)}: can't be read ({error.strerror})") from None
     now = LockedFile(stat.st_size, digest, stat.st_mtime_ns)
+    fault = instead.fault if instead else ""
     if not _fits(file, now):
         why = fault or _difference(now, file.size, file.sha256)
         raise WeightsError(f"{_shown(path)}: not the published file: {why}; {remedy}")

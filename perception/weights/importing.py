@@ -105,7 +105,7 @@ def _recognised(source: Path, files: Mapping[str, Path]) -> WeightsEntry:
 def _why_unknown(source: Path, files: Mapping[str, Path], published: list[WeightsEntry]) -> str:
     fault = what_instead(source) if source.is_file() else None
     if fault:
-        return f"{fault}; download the file itself"
+        return str(fault)
     kind = model_type(source) if source.is_dir() else None
     near = [one.name for one in published if kind in FAMILIES[one.family].model_types]
     names = near or sorted(entry.name for entry in published)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from segmenter.given import asked_of_transformers
 from transformers import (
     Sam3ImageProcessor,
     Sam3TrackerConfig,
@@ -76,22 +77,12 @@ def tracker(network: Any) -> Any:
 def test_clicks_are_those_of_transformers(sam3: Sam3, tracker: Any, size, given) -> None:
     image = np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)
     given = {**given, **({"boxes": [[2, 1, 30, 30]]} if "boxes" in given else {})}
-    prompt = Prompt(**given)
     processor = Sam3TrackerProcessor(Sam3ImageProcessor(size={"height": SIDE, "width": SIDE}))
-    inputs = processor(
-        images=image,
-        input_points=[[prompt.points.tolist()]] if len(prompt.points) else None,
-        input_labels=[[prompt.point_labels.tolist()]] if len(prompt.points) else None,
-        input_boxes=[prompt.boxes.tolist()] if len(prompt.boxes) else None,
-        return_tensors="pt",
-    )
-    inputs.pop("original_sizes")
+    inputs = asked_of_transformers(processor, image, given)
     pixels = fit_picture(image, SIDE, stretched=True, mean=RGB_MEAN, std=RGB_STD)[1]
     assert np.abs(inputs["pixel_values"].numpy() - pixels).max() <= 1.01 * 2 / 255
     inputs["pixel_values"] = torch.from_numpy(pixels)
-    if prompt.mask_logits is not None:
-        inputs["input_masks"] = torch.from_numpy(prompt.mask_logits)[None]
-    have = sam3.decode(sam3.encode(image), prompt)
+    have = sam3.decode(sam3.encode(image), Prompt(**given))
     for multimask, index in ((False, slice(0, 1)), (True, slice(1, 4))):
         want = tracker(**inputs, multimask_output=multimask)
         logits = want.pred_masks[0, 0].numpy()

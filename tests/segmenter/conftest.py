@@ -69,3 +69,13 @@ def onnx_files(tiny: Sam, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
         folder / f"tiny-{part}.onnx" for part in ("encoder", "preparer", "decoder")
     )
     return encoder, preparer, decoder
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder, as transformers saves it, with a tiny network of each published family."""
+    from .published_tiny import BUILDERS, save
+
+    return {
+        family: save(build(), tmp_path_factory.mktemp(family)) for family, build in BUILDERS.items()
+    }

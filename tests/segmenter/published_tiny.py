@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from transformers import (
 from .tiny import add_noise
 
 SIDE, CHANNELS = 64, 32
+CELLS = 16
+"""Side of an answer's logits."""
+
 PROMPT_ENCODER = {"hidden_size": CHANNELS, "image_size": SIDE, "patch_size": 16}
 MASK_DECODER = {
     "hidden_size": CHANNELS,
@@ -94,6 +98,9 @@ def build_sam_hq() -> SamHQModel:
         mask_decoder_config={**MASK_DECODER, "vit_dim": 32},
     )
     return _noisy(SamHQModel, config)
+
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {"sam2": build_sam2, "sam-hq": build_sam_hq}
 
 
 def save(network: nn.Module, folder: Path) -> Path:

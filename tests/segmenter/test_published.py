@@ -21,11 +21,10 @@ from perception.segmenter.sam import Sam
 from perception.segmenter.torch_segmenter import TorchSegmenter
 from perception.types import ImageArray, Prompt
 
-from .published_tiny import build_sam2, build_sam_hq, save
+from .published_tiny import BUILDERS
 from .tiny import build_tiny
 
 Draw = Callable[[int, int], ImageArray]
-BUILDERS: dict[str, Callable[[], Any]] = {"sam2": build_sam2, "sam-hq": build_sam_hq}
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +39,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=BUILDERS)
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {
-        family: save(build(), tmp_path_factory.mktemp(family)) for family, build in BUILDERS.items()
-    }
 
 
 @pytest.fixture

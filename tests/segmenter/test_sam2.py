@@ -11,31 +11,15 @@ import pytest
 import torch
 from transformers import Sam2ImageProcessor, Sam2Processor
 
-from perception.errors import PromptError
 from perception.frame import fit_picture
 from perception.segmenter.protocol import Segmenter
 from perception.segmenter.published import load_segmenter
-from perception.types import Embedding, ImageArray, Prompt
+from perception.types import ImageArray, Prompt
 
-from .published_tiny import SIDE, build_sam2, build_sam2_video, save
+from .given import BOX, POINT, SIZES, asked_of_transformers, earlier_mask, prompts
+from .published_tiny import CELLS, SIDE, build_sam2, build_sam2_video, save
 
 Draw = Callable[[int, int], ImageArray]
-SIZES = [(64, 64), (48, 80), (97, 33), (30, 41), (211, 300), (5, 64)]
-CELLS = 16
-
-POINT = {"points": [[3, 4]]}
-POINTS = {"points": [[3.25, 4], [20, 1], [0, 2]], "point_labels": [1, 0, 1]}
-BOX = {"boxes": [[2, 1, 19.5, 4.75]]}
-BOTH = {**POINTS, **BOX}
-EARLIER = {"mask_logits": 4 * np.random.default_rng(0).normal(size=(1, CELLS, CELLS))}
-PROMPTS = {
-    "one point": POINT,
-    "points": POINTS,
-    "box": BOX,
-    "points and box": BOTH,
-    "point and earlier mask": {**POINT, **EARLIER},
-    "points, box and earlier mask": {**BOTH, **EARLIER},
-}
 
 
 @pytest.fixture(scope="module")
@@ -44,34 +28,13 @@ def network() -> Any:
 
 
 @pytest.fixture(scope="module")
-def folder(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(network, tmp_path_factory.mktemp("sam2"))
-
-
-@pytest.fixture(scope="module")
-def segmenter(folder: Path) -> Segmenter:
-    return load_segmenter("sam2", folder, name="tiny", version="1")
+def segmenter(saved: dict[str, Path]) -> Segmenter:
+    return load_segmenter("sam2", saved["sam2"], name="tiny", version="1")
 
 
 @pytest.fixture(scope="module")
 def processor() -> Sam2Processor:
     return Sam2Processor(Sam2ImageProcessor(size={"height": SIDE, "width": SIDE}))
-
-
-def asked(processor: Any, image: ImageArray, given: dict[str, Any]) -> dict[str, Any]:
-    """The same prompt as transformers' network takes it, from its own processor."""
-    prompt = Prompt(**given)
-    inputs = processor(
-        images=image,
-        input_points=[[prompt.points.tolist()]] if len(prompt.points) else None,
-        input_labels=[[prompt.point_labels.tolist()]] if len(prompt.points) else None,
-        input_boxes=[prompt.boxes.tolist()] if len(prompt.boxes) else None,
-        return_tensors="pt",
-    )
-    inputs.pop("original_sizes")
-    if prompt.mask_logits is not None:
-        inputs["input_masks"] = torch.from_numpy(prompt.mask_logits)[None]
-    return dict(inputs)
 
 
 def pixels(segmenter: Any, image: ImageArray) -> torch.Tensor:
@@ -80,12 +43,12 @@ def pixels(segmenter: Any, image: ImageArray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
-@pytest.mark.parametrize("given", PROMPTS.values(), ids=PROMPTS)
+@pytest.mark.parametrize("given", prompts(CELLS).values(), ids=prompts(CELLS))
 def test_logits_and_quality_are_those_of_transformers(
     segmenter: Segmenter, network: Any, processor: Any, picture: Draw, size, given
 ) -> None:
     image = picture(*size)
-    inputs = asked(processor, image, given)
+    inputs = asked_of_transformers(processor, image, given)
     inputs["pixel_values"] = pixels(segmenter, image)
     have = segmenter.decode(segmenter.encode(image), Prompt(**given))
     for multimask, index in ((False, slice(0, 1)), (True, slice(1, 4))):
@@ -155,90 +118,9 @@ def test_a_single_answer_that_is_unstable_gives_way(tmp_path: Path, picture: Dra
 
 def test_an_earlier_mask_is_cut_to_what_training_saw(segmenter: Segmenter, picture: Draw) -> None:
     embedding = segmenter.encode(picture(48, 80))
-    far = np.where(EARLIER["mask_logits"] > 0, 500.0, -500.0)
+    far = np.where(earlier_mask(CELLS)["mask_logits"] > 0, 500.0, -500.0)
     answers = [
         segmenter.decode(embedding, Prompt(**POINT, mask_logits=mask)).logits
         for mask in (far, np.clip(far, -32, 32))
     ]
     assert np.array_equal(*answers)
-
-
-def test_many_boxes_are_the_same_as_one_at_a_time(segmenter: Segmenter, picture: Draw) -> None:
-    embedding = segmenter.encode(picture(40, 60))
-    low = np.random.default_rng(1).uniform(0, 20, (35, 2))
-    boxes = np.concatenate((low, low + 15), axis=1)
-    masks = np.random.default_rng(2).normal(size=(35, CELLS, CELLS))
-    for earlier in (None, masks):
-        together = segmenter.decode(embedding, Prompt(boxes=boxes, mask_logits=earlier))
-        assert together.logits.shape == (35, 4, CELLS, CELLS)
-        for i in (0, 15, 34):
-            one = None if earlier is None else earlier[i : i + 1]
-            alone = segmenter.decode(embedding, Prompt(boxes=boxes[i : i + 1], mask_logits=one))
-            largest = np.abs(alone.logits).max()
-            assert np.abs(together.logits[i] - alone.logits[0]).max() <= 1e-5 * largest
-
-
-def test_proposals_are_the_good_candidates(segmenter: Segmenter, picture: Draw) -> None:
-    embedding = segmenter.encode(picture(40, 60))
-    points = np.random.default_rng(3).uniform(0, 40, (20, 2)).astype(np.float32)
-    each = [segmenter.decode(embedding, Prompt(points=[point])) for point in points]
-    quality = np.concatenate([one.quality[:, 1:] for one in each])
-    least = float(np.median(quality))
-    found = segmenter.propose(embedding, points, least_quality=least)
-    assert 0 < len(found) < 60
-    for n, (point, mask) in enumerate(zip(found.prompt_ids, found.candidate_ids, strict=True)):
-        want = each[point].logits[0, mask]
-        assert np.abs(found.logits[n] - want).max() <= 1e-5 * np.abs(want).max()
-    assert len(segmenter.propose(embedding, points, least_quality=2)) == 0
-
-
-def test_nothing_asked_is_no_mask(segmenter: Segmenter, picture: Draw) -> None:
-    embedding = segmenter.encode(picture(40, 60))
-    none = segmenter.decode(embedding, Prompt())
-    assert none.logits.shape[:2] == (0, 4)
-    assert none.masks().shape == (0, 40, 60)
-    assert len(segmenter.propose(embedding, np.zeros((0, 2), np.float32))) == 0
-
-
-def test_an_embedding_from_a_file_answers_as_well(segmenter: Segmenter, picture: Draw) -> None:
-    embedding = segmenter.encode(picture(40, 60))
-    assert [level.shape for level in embedding.features] == [(32, 4, 4), (8, 8, 8), (4, 16, 16)]
-    again = Embedding(embedding.features, embedding.frame, embedding.model)
-    want, have = (segmenter.decode(one, Prompt(**BOX)).logits for one in (embedding, again))
-    assert np.array_equal(have, want)
-
-
-def test_the_embedding_of_another_model_is_refused(
-    segmenter: Segmenter, folder: Path, picture: Draw
-) -> None:
-    other = load_segmenter("sam2", folder, name="tiny", version="2")
-    with pytest.raises(PromptError, match="made by tiny 2, not by tiny 1"):
-        segmenter.decode(other.encode(picture(40, 60)), Prompt(**BOX))
-
-
-def test_an_earlier_mask_of_another_size_is_refused(segmenter: Segmenter, picture: Draw) -> None:
-    with pytest.raises(PromptError, match="an earlier mask is 16 x 16 logits"):
-        segmenter.decode(
-            segmenter.encode(picture(40, 60)), Prompt(**POINT, mask_logits=np.zeros((1, 8, 8)))
-        )
-
-
-def test_a_batch_is_each_picture(segmenter: Any, picture: Draw) -> None:
-    images = [picture(20, 31), picture(64, 64), picture(90, 11)]
-    assert segmenter.encode_batch([]) == []
-    for one, image in zip(segmenter.encode_batch(images), images, strict=True):
-        alone = segmenter.encode(image)
-        assert one.frame == alone.frame
-        for have, want in zip(one.features, alone.features, strict=True):
-            np.testing.assert_allclose(have, want, rtol=0, atol=1e-4 * np.abs(want).max())
-
-
-def test_lower_precision_is_close(segmenter: Segmenter, folder: Path, picture: Draw) -> None:
-    image = picture(64, 64)
-    want = segmenter.encode(image).features
-    lower = load_segmenter("sam2", folder, name="tiny", version="1", precision="bf16")
-    embedding = lower.encode(image)
-    for have, exact in zip(embedding.features, want, strict=True):
-        assert have.dtype == np.float32
-        assert 0 < np.abs(have - exact).max() < 0.1 * np.abs(exact).max()
-    assert segmenter.decode(embedding, Prompt(**POINT)).logits.dtype == np.float32

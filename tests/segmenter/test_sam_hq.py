@@ -17,30 +17,15 @@ import pytest
 import torch
 from transformers import SamHQProcessor, SamImageProcessor
 
-from perception.errors import PromptError
 from perception.frame import fit_picture
 from perception.segmenter.protocol import Segmenter
 from perception.segmenter.published import load_segmenter
 from perception.types import ImageArray, Prompt
 
-from .published_tiny import SIDE, build_sam_hq, save
+from .given import BOX, SIZES, prompts
+from .published_tiny import CELLS, SIDE, build_sam_hq
 
 Draw = Callable[[int, int], ImageArray]
-SIZES = [(64, 64), (48, 80), (97, 33), (30, 41), (211, 300), (5, 64)]
-CELLS = 16
-
-POINT = {"points": [[3, 4]]}
-POINTS = {"points": [[3.25, 4], [20, 1], [0, 2]], "point_labels": [1, 0, 1]}
-BOX = {"boxes": [[2, 1, 19.5, 4.75]]}
-BOTH = {**POINTS, **BOX}
-EARLIER = {"mask_logits": 4 * np.random.default_rng(0).normal(size=(1, CELLS, CELLS))}
-PROMPTS = {
-    "one point": POINT,
-    "points": POINTS,
-    "box": BOX,
-    "points and box": BOTH,
-    "box and earlier mask": {**BOX, **EARLIER},
-}
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +34,8 @@ def network() -> Any:
 
 
 @pytest.fixture(scope="module")
-def folder(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(network, tmp_path_factory.mktemp("sam-hq"))
-
-
-@pytest.fixture(scope="module")
-def segmenter(folder: Path) -> Segmenter:
-    return load_segmenter("sam-hq", folder, name="tiny", version="1")
+def segmenter(saved: dict[str, Path]) -> Segmenter:
+    return load_segmenter("sam-hq", saved["sam-hq"], name="tiny", version="1")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +92,7 @@ def asked(processor: Any, image: ImageArray, given: dict[str, Any]) -> dict[str,
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
-@pytest.mark.parametrize("given", PROMPTS.values(), ids=PROMPTS)
+@pytest.mark.parametrize("given", prompts(CELLS).values(), ids=prompts(CELLS))
 def test_logits_and_quality_are_those_of_transformers(
     segmenter: Segmenter, network: Any, processor: Any, picture: Draw, size, given
 ) -> None:
@@ -141,44 +121,8 @@ def test_the_fault_is_still_there(network: Any, processor: Any, picture: Draw) -
     assert float((theirs - right).abs().max()) > 0.01 * float(right.abs().max())
 
 
-def test_many_boxes_are_the_same_as_one_at_a_time(segmenter: Segmenter, picture: Draw) -> None:
-    embedding = segmenter.encode(picture(40, 60))
-    low = np.random.default_rng(1).uniform(0, 20, (19, 2))
-    boxes = np.concatenate((low, low + 15), axis=1)
-    together = segmenter.decode(embedding, Prompt(boxes=boxes))
-    assert together.logits.shape == (19, 4, CELLS, CELLS)
-    for i in (0, 9, 18):
-        alone = segmenter.decode(embedding, Prompt(boxes=boxes[i : i + 1])).logits[0]
-        assert np.abs(together.logits[i] - alone).max() <= 1e-5 * np.abs(alone).max()
-
-
-def test_proposals_are_the_good_candidates(segmenter: Segmenter, picture: Draw) -> None:
-    embedding = segmenter.encode(picture(40, 60))
-    points = np.random.default_rng(3).uniform(0, 40, (9, 2)).astype(np.float32)
-    each = [segmenter.decode(embedding, Prompt(points=[point])) for point in points]
-    least = float(np.median(np.concatenate([one.quality[:, 1:] for one in each])))
-    found = segmenter.propose(embedding, points, least_quality=least)
-    assert 0 < len(found) < 27
-    for n, (point, mask) in enumerate(zip(found.prompt_ids, found.candidate_ids, strict=True)):
-        want = each[point].logits[0, mask]
-        assert np.abs(found.logits[n] - want).max() <= 1e-5 * np.abs(want).max()
-
-
 def test_the_longest_side_fills_the_frame(segmenter: Segmenter, picture: Draw) -> None:
     embedding = segmenter.encode(picture(30, 60))
     assert not embedding.frame.stretched
     assert embedding.frame.resized_hw == (32, 64)
     assert [level.shape for level in embedding.features] == [(32, 4, 4), (4, 16, 16)]
-
-
-def test_nothing_asked_is_no_mask(segmenter: Segmenter, picture: Draw) -> None:
-    embedding = segmenter.encode(picture(40, 60))
-    assert segmenter.decode(embedding, Prompt()).masks().shape == (0, 40, 60)
-
-
-def test_the_embedding_of_another_model_is_refused(
-    segmenter: Segmenter, folder: Path, picture: Draw
-) -> None:
-    other = load_segmenter("sam-hq", folder, name="other")
-    with pytest.raises(PromptError, match="made by other, not by tiny 1"):
-        segmenter.decode(other.encode(picture(40, 60)), Prompt(**BOX))

@@ -14,23 +14,10 @@ from perception.segmenter.sam import Sam
 from perception.segmenter.torch_segmenter import TorchSegmenter
 from perception.types import ImageArray, Prompt
 
-Draw = Callable[[int, int], ImageArray]
-SIZES = [(64, 64), (48, 80), (97, 33), (30, 41), (300, 211), (5, 64)]
+from .given import BOX, POINT, POINTS, SIZES, earlier_mask, prompts
 
-POINT = {"points": [[3, 4]]}
-POINTS = {"points": [[3.25, 4], [20, 1], [0, 2]], "point_labels": [1, 0, 1]}
-BOX = {"boxes": [[2, 1, 19.5, 4.75]]}
-BOTH = {**POINTS, **BOX}
-EARLIER = {"mask_logits": 4 * np.random.default_rng(0).normal(size=(1, 32, 32))}
-PROMPTS = {
-    "one point": POINT,
-    "points": POINTS,
-    "box": BOX,
-    "points and box": BOTH,
-    "point and earlier mask": {**POINT, **EARLIER},
-    "box and earlier mask": {**BOX, **EARLIER},
-    "points, box and earlier mask": {**BOTH, **EARLIER},
-}
+Draw = Callable[[int, int], ImageArray]
+SIDE = 32  # Of the tiny network's logits.
 
 
 @pytest.fixture
@@ -50,7 +37,7 @@ def published_prompt(given: dict[str, list[list[float]]]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
-@pytest.mark.parametrize("given", PROMPTS.values(), ids=PROMPTS)
+@pytest.mark.parametrize("given", prompts(SIDE).values(), ids=prompts(SIDE))
 def test_logits_and_quality_are_those_of_the_published_predictor(
     segmenter: Segmenter, predictor: SamPredictor, picture: Draw, size, given
 ) -> None:
@@ -107,7 +94,7 @@ def test_no_prompt_is_no_mask(segmenter: Segmenter, picture: Draw) -> None:
 def test_only_a_lone_point_is_ambiguous(segmenter: Segmenter, picture: Draw) -> None:
     embedding = segmenter.encode(picture(40, 60))
     assert segmenter.decode(embedding, Prompt(**POINT)).best()[0] in (1, 2, 3)
-    for given in (POINTS, BOX, {**POINT, **EARLIER}):
+    for given in (POINTS, BOX, {**POINT, **earlier_mask(SIDE)}):
         assert segmenter.decode(embedding, Prompt(**given)).best().tolist() == [0]
 
 
