@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from perception.cli.evaluate_output import output_options
 from perception.cli.evaluate_prompts import boxes, clicks, everything
-from perception.cli.options import model_options
-from perception.defaults import FLOOR, THREADS
+from perception.cli.options import Command, all_of, model_options, threads_option
+from perception.defaults import FLOOR
 
 if TYPE_CHECKING:
     from perception.cli.evaluate_run import Asked
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _CONCEPT_THRESHOLD = 0.5
 
 
@@ -32,34 +31,21 @@ evaluate.add_command(everything)
 
 def _answers_of(metavar: str) -> Callable[[Command], Command]:
     """What is measured: what is right, and what answers, or which model is to."""
-    decorators = [
+    return all_of(
         click.argument("truth", metavar="TRUTH.json"),
         click.argument("answers", required=False, metavar=f"[{metavar}]"),
         click.option(
             "--images", metavar="DIR", help="Folder of the pictures; needed to run a model."
         ),
         model_options,
-        click.option(
-            "--threads",
-            type=click.IntRange(min=0),
-            default=THREADS,
-            show_default=True,
-            help="CPU threads; 0 takes all the cores there are.",
-        ),
+        threads_option,
         output_options,
-    ]
-
-    def decorate(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
+    )
 
 
 def _run_options(command: Command) -> Command:
     """How a model's answers come to be."""
-    decorators = [
+    return all_of(
         click.option(
             "--synonyms", is_flag=True, help="Ask a model for the categories' synonyms, too."
         ),
@@ -75,10 +61,7 @@ def _run_options(command: Command) -> Command:
             is_flag=True,
             help="Begin anew: forget a model's earlier answers in --out.",
         ),
-    ]
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+    )(command)
 
 
 _threshold_option = click.option(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+from perception.cli.options import Command, all_of
 
 if TYPE_CHECKING:
     from perception.annotate.review.watch import Watch
     from perception.evaluate.measurement import Measurement
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 Thing = TypeVar("Thing")
 _STDOUT = "-"
 _SECONDS_WITHOUT_BAR = 2.0
@@ -20,7 +21,7 @@ _SECONDS_WITHOUT_BAR = 2.0
 
 def output_options(command: Command) -> Command:
     """``--json``, ``--report`` and ``--quiet``, as ``json``, ``report`` and ``quiet``."""
-    decorators = [
+    return all_of(
         click.option(
             "--json",
             metavar="FILE|-",
@@ -32,10 +33,7 @@ def output_options(command: Command) -> Command:
             help="One HTML page: figures, plots and the worst cases as pictures.",
         ),
         click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar."),
-    ]
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+    )(command)
 
 
 def give_out(

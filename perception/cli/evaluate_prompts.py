@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +14,8 @@ from perception.cli.evaluate_output import (
     output_options,
     watch_pictures,
 )
-from perception.cli.options import model_options
-from perception.defaults import NMS, POINTS_PER_SIDE, THREADS
+from perception.cli.options import Command, all_of, model_options, threads_option
+from perception.defaults import NMS, POINTS_PER_SIDE
 
 if TYPE_CHECKING:
     from perception.annotate.review.watch import Watch
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from perception.evaluate.things import Things
     from perception.model import Model
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _GRABCUT = "grabcut"
 _MOST_CLICKS = 20
 
@@ -83,7 +81,7 @@ class _Asked:
 
 def _shared(command: Command) -> Command:
     """What is measured, with which model, and where the figures go."""
-    decorators = [
+    return all_of(
         click.argument("truth", required=False, metavar="[TRUTH.json]"),
         click.option("--images", metavar="DIR", help="Folder of the pictures of TRUTH.json."),
         click.option(
@@ -93,18 +91,9 @@ def _shared(command: Command) -> Command:
             "masks (0 background, 128 unknown, 255 object).",
         ),
         model_options,
-        click.option(
-            "--threads",
-            type=click.IntRange(min=0),
-            default=THREADS,
-            show_default=True,
-            help="CPU threads; 0 takes all the cores there are.",
-        ),
+        threads_option,
         output_options,
-    ]
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+    )(command)
 
 
 @click.command()

@@ -39,6 +39,17 @@ def _numbers(text: str, form: str, lengths: tuple[int, ...]) -> tuple[float, ...
     return values
 
 
+def all_of(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Arguments and options as one decorator, in the order in which help lists them."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
 def words(known: Sequence[str]) -> Callback:
     """Reads an option whose value is a comma-separated choice of words; "" chooses nothing."""
 
@@ -121,7 +132,7 @@ def device_name(_context: click.Context, _parameter: click.Parameter, value: str
 
 def model_options(command: Command) -> Command:
     """The options that say which model to use, and where and how it computes."""
-    decorators = [
+    return all_of(
         click.option(
             "--model",
             default=MODEL,
@@ -144,10 +155,7 @@ def model_options(command: Command) -> Command:
             show_default=True,
             help="auto: fp32 on a CPU, which gives the same masks on every machine; bf16 on a GPU.",
         ),
-    ]
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+    )(command)
 
 
 threads_option = click.option(
@@ -191,7 +199,7 @@ tile_option = click.option(
 
 def example_options(command: Command) -> Command:
     """Boxes that show what is meant, for the models that take them."""
-    decorators = [
+    return all_of(
         click.option(
             "--example",
             "examples",
@@ -210,10 +218,7 @@ def example_options(command: Command) -> Command:
             metavar="x0,y0,x1,y1",
             help="A box around something that isn't meant. Repeatable.",
         ),
-    ]
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+    )(command)
 
 
 drop_nested_option = click.option(
@@ -231,7 +236,7 @@ disjoint_option = click.option(
 
 def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
     """The inputs and options of every command; pictures: what ``--save`` may name."""
-    decorators = [
+    return all_of(
         click.argument("inputs", nargs=-1, required=True, metavar="PICTURE|FOLDER|GLOB..."),
         click.option("--out", metavar="DIR", help=f"Folder for what is written.  [default: {OUT}]"),
         click.option(
@@ -250,11 +255,4 @@ def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
         threads_option,
         max_pixels_option,
         click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar."),
-    ]
-
-    def decorate(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
+    )
