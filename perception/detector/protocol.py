@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from perception.detector.decode import label
 from perception.phrases import Phrases
 from perception.types import Candidates, Detections, Examples, ImageArray
 
 
 class Detector(Protocol):
-    """Finds the things that phrases name.
+    """Finds the things that phrases name. A class derived from it brings ``candidates`` only.
 
     phrases_independent: whether the boxes, and a phrase's scores, stay the same whatever other
     phrases are asked; then a phrase can be added later to what was answered before.
@@ -26,7 +27,8 @@ class Detector(Protocol):
 
         What negatives win is dropped, and of boxes that repeat one another the best stays.
         """
-        ...
+        found = self.candidates(images, phrases, floor=threshold)
+        return [label(one, phrases, threshold=threshold)[0] for one in found]
 
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
