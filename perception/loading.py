@@ -37,10 +37,7 @@ _NANO_FILES = {
         "nano-segmenter-decoder.onnx",
     ),
 }
-_ONNX_PARTS = {
-    Role.DETECTOR: ("text", "image", "fusion"),
-    Role.SEGMENTER: ("encoder", "preparer", "decoder"),
-}
+_ONNX_PARTS = ("encoder", "preparer", "decoder")
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".onnx")
 _VERSION = 12  # Digits of a sha256 that tell one set of weights from another.
 
@@ -181,9 +178,9 @@ def _beside(device: str) -> str:
 
 def _detector(part: Part, path: Path, where: _Where) -> Detector:
     if part.family == EXPORTED:
-        from perception.detector.grounding_dino_onnx import load_grounding_dino
+        from perception.detector.exported import load_exported
 
-        return load_grounding_dino(path, threads=where.threads, device=where.onnx)
+        return load_exported(path, threads=where.threads, device=where.onnx)
     if _runs_on_onnx(part):
         from perception.detector.onnx import NanoDetector
 
@@ -227,9 +224,13 @@ def _segmenter(part: Part, path: Path, where: _Where, version: str) -> Segmenter
 
 
 def _exported_files(folder: Path, role: Role) -> list[Path]:
-    """The graphs of one of the models that ``perception export`` has written into a folder."""
+    """The files of one of the models that ``perception export`` has written into a folder."""
+    if role is Role.DETECTOR:
+        from perception.detector.exported import find_exported
+
+        return list(find_exported(folder).paths)
     files = []
-    for part in _ONNX_PARTS[role]:
+    for part in _ONNX_PARTS:
         # With --int8 there are two encoders: the exact one is taken where both are.
         exact = sorted(folder.glob(f"*-{part}.onnx"))
         found = exact or sorted(folder.glob(f"*-{part}-int8.onnx"))

@@ -19,7 +19,10 @@ NANO = "nano"
 EXPORTED = "exported"
 """The family of a folder of ONNX files that ``perception export`` has written."""
 
-_EXPORTED_FILES = {Role.DETECTOR: "*-fusion.onnx", Role.SEGMENTER: "*-encoder*.onnx"}
+_EXPORTED_FILES = {
+    Role.DETECTOR: ("*-fusion.onnx", "*-patches.onnx", "*-boxes.onnx", "*-vocab.json"),
+    Role.SEGMENTER: ("*-encoder*.onnx",),
+}
 """By what a folder is known to hold an exported model."""
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors", ".bin")
@@ -129,7 +132,7 @@ def _in_folder(folder: Path) -> list[Part]:
     exported = [
         Part(name, EXPORTED, role, path=folder)
         for role, files in _EXPORTED_FILES.items()
-        if any(folder.glob(files))
+        if any(path for pattern in files for path in folder.glob(pattern))
     ]
     if exported:
         return exported

@@ -113,7 +113,9 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_the_core_needs_no_torch():
     modules = (
         "perception.cli.run, perception.loading, perception.overlay, perception.formats.coco, "
-        "perception.detector.onnx, perception.segmenter.onnx"
+        "perception.detector.onnx, perception.segmenter.onnx, perception.detector.exported, "
+        "perception.detector.grounding_dino_onnx, perception.detector.owlv2_onnx, "
+        "perception.detector.omdet_turbo_onnx"
     )
     assert loaded_by(f"import {modules}", ["torch", "torchvision", "transformers"]) == []
 

@@ -249,7 +249,7 @@ def everything(
     help="With fast: the encoder once more with int8 weights, a quarter of the size and faster.",
 )
 def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, int8: bool) -> int:
-    """Write a model as ONNX files: "nano", SAM or Grounding DINO, by name, file or folder.
+    """Write a model as ONNX files: "nano", SAM or a detector, by name, file or folder.
 
     A file is written only if it gives what torch gives; a card beside it says how closely.
     """

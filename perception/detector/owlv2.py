@@ -5,27 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from perception.boxes import clip_boxes
 from perception.detector.decode import candidates
-from perception.detector.fitting import boxes_in_image
-from perception.detector.owlv2_pixels import to_square_pixels
+from perception.detector.owlv2_pixels import boxes_from_square, to_square_pixels
+from perception.detector.owlv2_text import KEPT_PHRASES, PHRASES_PER_CALL, token_rows
 from perception.detector.pixels import batches
 from perception.detector.precision import computing_in
 from perception.detector.protocol import Detector
-from perception.detector.spelling import token_ids, too_long
 from perception.detector.text_memory import TextMemory
 from perception.phrases import Phrases
 from perception.types import Candidates, ImageArray
-
-TEMPLATE = "a photo of a {}"
-"""How the published examples put a class; a phrase too long for it is asked as it is."""
-
-KEPT_PHRASES = 8192
-PHRASES_PER_CALL = 64
 
 
 class Owlv2Detector(Detector):
@@ -68,17 +59,14 @@ class Owlv2Detector(Detector):
         for part in batches(images, self._device):
             boxes, logits = self._compare(part, queries)
             for image, own, scores in zip(part, boxes, logits, strict=True):
-                # The picture lies in the corner of a square of its longer side.
-                side = max(image.shape[:2])
-                placed = boxes_in_image(own.cpu().numpy(), side, side)
-                placed = clip_boxes(placed, image.shape[:2])
+                placed = boxes_from_square(own.cpu().numpy(), image.shape[:2])
                 found.append(candidates(placed, scores.cpu().numpy(), floor=floor))
         return found
 
     def _compare(self, images: Sequence[ImageArray], queries: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes B x Q x 4, cxcywh as parts of the square, and logits B x Q x P."""
         network = self._network
-        pixels = torch.stack([to_square_pixels(self._processor, image) for image in images])
+        pixels = torch.stack([self._pixels(image) for image in images])
         with computing_in(self._dtype, self._device):
             cells = network.owlv2.vision_model(
                 pixel_values=pixels.to(self._device)
@@ -87,6 +75,13 @@ class Owlv2Detector(Detector):
         patches = network.layer_norm(cells[:, 1:] * cells[:, :1])
         logits, _ = network.class_predictor(patches, queries.expand(len(images), -1, -1))
         return network.box_predictor(patches, patches), logits
+
+    def _pixels(self, image: ImageArray) -> Tensor:
+        given = self._processor
+        pixels = to_square_pixels(
+            image, self.side, given.image_mean, given.image_std, scale=given.rescale_factor
+        )
+        return torch.from_numpy(pixels)
 
     def _encode(self, phrases: Sequence[str]) -> list[Tensor]:
         """The query of each of N phrases, D."""
@@ -100,15 +95,5 @@ class Owlv2Detector(Detector):
 
     def _tokens(self, phrases: Sequence[str]) -> Tensor:
         """Token ids N x L of phrases in the template, padded with 0."""
-        bare = token_ids(self._tokenizer, phrases, model=self.name)
-        asked = token_ids(
-            self._tokenizer, [TEMPLATE.format(phrase) for phrase in phrases], model=self.name
-        )
-        most = self._limit - 2
-        rows = np.zeros((len(phrases), self._limit), np.int64)
-        for row, phrase, long, short in zip(rows, phrases, asked, bare, strict=True):
-            ids = long if len(long) <= most else short
-            if len(ids) > most:
-                raise too_long(phrase, len(ids), most)
-            row[: len(ids) + 2] = [self._tokenizer.bos_token_id, *ids, self._tokenizer.eos_token_id]
+        rows = token_rows(self._tokenizer, phrases, limit=self._limit, model=self.name)
         return torch.from_numpy(rows).to(self._device)

@@ -8,33 +8,45 @@ the black of the square are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from perception.boxes import clip_boxes
+from perception.detector.fitting import boxes_in_image
 from perception.types import FloatArray, ImageArray
 
 ROWS_AT_ONCE = 512
 """Rows of a picture that are floats at a time: memory stays bounded."""
 
 
-def to_square_pixels(processor: Any, image: ImageArray) -> Tensor:
-    """RGB picture H x W x 3 -> normalised 3 x S x S; processor: transformers', for its numbers."""
+def to_square_pixels(
+    image: ImageArray,
+    side: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    scale: float = 1 / 255,
+) -> FloatArray:
+    """RGB picture H x W x 3 -> normalised 3 x S x S, S being ``side``; mean, std: of R G B."""
     height, width = image.shape[:2]
-    side = max(height, width)
-    # Both matrices are of a square; the picture is its first rows and columns.
-    down = _shrinking(side, processor.size["height"])[:, :height]
-    across = _shrinking(side, processor.size["width"])[:, :width]
-    small = np.zeros((3, len(down), len(across)), np.float32)
+    # The matrix is of a square; the picture is its first rows and columns.
+    shrinking = _shrinking(max(height, width), side)
+    down, across = shrinking[:, :height], shrinking[:, :width]
+    small = np.zeros((3, side, side), np.float32)
     for start in range(0, height, ROWS_AT_ONCE):
         rows = image[start : start + ROWS_AT_ONCE].transpose(2, 0, 1).astype(np.float32)
         small += down[:, start : start + ROWS_AT_ONCE] @ (rows @ across.T)
-    mean = np.array(processor.image_mean, np.float32)[:, None, None]
-    std = np.array(processor.image_std, np.float32)[:, None, None]
-    return torch.from_numpy((small * np.float32(processor.rescale_factor) - mean) / std)
+    shift, spread = (np.array(numbers, np.float32)[:, None, None] for numbers in (mean, std))
+    pixels: FloatArray = (small * np.float32(scale) - shift) / spread
+    return pixels
+
+
+def boxes_from_square(boxes: FloatArray, image_hw: tuple[int, int]) -> FloatArray:
+    """Boxes N x 4, cxcywh as parts of the square -> xyxy in the picture, which is its corner."""
+    side = max(image_hw)
+    return clip_boxes(boxes_in_image(boxes, side, side), image_hw)
 
 
 @lru_cache(maxsize=16)

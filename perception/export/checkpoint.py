@@ -29,8 +29,8 @@ def export_checkpoint(
     """Exports a segmenter or a detector; returns the files, a card (``FILE.json``) beside each.
 
     model: "nano", a published model by name, a SAM checkpoint (file, or folder in transformers'
-    layout), or a Grounding DINO's folder, which gives the files of ``OnnxGroundingDino``. Of a
-    segmenter, signatures: "fast" gives encoder, preparer and decoder for ``OnnxSegmenter``;
+    layout), or a published detector's folder, which gives the files that ``load_exported`` reads.
+    Of a segmenter, signatures: "fast" gives encoder, preparer and decoder for ``OnnxSegmenter``;
     "segment-anything" a decoder with the inputs and outputs of the published export, single_mask as
     there. int8: with "fast", the encoder once more with int8 weights.
     Raises WeightsError for the checkpoint, ExportError where a graph disagrees with torch, and

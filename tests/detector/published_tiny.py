@@ -93,8 +93,11 @@ CLIP_TEXT = {
 }
 
 
-def build(family: str) -> PreTrainedModel:
-    """A network with noise in every weight, so that no fault hides behind a zero."""
+def build(family: str, **settings: Any) -> PreTrainedModel:
+    """A network with noise in every weight, so that no fault hides behind a zero.
+
+    settings: of OmDet-Turbo's configuration, beyond the usual.
+    """
     torch.manual_seed(0)
     network: PreTrainedModel
     if family == "grounding-dino":
@@ -104,7 +107,7 @@ def build(family: str) -> PreTrainedModel:
     elif family == "owlv2":
         network = Owlv2ForObjectDetection(_owlv2_config())
     else:
-        network = OmDetTurboForObjectDetection(_omdet_config())
+        network = OmDetTurboForObjectDetection(_omdet_config(**settings))
     for name, module in network.named_modules():
         if "head" in name or "bbox" in name or "class" in name:
             _add_noise(module)
@@ -196,7 +199,7 @@ def _owlv2_config() -> Owlv2Config:
     )
 
 
-def _omdet_config() -> OmDetTurboConfig:
+def _omdet_config(**settings: Any) -> OmDetTurboConfig:
     marks = len(clip_tokenizer())
     return OmDetTurboConfig(
         backbone_config=swin(image_size=64),
@@ -224,6 +227,7 @@ def _omdet_config() -> OmDetTurboConfig:
         decoder_num_layers=2,
         decoder_dim_feedforward=32,
         num_queries=QUERIES,
+        **settings,
     )
 
 

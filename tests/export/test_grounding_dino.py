@@ -142,12 +142,6 @@ def test_networks_of_another_make_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("family", ["owlv2", "omdet-turbo"])
-def test_families_that_can_not_be_exported(family: str, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="can't be exported"):
-        export_checkpoint(str(published_tiny.saved(family)), tmp_path)
-
-
 def test_options_of_segmenters(tmp_path: Path) -> None:
     model = str(published_tiny.saved("grounding-dino"))
     with pytest.raises(ExportError, match="is a detector: these options are for segmenters"):
