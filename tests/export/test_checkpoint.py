@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def tiny_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that stands for a published checkpoint: no test should hold 375 MB."""
+    torch.manual_seed(1)
     sam = build_tiny()
     add_noise(sam)
     path = tmp_path / "sam_tiny.pth"
