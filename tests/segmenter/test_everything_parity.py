@@ -116,7 +116,7 @@ def test_ten_pictures(networks: Networks) -> None:
     "settings",
     [
         {"crop_layers": 1, "points_per_side": 5},
-        {"crop_layers": 2, "crop_downscale": 2, "points_per_side": 4, "min_region": 40},
+        {"crop_layers": 2, "crop_downscale": 2, "points_per_side": 8, "min_region": 40},
         {"min_region": 120},
     ],
 )
