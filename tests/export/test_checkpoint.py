@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +14,31 @@ from segmenter.tiny import add_noise, build_tiny
 from perception.errors import ExportError, OutputError, WeightsError
 from perception.export import checkpoint
 from perception.export.checkpoint import export_checkpoint
+from perception.export.sam import export_int8_encoder
+from perception.segmenter.load import load_sam
 from perception.segmenter.onnx import OnnxSegmenter
 from perception.types import Prompt
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def tiny_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A file that stands for a published checkpoint: no test should hold 375 MB."""
     torch.manual_seed(1)
     sam = build_tiny()
     add_noise(sam)
-    path = tmp_path / "sam_tiny.pth"
+    path = tmp_path_factory.mktemp("checkpoint") / "sam_tiny.pth"
     torch.save(sam.state_dict(), path)
-    monkeypatch.setattr("perception.segmenter.load.BUILDERS", {32: build_tiny})
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("perception.segmenter.load.BUILDERS", {32: build_tiny})
+        yield path
+
+
+@pytest.fixture(scope="module")
+def with_int8(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What it is exported to, with int8 weights beside: it takes a while."""
+    return export_checkpoint(str(tiny_checkpoint), tmp_path_factory.mktemp("int8"), int8=True)
 
 
 def test_both_signatures_with_a_card_each(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -49,8 +60,8 @@ def test_both_signatures_with_a_card_each(tiny_checkpoint: Path, tmp_path: Path)
     assert OnnxSegmenter(*files[:3]).name == "sam_tiny"
 
 
-def test_an_encoder_with_int8_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    *fast, int8 = export_checkpoint(str(tiny_checkpoint), tmp_path, int8=True)
+def test_an_encoder_with_int8_weights(with_int8: list[Path]) -> None:
+    *fast, int8 = with_int8
     assert int8.name == "sam_tiny-encoder-int8.onnx"
     card = json.loads(int8.with_name(f"{int8.name}.json").read_text())
     assert 0.998 <= card["least_cosine_with_torch"] < 1
@@ -63,13 +74,14 @@ def test_an_encoder_with_int8_weights(tiny_checkpoint: Path, tmp_path: Path) -> 
 
 
 def test_int8_weights_that_disagree_are_refused(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, with_int8: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.copy(with_int8[0], tmp_path)
     monkeypatch.setattr("perception.export.quantized.LEAST_COSINE", 2.0)
     with pytest.raises(
         ExportError, match=r"encoder-int8.onnx: .* a cosine of 0\.9.*at least 2.0 is wanted"
     ):
-        export_checkpoint(str(tiny_checkpoint), tmp_path, int8=True)
+        export_int8_encoder(load_sam(tiny_checkpoint), tmp_path, prefix="sam_tiny")
     assert not list(tmp_path.glob("*int8*"))
 
 
