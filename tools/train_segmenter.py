@@ -15,14 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from box_loss import box_loss
 from pixels import normalise
 from safetensors.torch import load_file
-from segmentation_batches import PROMPTS, SegmentationBatch, SegmentationBatches, WeakBatch
+from segmentation_batches import PROMPTS, SegmentationBatch, SegmentationBatches, WeakBatch, deepest
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
@@ -72,12 +70,6 @@ def correction(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     label = torch.where(true.flatten(1).gather(1, place[:, None])[:, 0], IN, OUT)
     rows, columns = place // truth.shape[2], place % truth.shape[2]
     return (torch.stack((columns, rows), dim=1) + 0.5) / truth.shape[2], label
-
-
-def deepest(mask: np.ndarray) -> int:
-    """The flat index of the place in a mask h x w that is farthest from its border."""
-    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    return int(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1].argmax())
 
 
 @dataclass(frozen=True)
