@@ -38,8 +38,8 @@ def export_checkpoint(
     """
     check_writable(folder)
     try:
+        from perception.export.chosen_cells import TOLERANCE as LOOSER
         from perception.export.detector import export_detector_folder, is_detector
-        from perception.export.grounding_dino import TOLERANCE as LOOSER
         from perception.export.onnx_file import OPSET
     except ImportError as error:
         raise MissingExtraError(

@@ -19,13 +19,12 @@ from perception.detector.exportable_grounding_dino import (
 from perception.detector.grounding_metadata import FUSION, IMAGE, TEXT, GroundingMetadata
 from perception.detector.swin_plan import PATCH, level_shapes, plan
 from perception.errors import ExportError
+from perception.export.chosen_cells import TOLERANCE, fits_of_chosen
 from perception.export.onnx_file import Case, write_onnx
 from perception.formats.atomic import whole_file
 
 VERSION = "1"
 PARTS = {TEXT: "text", IMAGE: "image", FUSION: "fusion"}
-TOLERANCE = 1e-3
-"""More than elsewhere: rounding grows through twelve layers that choose places by what they saw."""
 
 Cells = tuple[int, int]
 
@@ -83,18 +82,12 @@ def export_grounding_dino(
 def _with_the_same_cells(
     module: ExportableFusion, case: Case, have: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """What torch gives for the cells that the file chose; nan where it chose others than the best.
-
-    Of hundreds of cells some fit equally well but for rounding, and so may change places.
-    """
+    """What torch gives for the cells that the file chose; see ``fits_of_chosen``."""
     words, sees, positions, *maps = case.values()
     cells, words, fits, start = module.enhance(words, sees, positions, *maps)
     chosen = torch.from_numpy(have[3])
-    best, own = torch.topk(fits, module.queries).values, fits[chosen]
-    wrong = (best - own).abs() > TOLERANCE * fits.abs().max().clamp(min=1)
     boxes, logits = module.decode(cells, words, start[chosen], maps)
-    own = own.masked_fill(wrong, torch.nan)
-    return [boxes.numpy(), logits.numpy(), own.numpy(), have[3]]
+    return [boxes.numpy(), logits.numpy(), fits_of_chosen(fits, chosen).numpy(), have[3]]
 
 
 def _check(network: Any) -> None:

@@ -19,12 +19,10 @@ from perception.detector.exportable_omdet_turbo import (
 )
 from perception.errors import ExportError
 from perception.export.byte_pairs import byte_pairs_content
+from perception.export.chosen_cells import TOLERANCE, fits_of_chosen
 from perception.export.clip_metadata import clip_metadata
 from perception.export.onnx_file import Case, write_onnx
 from perception.formats.atomic import whole_file
-
-TOLERANCE = 1e-3
-"""As of the other detectors: rounding grows through layers that choose places by what they saw."""
 
 
 def export_omdet_turbo(
@@ -127,14 +125,9 @@ def _texts(network: Any, case: Case, _: Sequence[np.ndarray]) -> list[np.ndarray
 def _with_the_same_cells(
     module: ExportableOmDetBoxes, case: Case, have: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """What torch gives for the cells that the file chose; nan where it chose others than the best.
-
-    Of hundreds of cells some fit equally well but for rounding, and so may change places.
-    """
+    """What torch gives for the cells that the file chose; see ``fits_of_chosen``."""
     phrases, words, *maps = case.values()
     cells, features, fits = module.judge(phrases, *maps)
     chosen = torch.from_numpy(have[3])
-    best, own = torch.topk(fits, module.queries).values, fits[chosen]
-    wrong = (best - own).abs() > TOLERANCE * fits.abs().max().clamp(min=1)
     boxes, logits = module.decode(phrases, words, cells, features, chosen, maps)
-    return [boxes.numpy(), logits.numpy(), own.masked_fill(wrong, torch.nan).numpy(), have[3]]
+    return [boxes.numpy(), logits.numpy(), fits_of_chosen(fits, chosen).numpy(), have[3]]

@@ -19,12 +19,10 @@ from perception.detector.exportable_owlv2 import (
     normalised,
 )
 from perception.export.byte_pairs import byte_pairs_content
+from perception.export.chosen_cells import TOLERANCE
 from perception.export.clip_metadata import clip_metadata
 from perception.export.onnx_file import Case, write_onnx
 from perception.formats.atomic import whole_file
-
-TOLERANCE = 1e-3
-"""As of the other detectors: rounding grows through dozens of layers."""
 
 
 def export_owlv2(
