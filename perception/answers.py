@@ -70,6 +70,12 @@ def answer(
     return _gathered(parts)
 
 
+def answer_of(decoded: MaskCandidates, index: int) -> Answers:
+    """One of the four masks for a single prompt; an empty one is no answer."""
+    agreed = consensus(decoded.frame.logits_in_image(decoded.logits))
+    return _gathered(list(_parts(decoded, 0, np.array([index]), 0, float(agreed[0]))))
+
+
 def own_answers(masks: BoxMasks, *, watch: Stopwatch | None = None) -> Answers:
     """The masks that a detector gave with its N boxes, as if the boxes had been prompts.
 
@@ -156,8 +162,15 @@ def _rows(decoded: MaskCandidates, first: int, *, candidates: bool) -> Iterator[
         index = np.array([best[n]])
         if candidates and decoded.ambiguous:
             index = 1 + np.argsort(-decoded.quality[n, 1:], kind="stable")
-        logits = decoded.logits[n, index]
-        rles = logits_to_rles(logits, decoded.frame)
-        stability = stability_score(decoded.frame.logits_in_image(logits))
-        for rle, quality, stable in zip(rles, decoded.quality[n, index], stability, strict=True):
-            yield _Part(rle, float(quality), float(stable), float(agreed[n]), first + n)
+        yield from _parts(decoded, n, index, first + n, float(agreed[n]))
+
+
+def _parts(
+    decoded: MaskCandidates, n: int, index: IntArray, prompt: int, agreed: float
+) -> Iterator[_Part]:
+    """Some of the nth prompt's masks; prompt: its number, agreed: the consensus of the four."""
+    logits = decoded.logits[n, index]
+    rles = logits_to_rles(logits, decoded.frame)
+    stability = stability_score(decoded.frame.logits_in_image(logits))
+    for rle, quality, stable in zip(rles, decoded.quality[n, index], stability, strict=True):
+        yield _Part(rle, float(quality), float(stable), agreed, prompt)

@@ -1,21 +1,22 @@
 """Masks of things that are small in a picture, each from a view in which it is large.
 
 A segmenter sees a picture scaled down to its input; of a small thing little is left, and nothing of
-its thin parts. So a segmenter with a small input, which is quick, looks closer at each such box;
-and where a large picture is looked at in tiles, each box is answered in the smallest view that
-holds it.
+its thin parts. So a segmenter with a small input, which is quick, looks closer: each box is
+answered in a view of its own, with the box in the middle, so that every thing is seen in one size
+and in one place, as in training. And where a large picture is looked at in tiles, each box is
+answered in the smallest view that holds it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 
 from perception.answers import Answers, answer, own_answers
-from perception.masks import rle_to_mask, window_to_rle
+from perception.masks import rle_area, rle_to_box, rle_to_mask, window_to_rle
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile, tiles
@@ -24,14 +25,11 @@ from perception.types import BoxMasks, FloatArray, ImageArray, IntArray, Prompt,
 NEAR_SIGHTED = 512
 """A segmenter whose input is smaller than this, in pixels, looks closer at small things."""
 
-_FILL = 0.4
-"""How much of the side of a closer view a box's longer side fills at most."""
+_WIDER = 1.5
+"""How many times as long as a box's longer side the side of its closer view is."""
 
-_STEP = 0.375
-"""How far neighbouring views of one size are apart, as a part of their side."""
-
-_LEAST_VIEW = 48
-"""Pixels; a closer view shows nothing more."""
+_LEAST_VIEW = 16
+"""Pixels; a closer view shows nothing less."""
 
 _AROUND = 0.1
 """How much of its width and height a thing's view shows on each side of it, where there is more."""
@@ -57,15 +55,29 @@ def answer_boxes(
     height, width = image.shape[:2]
     parts = []
     for view, rows in _views(boxes, view_chooser(segmenter, (height, width), side)):
-        if view == (0, 0, width, height):
-            found = answer(segmenter, image, Prompt(boxes=boxes[rows]), watch=watch)
-            parts.append(replace(found, prompt_ids=rows[found.prompt_ids]))
-            continue
-        corner = np.array([view.x0, view.y0] * 2, np.float32)
-        pixels = np.ascontiguousarray(view.cut_from(image))
-        found = answer(segmenter, pixels, Prompt(boxes=boxes[rows] - corner), watch=watch)
-        parts.append(_in_picture(found, view, rows, (height, width)))
-    return _together(parts)
+        found = answer_in(view, segmenter, image, Prompt(boxes=boxes[rows]), watch=watch)
+        parts.append(replace(found, prompt_ids=rows[found.prompt_ids]))
+    return together(parts)
+
+
+def answer_in(
+    view: Tile,
+    segmenter: Segmenter,
+    image: ImageArray,
+    prompt: Prompt,
+    *,
+    candidates: bool = False,
+    watch: Stopwatch | None = None,
+) -> Answers:
+    """The masks of a prompt in a picture H x W x 3, seen in one view; see ``answer``."""
+    height, width = image.shape[:2]
+    if view == (0, 0, width, height):
+        return answer(segmenter, image, prompt, candidates=candidates, watch=watch)
+    corner = np.array([view.x0, view.y0], np.float32)
+    moved = replace(prompt, points=prompt.points - corner, boxes=prompt.boxes - np.tile(corner, 2))
+    pixels = np.ascontiguousarray(view.cut_from(image))
+    found = answer(segmenter, pixels, moved, candidates=candidates, watch=watch)
+    return in_picture(found, view, (height, width))
 
 
 def view_chooser(
@@ -73,7 +85,7 @@ def view_chooser(
 ) -> Callable[[FloatArray], Tile]:
     """How the view of a box, 4 (xyxy), is chosen; side: of the tiles, see ``answer_boxes``."""
     height, width = image_hw
-    if getattr(segmenter, "side", NEAR_SIGHTED) < NEAR_SIGHTED:
+    if is_near_sighted(segmenter):
         return lambda box: closer_view(box, image_hw)
     if side and max(height, width) > side:
         grid = tiles(image_hw, side)
@@ -81,28 +93,23 @@ def view_chooser(
     return lambda _: Tile(0, 0, width, height)
 
 
-def closer_view(box: FloatArray, image_hw: tuple[int, int]) -> Tile:
-    """The part of a picture of (height, width) in which a box, 4 (xyxy), is looked at closer.
+def is_near_sighted(segmenter: Segmenter) -> bool:
+    """Whether it has so small an input that it looks closer."""
+    return bool(getattr(segmenter, "side", NEAR_SIGHTED) < NEAR_SIGHTED)
 
-    The whole picture for a large one; else, of squares with a half, a quarter, ... of the picture's
-    longer side, the smallest that the box fills to ``_FILL`` at most. They lie on a grid, so that
-    boxes side by side share one.
+
+def closer_view(box: FloatArray, image_hw: tuple[int, int]) -> Tile:
+    """The square of a picture of (height, width) in which a box, 4 (xyxy), is looked at closer.
+
+    The box is in its middle; it may reach beyond the picture.
     """
     height, width = image_hw
-    limits = np.array([width, height], np.float32)
-    low, high = np.clip(box[:2], 0, limits), np.clip(box[2:], 0, limits)
-    longer, side = float((high - low).max()), float(max(height, width))
+    low, high = (np.clip(corner, 0, (width, height)) for corner in (box[:2], box[2:]))
     if (high <= low).any():  # the segmenter will say what is wrong with it
         return Tile(0, 0, width, height)
-    while side / 2 >= max(longer / _FILL, _LEAST_VIEW):
-        side /= 2
-    if side == max(height, width):
-        return Tile(0, 0, width, height)
-    steps = np.round(((low + high) / 2 - side / 2) / (side * _STEP))
-    x, y = (
-        int(n) for n in np.clip(np.round(steps * side * _STEP), 0, np.maximum(limits - side, 0))
-    )
-    return Tile(x, y, min(x + ceil(side), width), min(y + ceil(side), height))
+    side = max(ceil(float((high - low).max()) * _WIDER), _LEAST_VIEW)
+    x, y = (floor(float(middle) - side / 2) for middle in (low + high) / 2)
+    return Tile(x, y, x + side, y + side)
 
 
 def view_of(box: FloatArray, image_hw: tuple[int, int], grid: Sequence[Tile], side: int) -> Tile:
@@ -155,29 +162,37 @@ def _views(
         yield view, np.array(rows[view], np.int64)
 
 
-def _in_picture(found: Answers, view: Tile, rows: IntArray, image_hw: tuple[int, int]) -> Answers:
-    """A view's answers as those of the picture; rows: which of the boxes its prompts were."""
-    corner = np.array([view.x0, view.y0] * 2, np.float32)
+def in_picture(found: Answers, view: Tile, image_hw: tuple[int, int]) -> Answers:
+    """A view's answers as those of the picture of (height, width), less what lies beyond it."""
+    rles = [
+        _moved(rle, box, view, image_hw)
+        for rle, box in zip(found.rles, found.boxes.astype(int), strict=True)
+    ]
+    kept = np.array([n for n, rle in enumerate(rles) if rle_area(rle)], np.int64)
     return Answers(
-        rles=tuple(
-            _moved(rle, box, view, image_hw)
-            for rle, box in zip(found.rles, found.boxes.astype(int), strict=True)
-        ),
-        boxes=found.boxes + corner,
-        quality=found.quality,
-        stability=found.stability,
-        consensus=found.consensus,
-        prompt_ids=rows[found.prompt_ids],
+        rles=tuple(rles[n] for n in kept),
+        boxes=np.array([rle_to_box(rles[n]) for n in kept], np.float32).reshape(-1, 4),
+        quality=found.quality[kept],
+        stability=found.stability[kept],
+        consensus=found.consensus[kept],
+        prompt_ids=found.prompt_ids[kept],
     )
 
 
 def _moved(rle: Rle, box: IntArray, view: Tile, image_hw: tuple[int, int]) -> Rle:
     """A view's mask as one of the picture; box: 4, tight around it."""
     x0, y0, x1, y1 = box.tolist()
-    return window_to_rle(rle_to_mask(rle)[y0:y1, x0:x1], (view.x0 + x0, view.y0 + y0), image_hw)
+    part = Tile(view.x0 + x0, view.y0 + y0, view.x0 + x1, view.y0 + y1)
+    seen = part.inside(image_hw)
+    if seen.x1 <= seen.x0 or seen.y1 <= seen.y0:
+        return window_to_rle(np.zeros((0, 0), np.bool_), (0, 0), image_hw)
+    pixels = rle_to_mask(rle)[
+        seen.y0 - view.y0 : seen.y1 - view.y0, seen.x0 - view.x0 : seen.x1 - view.x0
+    ]
+    return window_to_rle(pixels, (seen.x0, seen.y0), image_hw)
 
 
-def _together(parts: Sequence[Answers]) -> Answers:
+def together(parts: Sequence[Answers]) -> Answers:
     """The answers of all views, in the order of their prompts."""
     none = np.zeros(0, np.float32)
     parts = parts or [

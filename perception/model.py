@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from perception.answers import answer
+from perception.clicking import answer_points
 from perception.close_ups import answer_boxes
 from perception.defaults import (
     CROP_LAYERS,
@@ -330,7 +330,7 @@ def _answer(
 ) -> Instances:
     watch = Stopwatch()
     if len(prompt.points):
-        answers = answer(segmenter, image, prompt, candidates=candidates, watch=watch)
+        answers = answer_points(segmenter, image, prompt, candidates=candidates, watch=watch)
     else:
         answers = answer_boxes(segmenter, image, prompt.boxes, watch=watch)
     height, width = image.shape[:2]

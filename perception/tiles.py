@@ -5,7 +5,10 @@ from __future__ import annotations
 from math import ceil
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from perception.errors import PromptError
+from perception.frame import RGB_MEAN
 from perception.types import FloatArray, ImageArray
 
 OVERLAP = 0.2
@@ -15,12 +18,15 @@ LEAST_SIDE = 32
 """Pixels; a smaller tile shows nothing that a model could tell."""
 
 
+MEAN_COLOUR = np.round(RGB_MEAN).astype(np.uint8)
+
+
 TileSize = int | Literal["auto"] | None
 """The side of a tile in pixels; "auto" is what the detector sees unreduced, None is no tiles."""
 
 
 class Tile(NamedTuple):
-    """A part of a picture, half-open, in whole pixels."""
+    """A part of a picture, half-open, in whole pixels; a view may reach beyond the picture."""
 
     x0: int
     y0: int
@@ -28,8 +34,25 @@ class Tile(NamedTuple):
     y1: int
 
     def cut_from(self, image: ImageArray) -> ImageArray:
-        """The pixels h x w x 3 of this part of a picture H x W x 3; they are the picture's own."""
-        return image[self.y0 : self.y1, self.x0 : self.x1]
+        """The pixels h x w x 3 of this part of a picture H x W x 3.
+
+        They are the picture's own where it lies in it; what is beyond has the mean colour, as a
+        model's padding has.
+        """
+        inside = self.inside((image.shape[0], image.shape[1]))
+        part = image[inside.y0 : inside.y1, inside.x0 : inside.x1]
+        if inside == self:
+            return part
+        out = np.empty((self.y1 - self.y0, self.x1 - self.x0, 3), np.uint8)
+        out[:] = MEAN_COLOUR
+        y, x = inside.y0 - self.y0, inside.x0 - self.x0
+        out[y : y + len(part), x : x + part.shape[1]] = part
+        return out
+
+    def inside(self, image_hw: tuple[int, int]) -> Tile:
+        """What of it lies in a picture of (height, width)."""
+        height, width = image_hw
+        return Tile(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
 
     def holds(self, box: FloatArray) -> bool:
         """Whether a box, 4 (xyxy), lies wholly inside."""

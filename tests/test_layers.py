@@ -15,8 +15,8 @@ PACKAGE = Path(perception.__file__).parent
 ROWS = (
     ("errors", "defaults", "version"),
     ("types",),
-    ("boxes", "images", "inputs", "phrases", "polygons", "tiles", "upsampling"),
-    ("frame", "instances", "masks", "regions"),
+    ("boxes", "images", "inputs", "phrases", "polygons", "upsampling"),
+    ("frame", "instances", "masks", "regions", "tiles"),
     ("disjoint", "duplicates", "nesting", "overlaps", "settling"),
     ("conv", "device", "halving", "onnx_metadata", "onnx_session", "parts", "stopwatch", "weights"),
     ("detector", "segmenter"),
@@ -24,6 +24,7 @@ ROWS = (
     (
         "absent",
         "answers",
+        "clicking",
         "close_ups",
         "examples",
         "loading",

@@ -4,8 +4,8 @@
     python tools/export_nano.py --runs runs --validation runs/validation
 
 The detector's bias is set on the validation scenes, so that at the default threshold 91 of 100
-labelled boxes are right. Matrices are rounded to half precision first: the
-safetensors hold half the bytes, and the ONNX files hold the very same numbers.
+labelled boxes are right. Matrices are rounded to half precision first, and all files hold the very
+same numbers in half the bytes (``halved.py``).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from halved import fold_norms, halve, store_halves
 from measure_scenes import load_truth, match
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import nn
 
 from perception.defaults import THRESHOLD
 from perception.detector.network import build_nano_detector
@@ -41,17 +42,9 @@ FILES = {
     SEGMENTER: ("encoder.onnx", "preparer.onnx", "decoder.onnx"),
 }
 TRAINED = {
-    DETECTOR: "tools/train_detector.py, on drawn scenes alone",
+    DETECTOR: "tools/train_detector.py, on drawn scenes and freely licensed photographs",
     SEGMENTER: "tools/train_segmenter.py, on drawn scenes and freely licensed photographs",
 }
-
-
-def halve(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices in half precision; vectors, among them variances, as they are."""
-    return {
-        name: value.half() if value.is_floating_point() and value.ndim > 1 else value
-        for name, value in weights.items()
-    }
 
 
 def threshold_of(detector: NanoDetector, folder: Path, *, precision: float) -> float:
@@ -76,14 +69,19 @@ def threshold_of(detector: NanoDetector, folder: Path, *, precision: float) -> f
     raise SystemExit(f"no threshold reaches a precision of {precision} on {folder}")
 
 
+def load_halved(network: nn.Module, path: Path) -> None:
+    """Trained weights into a network, rounded to what ships."""
+    network.load_state_dict(load_file(path))
+    fold_norms(network)
+    network.load_state_dict(halve(network.state_dict()))
+
+
 def export_all(arguments: argparse.Namespace) -> dict[str, float]:
     """Writes every file; returns the largest difference from torch by file name."""
     out: Path = arguments.out
     vocabulary = out / f"{DETECTOR}-vocab.txt"
     network = build_nano_detector(len(Tokenizer.load(vocabulary).ids))
-    network.load_state_dict(
-        halve(load_file(arguments.runs / "detector" / f"{DETECTOR}.safetensors"))
-    )
+    load_halved(network, arguments.runs / "detector" / f"{DETECTOR}.safetensors")
     worst = export_detector(network, out, side=DETECTOR_SIDE)
     if arguments.validation:
         files = (out / f"{DETECTOR}-{part}" for part in FILES[DETECTOR])
@@ -92,8 +90,10 @@ def export_all(arguments: argparse.Namespace) -> dict[str, float]:
         print(f"the threshold of precision {PRECISION} was {low:.2f}; it is {THRESHOLD:g} now")
         worst = export_detector(network, out, side=DETECTOR_SIDE)
     sam = build_nano(SEGMENTER_SIDE)
-    sam.load_state_dict(halve(load_file(arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors")))
+    load_halved(sam, arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors")
     worst |= export_segmenter(sam, out)
+    for file_name in worst:
+        store_halves(out / file_name)
     for name, module in ((DETECTOR, network), (SEGMENTER, sam)):
         weights = {key: value.contiguous() for key, value in halve(module.state_dict()).items()}
         path = out / f"{name}.safetensors"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from clicks import point_in
 from numpy.random import Generator
 from pasting import CutOut, cut_out, paste
 from pycocotools.coco import COCO
-from views import draw_view
+from views import draw_view, view_around
 
 from perception.images import read_image
 from perception.masks import mask_to_box
@@ -22,18 +23,54 @@ LEAST_SIDE = 16  # pixels of a box that teaches: its numbers are whole pixels, t
 
 @dataclass(frozen=True)
 class MaskedPicture:
-    """A square picture with its things: image S x S x 3 uint8, masks N x S x S bool."""
+    """A square picture with its things: image S x S x 3 uint8, masks N x S x S bool.
+
+    chosen: which thing the picture is a view of; -1: none. click: the (x, y) in that thing around
+    which it is one, if there is one.
+    """
 
     image: np.ndarray
     masks: np.ndarray
+    chosen: int = -1
+    click: tuple[float, float] | None = None
+
+    def with_masks_of(self, pixels: int) -> MaskedPicture:
+        """The same without the things of which fewer pixels show."""
+        kept = self.masks.sum((1, 2)) >= pixels
+        shown = 0 <= self.chosen < len(kept) and kept[self.chosen]
+        return replace(
+            self,
+            masks=self.masks[kept],
+            chosen=int(kept[: self.chosen].sum()) if shown else -1,
+            click=self.click if shown else None,
+        )
 
 
 def seen(
-    image: np.ndarray, masks: Sequence[np.ndarray], boxes: np.ndarray, side: int, rng: Generator
+    image: np.ndarray,
+    masks: Sequence[np.ndarray],
+    boxes: np.ndarray,
+    side: int,
+    rng: Generator,
+    *,
+    close: float = 0,
+    near: float = 0,
 ) -> MaskedPicture:
-    """A view, side x side, of a picture with N masks H x W uint8 and their boxes N x 4 xyxy."""
-    view = draw_view(image.shape[:2], _one_of(boxes, rng), side, rng)
-    return MaskedPicture(view.of_image(image), np.stack([view.of_mask(mask) for mask in masks]))
+    """A view, side x side, of a picture with N masks H x W uint8 and their boxes N x 4 xyxy.
+
+    close: how often one of a thing, see ``draw_view``; near: how often one around a click.
+    """
+    chosen, click = _one_of(boxes, rng), None
+    if near and rng.random() < near:
+        click = point_in(masks[chosen], rng)
+        view = view_around(image.shape[:2], click, boxes[chosen], side, rng)
+        click = view.of_point(click)
+    else:
+        view = draw_view(image.shape[:2], boxes[chosen], side, rng, close=close)
+    shown = np.stack([view.of_mask(mask) for mask in masks])
+    if click and not shown[chosen, int(click[1]), int(click[0])]:
+        click = None  # a thin part that shrinking took away
+    return MaskedPicture(view.of_image(image), shown, chosen, click)
 
 
 class MaskedPhotos:
@@ -54,13 +91,11 @@ class MaskedPhotos:
                 cut = [cut_out(image, mask) for mask in masks]
                 self.cut_outs += [thing for thing in cut if thing is not None]
 
-    def cut(self, side: int, rng: Generator) -> MaskedPicture:
-        """A view of one, side x side."""
+    def cut(self, side: int, rng: Generator, *, close: float = 0, near: float = 0) -> MaskedPicture:
+        """A view of one, side x side; close, near: see ``seen``."""
         image, masks, boxes = self.photos[int(rng.integers(len(self.photos)))]
-        picture = seen(image, masks, boxes, side, rng)
-        return MaskedPicture(
-            picture.image, picture.masks[picture.masks.sum((1, 2)) >= LEAST_PIXELS]
-        )
+        picture = seen(image, masks, boxes, side, rng, close=close, near=near)
+        return picture.with_masks_of(LEAST_PIXELS)
 
     def with_pasted(self, picture: MaskedPicture, rng: Generator) -> MaskedPicture:
         """A picture with one to three of these photographs' things pasted onto it."""
@@ -84,23 +119,21 @@ class BoxedPhotos:
             if len(found):
                 self.photos.append((read_image(folder / "images" / entry["file_name"]), found))
 
-    def cut(self, side: int, count: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A view of one, side x side x 3, and ``count`` of its boxes, xyxy, some perhaps twice."""
+    def cut(self, side: int, rng: Generator, *, close: float = 0) -> tuple[np.ndarray, np.ndarray]:
+        """A view of one, side x side x 3, and one of its boxes, 4 (xyxy); see ``draw_view``."""
         while True:
             image, boxes = self.photos[int(rng.integers(len(self.photos)))]
-            box = _one_of(boxes, rng)
-            view = draw_view(image.shape[:2], box, side, rng)
-            moved = np.stack([view.of_box(one) for one in boxes])
-            moved = moved[(moved[:, 2:] - moved[:, :2]).min(1) >= LEAST_SIDE / 2]
-            if len(moved):
-                return view.of_image(image), moved[rng.integers(len(moved), size=count)]
+            box = boxes[_one_of(boxes, rng)]
+            view = draw_view(image.shape[:2], box, side, rng, close=close)
+            moved = view.of_box(box)
+            if (moved[2:] - moved[:2]).min() >= LEAST_SIDE / 2:
+                return view.of_image(image), moved
 
 
-def _one_of(boxes: np.ndarray, rng: Generator) -> np.ndarray:
-    """One of N boxes, a large one rather than a small one: by the root of its area."""
-    weight = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1).astype(np.float64))
-    chosen: np.ndarray = boxes[int(rng.choice(len(boxes), p=weight / weight.sum()))]
-    return chosen
+def _one_of(boxes: np.ndarray, rng: Generator) -> int:
+    """Which of N boxes: a large one rather than a small one, by the fourth root of its area."""
+    weight = (boxes[:, 2:] - boxes[:, :2]).prod(1).astype(np.float64) ** 0.25
+    return int(rng.choice(len(boxes), p=weight / weight.sum()))
 
 
 class Backgrounds:

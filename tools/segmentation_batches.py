@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from box_loss import likeness
+from clicks import point_in
 from numpy.random import Generator
 from photos import Backgrounds, BoxedPhotos, MaskedPhotos, MaskedPicture, seen
 from scenes.scene import Painter, Style
@@ -18,17 +19,21 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from views import recoloured
 
+from perception.masks import mask_to_box
 from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
 
-PROMPTS = 2  # boxes of each picture, and as many lone points
-WEAK_SHARE = 0.2  # of a batch with photographs: pictures of which only boxes are known
+WEAK_SHARE = 0.25  # of a batch with photographs: pictures of which only boxes are known
+BOX_SHARE = 0.6  # of the pictures with masks: asked by a box; the others, by a point
+CLOSE_TO_BOX = 0.75  # how often a picture that is asked by a box is a close view of it
+CLOSE_TO_POINT, NEAR_POINT = 0.3, 0.4  # the same of a point; how often it is a view around it
+CHOSEN = 0.9  # how often a close view is asked for what it is a view of
 LEAST_PIXELS = 16  # a drawn thing that shows less is not asked for
 GROUP_SHARE = 0.12  # how often a point on overlapping things means all of them
 
 
 @dataclass
 class WeakBatch:
-    """images: W x S x S x 3 uint8; coords: W·PROMPTS x 2 x 2, the corners of boxes; alike:
+    """images: W x S x S x 3 uint8; coords: W x 2 x 2, the corners of a box of each; alike:
     W x 4 x S/2 x S/2, see ``box_loss.likeness``.
     """
 
@@ -39,19 +44,17 @@ class WeakBatch:
 
 @dataclass
 class SegmentationBatch:
-    """images: B x S x S x 3 uint8. Boxes and lone points are P prompts each, ``PROMPTS`` a picture:
-    coords P x 2 x 2, labels P x 2, masks P x S x S bool. Prompt p is on picture p // PROMPTS.
+    """images: B x S x S x 3 uint8. One prompt each, a box or a lone point: coords B x 2 x 2, labels
+    B x 2; masks: B x S x S bool, what it means. boxes: how many of them, the first ones, are boxes.
 
     weak: further pictures, of which only boxes are known.
     """
 
     images: Tensor
-    box_coords: Tensor
-    box_labels: Tensor
-    box_masks: Tensor
-    point_coords: Tensor
-    point_labels: Tensor
-    point_masks: Tensor
+    coords: Tensor
+    labels: Tensor
+    masks: Tensor
+    boxes: int
     weak: WeakBatch | None = None
 
 
@@ -70,10 +73,21 @@ class SegmentationBatches(IterableDataset[SegmentationBatch]):
         for step in count():
             rng = np.random.default_rng((2, self.seed, worker, step))
             weak = round(WEAK_SHARE * self.size) if boxed else 0
-            batch = _collate([artist.draw(self.side, rng) for _ in range(self.size - weak)], rng)
+            boxes = round(BOX_SHARE * (self.size - weak))
+            asked = [
+                _ask_by_box(artist.draw(self.side, rng, close=CLOSE_TO_BOX), rng)
+                for _ in range(boxes)
+            ]
+            asked += [
+                _ask_by_point(
+                    artist.draw(self.side, rng, close=CLOSE_TO_POINT, near=NEAR_POINT), rng
+                )
+                for _ in range(self.size - weak - boxes)
+            ]
+            batch = _collate(asked, boxes)
             if boxed and weak:
                 batch.weak = _collate_weak(
-                    [boxed.cut(self.side, PROMPTS, rng) for _ in range(weak)], rng
+                    [boxed.cut(self.side, rng, close=CLOSE_TO_BOX) for _ in range(weak)], rng
                 )
             yield batch
 
@@ -86,36 +100,30 @@ class Artist:
         self.photos = MaskedPhotos(data / "coco_train92") if data else None
         self.backgrounds = Backgrounds(data / "photos_permissive") if data else None
 
-    def draw(self, side: int, rng: Generator) -> MaskedPicture:
-        """A side x side picture with at least one thing.
+    def draw(
+        self, side: int, rng: Generator, *, close: float = 0, near: float = 0
+    ) -> MaskedPicture:
+        """A side x side picture with at least one thing; close, near: see ``photos.seen``.
 
-        With photographs: half are some, with other photographs' things pasted onto one in three;
-        one in eight is a background with pasted things; the others are scenes, a third of them on
-        photographs.
+        With photographs: half are some, one in eight is a background with things of other
+        photographs pasted onto it, the others are scenes, a third of them on photographs.
         """
         while True:
             kind = rng.random()
             if self.photos is None or self.backgrounds is None or kind >= 0.63:
                 on_photo = self.backgrounds is not None and kind >= 0.88
-                picture = self._scene(side, rng, on_photo=on_photo)
+                picture = self._scene(side, rng, on_photo=on_photo, close=close, near=near)
             elif kind >= 0.5:
-                empty = MaskedPicture(
-                    self.backgrounds.cut((side, side), rng), np.zeros((0, side, side), bool)
-                )
-                picture = self._recoloured(self.photos.with_pasted(empty, rng), rng)
+                picture = _pasted(self.photos, self.backgrounds, side, rng, close=close, near=near)
             else:
-                picture = self.photos.cut(side, rng)
-                if rng.random() < 0.33:
-                    picture = self.photos.with_pasted(picture, rng)
-                picture = self._recoloured(picture, rng)
-            masks = picture.masks[picture.masks.sum((1, 2)) >= LEAST_PIXELS]
-            if len(masks):
-                return MaskedPicture(picture.image, masks)
+                picture = self.photos.cut(side, rng, close=close, near=near)
+            picture = picture.with_masks_of(LEAST_PIXELS)
+            if len(picture.masks):
+                return replace(picture, image=recoloured(picture.image, rng))
 
-    def _recoloured(self, picture: MaskedPicture, rng: Generator) -> MaskedPicture:
-        return MaskedPicture(recoloured(picture.image, rng), picture.masks)
-
-    def _scene(self, side: int, rng: Generator, *, on_photo: bool) -> MaskedPicture:
+    def _scene(
+        self, side: int, rng: Generator, *, on_photo: bool, close: float, near: float
+    ) -> MaskedPicture:
         """A view of a scene: all of it, or a part in which a thing is large."""
         shape = np.array([1.0, rng.uniform(0.6, 1.0)])[:: int(rng.choice([-1, 1]))]
         height, width = (int(n) for n in np.round(side * rng.choice([1.0, 1.6]) * shape))
@@ -124,34 +132,67 @@ class Artist:
         if not scene.things:
             return MaskedPicture(scene.image, np.zeros((0, height, width), bool))
         masks = [scene.mask(n).astype(np.uint8) for n in range(len(scene.things))]
-        return seen(scene.image, masks, scene.boxes, side, rng)
+        return seen(scene.image, masks, scene.boxes, side, rng, close=close, near=near)
 
 
-def _collate(pictures: list[MaskedPicture], rng: Generator) -> SegmentationBatch:
-    boxes, points, box_masks, point_masks = [], [], [], []
-    for picture in pictures:
-        masks = picture.masks
-        for _ in range(PROMPTS):
-            mask = masks[int(rng.integers(len(masks)))]
-            boxes.append(loose_box(mask, rng).reshape(2, 2))
-            box_masks.append(mask)
-            mask = masks[int(rng.integers(len(masks)))]
-            points.append([point_in(mask, rng), (0, 0)])
-            point_masks.append(_group(mask, masks) if rng.random() < GROUP_SHARE else mask)
-    count = len(boxes)
-    return SegmentationBatch(
-        torch.from_numpy(np.stack([picture.image for picture in pictures])),
-        torch.from_numpy(np.array(boxes, np.float32)),
-        torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]).repeat(count, 1),
-        torch.from_numpy(np.stack(box_masks)),
-        torch.from_numpy(np.array(points, np.float32)),
-        torch.tensor([[IN, PAD]]).repeat(count, 1),
-        torch.from_numpy(np.stack(point_masks)),
-    )
+def _pasted(
+    photos: MaskedPhotos,
+    backgrounds: Backgrounds,
+    side: int,
+    rng: Generator,
+    *,
+    close: float,
+    near: float,
+) -> MaskedPicture:
+    """A view of a photograph with things of others on it."""
+    size = int(side * rng.choice([1.0, 1.6]))
+    background = backgrounds.cut((size, size), rng)
+    empty = MaskedPicture(background, np.zeros((0, size, size), bool))
+    picture = photos.with_pasted(empty, rng).with_masks_of(LEAST_PIXELS)
+    if not len(picture.masks):
+        return picture
+    boxes = np.stack([mask_to_box(mask) for mask in picture.masks])
+    masks = [mask.astype(np.uint8) for mask in picture.masks]
+    return seen(picture.image, masks, boxes, side, rng, close=close, near=near)
+
+
+Asked = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A picture S x S x 3 uint8, the two coords of a prompt, 2 x 2, and the mask S x S it means."""
+
+
+def _ask_by_box(picture: MaskedPicture, rng: Generator) -> Asked:
+    mask = picture.masks[_one_of(picture, rng)]
+    return picture.image, loose_box(mask, rng).reshape(2, 2).astype(np.float32), mask
+
+
+def _ask_by_point(picture: MaskedPicture, rng: Generator) -> Asked:
+    if picture.click is None:
+        mask = picture.masks[_one_of(picture, rng)]
+        click = point_in(mask, rng)
+    else:
+        mask, click = picture.masks[picture.chosen], picture.click
+    coords = np.array([click, (0, 0)], np.float32)
+    if rng.random() < GROUP_SHARE:
+        mask = _group(mask, picture.masks)
+    return picture.image, coords, mask
+
+
+def _one_of(picture: MaskedPicture, rng: Generator) -> int:
+    if picture.chosen >= 0 and rng.random() < CHOSEN:
+        return picture.chosen
+    return int(rng.integers(len(picture.masks)))
+
+
+def _collate(asked: list[Asked], boxes: int) -> SegmentationBatch:
+    """boxes: how many of them, the first ones, are asked by a box."""
+    images, coords, masks = (torch.from_numpy(np.stack(each)) for each in zip(*asked, strict=True))
+    labels = torch.tensor([[IN, PAD]]).repeat(len(asked), 1)
+    labels[:boxes] = torch.tensor([TOP_LEFT, BOTTOM_RIGHT])
+    return SegmentationBatch(images, coords, labels, masks, boxes)
 
 
 def _collate_weak(pictures: list[tuple[np.ndarray, np.ndarray]], rng: Generator) -> WeakBatch:
-    """Of pictures S x S x 3 with ``PROMPTS`` boxes each."""
+    """Of pictures S x S x 3 with a box each."""
     lab = []
     for image, _ in pictures:
         size = (len(image) // 2, len(image) // 2)
@@ -159,7 +200,7 @@ def _collate_weak(pictures: list[tuple[np.ndarray, np.ndarray]], rng: Generator)
         lab.append(cv2.cvtColor(half, cv2.COLOR_RGB2LAB))
     return WeakBatch(
         torch.from_numpy(np.stack([recoloured(image, rng) for image, _ in pictures])),
-        torch.from_numpy(np.concatenate([boxes.reshape(-1, 2, 2) for _, boxes in pictures])),
+        torch.from_numpy(np.stack([box.reshape(2, 2) for _, box in pictures])),
         likeness(torch.from_numpy(np.stack(lab)).permute(0, 3, 1, 2)),
     )
 
@@ -172,22 +213,6 @@ def loose_box(mask: np.ndarray, rng: Generator) -> np.ndarray:
     spread = rng.choice([0.0, 0.03, 0.07])
     moved = box + np.clip(rng.normal(0, spread, 4), -0.15, 0.15) * size
     return np.clip(moved, 0, mask.shape[0])
-
-
-def point_in(mask: np.ndarray, rng: Generator) -> tuple[float, float]:
-    """A place (x, y) in a mask S x S: anywhere, or as deep inside as it goes."""
-    if rng.random() < 0.4:
-        y, x = divmod(deepest(mask), mask.shape[1])
-    else:
-        inside = np.flatnonzero(mask)
-        y, x = divmod(int(inside[rng.integers(len(inside))]), mask.shape[1])
-    return float(x) + rng.random(), float(y) + rng.random()
-
-
-def deepest(mask: np.ndarray) -> int:
-    """The flat index of the place in a mask h x w that is farthest from its border."""
-    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    return int(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1].argmax())
 
 
 def _group(mask: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -3,9 +3,9 @@
     python tools/train_detector.py --out runs/detector [--steps 6000] [--side 256] [--device cuda]
 
 --data names a folder with coco_train92/ and photos_permissive/, photographs under free licences
-with boxes of 80 classes; without it there are scenes alone. Saves often and resumes; ends with the
-weights as safetensors. Then: tools/export_nano.py. On the cores of a CPU:
-torchrun --nproc-per-node 2 tools/train_detector.py --out ... --workers 0
+with boxes of 80 classes, and names/, what CLIP knows of names; without it there are scenes alone.
+Saves often and resumes; ends with the weights as safetensors. Then: tools/export_nano.py. On the
+cores of a CPU: torchrun --nproc-per-node 2 tools/train_detector.py --out ... --workers 0
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from detection_batches import DetectionBatch, DetectionBatches
 from detection_loss import detection_loss
 from pixels import normalise
 from safetensors.torch import load_file
+from scenes.scene import Painter
+from text_teacher import TextTeacher
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
@@ -40,14 +42,16 @@ def centres_of(side: int, device: torch.device) -> Tensor:
     return torch.cat([cell_centres((side // s, side // s), s) for s in STRIDES]).to(device)
 
 
-def step(network: NanoNetwork, batch: DetectionBatch) -> tuple[Tensor, dict[str, float]]:
-    """The loss of one batch."""
+def step(
+    network: NanoNetwork, batch: DetectionBatch, teacher: TextTeacher | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of one batch, and of a sample of the teacher's names."""
     device = network.bias.device
     pixels = normalise(batch.images, device)
     with torch.autocast(device.type, torch.bfloat16):
         boxes, logits = phrase_logits(network, pixels, batch.ids.to(device))
     centres = centres_of(batch.images.shape[1], device)
-    return detection_loss(
+    loss, figures = detection_loss(
         boxes,
         logits,
         batch.boxes.to(device),
@@ -55,6 +59,10 @@ def step(network: NanoNetwork, batch: DetectionBatch) -> tuple[Tensor, dict[str,
         centres,
         None if batch.known is None else batch.known.to(device),
     )
+    if teacher is not None:
+        text = teacher.loss(network)
+        loss, figures["text"] = loss + text, text.item()
+    return loss, figures
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -76,9 +84,12 @@ def train(arguments: argparse.Namespace) -> None:
         seed=seed,
         data=arguments.data,
     )
+    teacher = None
+    if arguments.data:
+        teacher = TextTeacher(tokenizer, arguments.data, Painter().names)
     trainer.run(
         load_batches(scenes, arguments.workers),
-        lambda batch: step(network, batch),
+        lambda batch: step(network, batch, teacher),
         until=arguments.until or arguments.steps,
         pictures=arguments.batch,
     )

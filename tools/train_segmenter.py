@@ -18,17 +18,18 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from box_loss import box_loss
+from clicks import deepest
 from pixels import normalise
 from safetensors.torch import load_file
-from segmentation_batches import PROMPTS, SegmentationBatch, SegmentationBatches, WeakBatch, deepest
+from segmentation_batches import SegmentationBatch, SegmentationBatches, WeakBatch
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
 from perception.segmenter.build import build_nano
-from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, TOP_LEFT
+from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_LEFT
 from perception.segmenter.sam import Sam
 
-WEAK_WEIGHT = 0.5  # of what boxes alone teach, beside one answer to masks
+WEAK_WEIGHT = 0.4  # of what boxes alone teach, beside one answer to masks
 
 
 def mask_loss(logits: Tensor, quality: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,35 +91,35 @@ def step(
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one batch: boxes, lone points, and each point's first correction."""
     losses = losses or Losses()
-    side, count = batch.images.shape[1], len(batch.images)
+    side, count, boxes = batch.images.shape[1], len(batch.images), batch.boxes
     images = batch.images
     if batch.weak is not None:
         images = torch.cat((images, batch.weak.images))
-    owner = torch.arange(count, device=device).repeat_interleave(PROMPTS)
-    box_truth, point_truth = (
-        F.avg_pool2d(masks.to(device).float()[:, None], 2)[:, 0]
-        for masks in (batch.box_masks, batch.point_masks)
-    )  # P x S/2 x S/2, the size of the logits
+    truth = F.avg_pool2d(batch.masks.to(device).float()[:, None], 2)[:, 0]  # the logits' size
     with torch.autocast(device.type, torch.bfloat16):
         embeddings = sam.encode(normalise(images, device))
         strong = embeddings[:count]
-        image = sam.prepare(strong).rows(owner)
-        coords, labels = batch.point_coords.to(device), batch.point_labels.to(device)
-        boxes = sam.decode(image, batch.box_coords.to(device), batch.box_labels.to(device))
-        points = sam.decode(image, coords, labels)
-        earlier = points[0][:, 0].detach().float()
-        place, label = correction(earlier, point_truth)
-        coords = torch.cat((coords[:, :1], (place * side)[:, None], coords[:, 1:]), dim=1)
-        labels = torch.cat((labels[:, :1], label[:, None], labels[:, 1:]), dim=1)
-        image = sam.prepare(strong[owner], earlier[:, None])
-        clicks = sam.decode(image, coords, labels)
-    total, figures = torch.zeros((), device=device), {}
-    answers = {"box": (boxes, box_truth), "point": (points, point_truth)}
-    answers["click"] = clicks, point_truth
-    for name, ((logits, quality), truth) in answers.items():
-        loss, iou = losses.mask(logits.float(), quality.float(), truth)
-        total = total + loss
-        figures[name] = iou.mean().item()
+        coords, labels = batch.coords.to(device), batch.labels.to(device)
+        first = sam.decode(sam.prepare(strong, factored=False), coords, labels)
+        earlier = first[0][boxes:, 0].detach().float()
+        place, label = correction(earlier, truth[boxes:])
+        coords = torch.cat((coords[boxes:, :1], (place * side)[:, None]), dim=1)
+        labels = torch.cat((labels[boxes:, :1], label[:, None]), dim=1)
+        coords, labels = F.pad(coords, (0, 0, 0, 1)), F.pad(labels, (0, 1), value=PAD)
+        clicks = sam.decode(
+            sam.prepare(strong[boxes:], earlier[:, None], factored=False), coords, labels
+        )
+    first_loss, first_iou = losses.mask(first[0].float(), first[1].float(), truth)
+    click_loss, click_iou = losses.mask(clicks[0].float(), clicks[1].float(), truth[boxes:])
+    total = first_loss + click_loss * (len(click_iou) / count)
+    figures = {
+        name: iou.mean().item()
+        for name, iou in (
+            ("box", first_iou[:boxes]),
+            ("point", first_iou[boxes:]),
+            ("click", click_iou),
+        )
+    }
     if batch.weak is not None:
         weak = weak_loss(sam, embeddings[count:], batch.weak, losses)
         total, figures["weak"] = total + WEAK_WEIGHT * weak, weak.item()
@@ -128,13 +129,11 @@ def step(
 def weak_loss(sam: Sam, embeddings: Tensor, batch: WeakBatch, losses: Losses) -> Tensor:
     """What the boxes alone teach, of W pictures: their single-mask answers and best candidates."""
     device = embeddings.device
-    owner = torch.arange(len(embeddings), device=device).repeat_interleave(PROMPTS)
-    coords = batch.coords.to(device)  # P x 2 x 2
+    coords = batch.coords.to(device)  # W x 2 x 2
     labels = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]], device=device).expand(len(coords), -1)
     with torch.autocast(device.type, torch.bfloat16):
-        logits, _ = sam.decode(sam.prepare(embeddings).rows(owner), coords, labels)
-    alike = batch.alike.to(device)[owner]
-    each = losses.box(logits.float(), coords.flatten(1) / 2, alike)  # P x 4
+        logits, _ = sam.decode(sam.prepare(embeddings, factored=False), coords, labels)
+    each = losses.box(logits.float(), coords.flatten(1) / 2, batch.alike.to(device))  # W x 4
     return each[:, 0].mean() + each[:, 1:].amin(1).mean()
 
 

@@ -10,14 +10,23 @@ from numpy.random import Generator
 from scenes.framed import PADDING
 
 WHOLE, AROUND = 0.35, 0.45
-"""How often a view is the whole photograph, and how often a part around one thing."""
+"""How often a view is the whole photograph, and how often a part around one thing, of those that
+aren't close.
+"""
+
+FILLS = 1.3, 1.8
+"""How many times as long as a thing the side of a close view is."""
+
+NEAR = 0.4, 6.0
+"""The same of a view around a click, which isn't told how long the thing is."""
 
 
 @dataclass(frozen=True)
 class View:
-    """The part [y0:y1, x0:x1] of a photograph, flipped or not, in the corner of a square.
+    """The part [y0:y1, x0:x1] of a photograph, flipped or not, in a square.
 
-    size: (height, width) that the part takes of the square; the rest is padding.
+    size: (height, width) that the part takes of the square, from ``corner`` (x, y) on; the rest is
+    padding.
     """
 
     x0: int
@@ -27,18 +36,19 @@ class View:
     flip: bool
     size: tuple[int, int]
     side: int
+    corner: tuple[int, int] = (0, 0)
 
     def of_image(self, image: np.ndarray) -> np.ndarray:
         """H x W x 3 uint8 -> side x side x 3."""
         out = np.empty((self.side, self.side, 3), np.uint8)
         out[:] = PADDING
-        out[: self.size[0], : self.size[1]] = self._resized(image)
+        out[self._place] = self._resized(image)
         return out
 
     def of_mask(self, mask: np.ndarray) -> np.ndarray:
         """H x W uint8 of 0 and 1 -> side x side bool."""
         out = np.zeros((self.side, self.side), bool)
-        out[: self.size[0], : self.size[1]] = self._resized(mask * np.uint8(255)) > 127
+        out[self._place] = self._resized(mask * np.uint8(255)) > 127
         return out
 
     def of_box(self, box: np.ndarray, *, clip: bool = True) -> np.ndarray:
@@ -49,15 +59,34 @@ class View:
             moved[:, 0] = self.size[1] - moved[::-1, 0]
         if clip:
             moved = np.clip(moved, 0, self.size[::-1])
-        return moved.reshape(4).astype(np.float32)
+        return (moved + self.corner).reshape(4).astype(np.float32)
+
+    def of_point(self, point: tuple[float, float]) -> tuple[float, float]:
+        """(x, y) in the photograph -> in the square, inside of it."""
+        x, y = np.clip(self.of_box(np.array([*point, *point]))[:2], 0, self.side - 0.01)
+        return float(x), float(y)
+
+    @property
+    def _place(self) -> tuple[slice, slice]:
+        x, y = self.corner
+        return slice(y, y + self.size[0]), slice(x, x + self.size[1])
 
     def _resized(self, pixels: np.ndarray) -> np.ndarray:
         part = pixels[self.y0 : self.y1, self.x0 : self.x1][:, :: -1 if self.flip else 1]
-        return cv2.resize(np.ascontiguousarray(part), self.size[::-1], interpolation=cv2.INTER_AREA)
+        smaller = self.size[0] < part.shape[0]
+        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # as frame.py does
+        return cv2.resize(np.ascontiguousarray(part), self.size[::-1], interpolation=how)
 
 
-def draw_view(hw: tuple[int, int], box: np.ndarray, side: int, rng: Generator) -> View:
-    """A view of a photograph of (height, width): all of it, around a box (4, xyxy), or any part."""
+def draw_view(
+    hw: tuple[int, int], box: np.ndarray, side: int, rng: Generator, *, close: float = 0
+) -> View:
+    """A view of a photograph of (height, width): all of it, around a box (4, xyxy), or any part.
+
+    close: how often it is a close view of the box, as ``close_ups.py`` shows it to the segmenter.
+    """
+    if close and rng.random() < close:
+        return _close(hw, box, side, rng)
     kind = rng.random()
     if kind < WHOLE:
         x0, y0, x1, y1 = 0, 0, hw[1], hw[0]
@@ -69,6 +98,39 @@ def draw_view(hw: tuple[int, int], box: np.ndarray, side: int, rng: Generator) -
     shape = np.array([y1 - y0, (x1 - x0) * stretch])
     height, width = (max(round(float(n)), 8) for n in side * shape / shape.max())
     return View(x0, y0, x1, y1, bool(rng.random() < 0.5), (height, width), side)
+
+
+def _close(hw: tuple[int, int], box: np.ndarray, side: int, rng: Generator) -> View:
+    """A square with a box nearly in its middle, filling much of it; beyond the picture: padding."""
+    extent = np.maximum(box[2:] - box[:2], 1)
+    length = extent.max() * np.exp(rng.uniform(*np.log(FILLS)))
+    middle = (box[:2] + box[2:]) / 2 + rng.normal(0, 0.03, 2) * extent
+    return _square(hw, middle, float(length), side, rng)
+
+
+def view_around(
+    hw: tuple[int, int], click: tuple[float, float], box: np.ndarray, side: int, rng: Generator
+) -> View:
+    """A square around a click (x, y) on the thing of a box (4, xyxy), near or far."""
+    length = float(max((box[2:] - box[:2]).max(), 8.0)) * np.exp(rng.uniform(*np.log(NEAR)))
+    return _square(hw, np.array(click), float(np.clip(length, 24, 1.2 * max(hw))), side, rng)
+
+
+def _square(
+    hw: tuple[int, int], middle: np.ndarray, length: float, side: int, rng: Generator
+) -> View:
+    """The square of a length around a place (x, y); beyond the picture there is padding."""
+    x0, y0 = (int(n) for n in np.floor(middle - length / 2))
+    part = max(int(np.ceil(length)), 2)
+    left, top = max(x0, 0), max(y0, 0)
+    right, bottom = min(x0 + part, hw[1]), min(y0 + part, hw[0])
+    flip = bool(rng.random() < 0.5)
+    scale = side / part
+    before = (x0 + part - right if flip else left - x0), top - y0
+    x, y = (min(round(n * scale), side - 1) for n in before)
+    height = int(np.clip(round((bottom - top) * scale), 1, side - y))
+    width = int(np.clip(round((right - left) * scale), 1, side - x))
+    return View(left, top, right, bottom, flip, (height, width), side, (x, y))
 
 
 def _around(hw: tuple[int, int], box: np.ndarray, rng: Generator) -> tuple[int, int, int, int]:

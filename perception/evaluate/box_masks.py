@@ -54,7 +54,10 @@ class SegmenterBoxMasks:
             some = np.stack(list(group)) - np.array([view.x0, view.y0] * 2, np.float32)
             for masks in self._decoded(seen[view], some):
                 whole = np.zeros((len(masks), height, width), np.bool_)
-                whole[:, view.y0 : view.y1, view.x0 : view.x1] = masks
+                x0, y0, x1, y1 = view.inside((height, width))
+                whole[:, y0:y1, x0:x1] = masks[
+                    :, y0 - view.y0 : y1 - view.y0, x0 - view.x0 : x1 - view.x0
+                ]
                 yield whole
 
     def _decoded(self, embedding: Embedding, boxes: FloatArray) -> Iterator[BoolArray]:

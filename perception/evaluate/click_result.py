@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from perception.annotate.review.watch import Watch, unwatched
+from perception.clicking import Clicker
 from perception.evaluate.answering import answer_all
 from perception.evaluate.asked import asked_of
 from perception.evaluate.clicks import (
@@ -55,14 +56,13 @@ def measure_clicks(
     watch: Watch = unwatched,
 ) -> ClickResult:
     """Clicks on every thing, at most ``most`` times; keep: see ``kept_answers``."""
-    segmenter = model.segmenter
 
     def ask(image: ImageArray, picture: TruePicture) -> list[dict[str, Any]]:
-        embedding = segmenter.encode(image)
+        clicker = Clicker(model.segmenter, image)
         rows = []
         for thing in picture.things:
             own, oracle = (
-                click_through(segmenter, embedding, thing, choose=choose, most=most)
+                click_through(clicker, thing, choose=choose, most=most)
                 for choose in (own_choice, oracle_choice)
             )
             rows.append({"own": own.to_row(), "oracle": oracle.to_row()})

@@ -13,18 +13,18 @@ the most clicks there are, and as a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from perception.clicking import Clicker, ClickMask
 from perception.evaluate.click_simulator import Click, first_click, next_click
 from perception.evaluate.overlap import mask_iou
 from perception.evaluate.things import Thing
 from perception.masks import mask_to_rle
-from perception.segmenter.protocol import Segmenter
-from perception.types import BoolArray, Embedding, FloatArray, MaskCandidates, Prompt, Rle
+from perception.types import BoolArray, Rle
 
 MOST = 20
 """Clicks for one thing, as in the literature."""
@@ -32,8 +32,8 @@ MOST = 20
 TARGETS = (0.85, 0.90)
 """The IoUs to which clicks are counted."""
 
-Choose = Callable[[MaskCandidates, BoolArray, BoolArray | None], tuple[int, BoolArray]]
-"""Of the masks for one prompt, the truth and what is known of it: which, and the mask H x W."""
+Choose = Callable[[Sequence[ClickMask], BoolArray, BoolArray | None], ClickMask]
+"""Of the masks for some clicks, the truth and what is known of it: which one is taken."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +69,21 @@ class Walk:
 
 
 def own_choice(
-    decoded: MaskCandidates, _truth: BoolArray, _known: BoolArray | None
-) -> tuple[int, BoolArray]:
+    found: Sequence[ClickMask], _truth: BoolArray, _known: BoolArray | None
+) -> ClickMask:
     """What a user sees."""
-    index = int(decoded.best()[0])
-    return index, _mask(decoded, index)
+    return found[0]
 
 
 def oracle_choice(
-    decoded: MaskCandidates, truth: BoolArray, known: BoolArray | None
-) -> tuple[int, BoolArray]:
+    found: Sequence[ClickMask], truth: BoolArray, known: BoolArray | None
+) -> ClickMask:
     """The best one of what a user could choose from; the first of equally good ones."""
-    masks = {n: _mask(decoded, n) for n in range(1 if decoded.ambiguous else 0, 4)}
-    best = max(masks, key=lambda n: mask_iou(masks[n], truth, known))
-    return best, masks[best]
+    return max(found, key=lambda one: mask_iou(one.mask(), truth, known))
 
 
 def click_through(
-    segmenter: Segmenter,
-    embedding: Embedding,
-    thing: Thing,
-    *,
-    choose: Choose = own_choice,
-    most: int = MOST,
+    clicker: Clicker, thing: Thing, *, choose: Choose = own_choice, most: int = MOST
 ) -> Walk:
     """Clicks until nothing is wrong, at most ``most`` times."""
     truth, known = thing.truth, thing.known
@@ -99,25 +91,15 @@ def click_through(
     click: Click | None = first_click(truth)
     ious: list[float] = []
     masks: list[BoolArray] = []
-    earlier: FloatArray | None = None
+    earlier: ClickMask | None = None
     while click is not None and len(ious) < most:
         clicks = (*clicks, click)
-        decoded = segmenter.decode(embedding, _prompt(clicks, earlier))
-        index, mask = choose(decoded, truth, known)
+        points = np.array([(click.x, click.y) for click in clicks], np.float32)
+        labels = np.array([click.label for click in clicks], np.int64)
+        earlier = choose(clicker(points, labels, earlier), truth, known)
+        mask = earlier.mask()
         ious.append(mask_iou(mask, truth, known))
         masks = [*masks[:1], mask]
-        earlier = decoded.logits[:, index]
         click = next_click(mask, truth, known, clicks)
     ious += ious[-1:] * (most - len(ious))
     return Walk(tuple(ious), clicks, mask_to_rle(masks[0]), mask_to_rle(masks[-1]))
-
-
-def _prompt(clicks: tuple[Click, ...], earlier: FloatArray | None) -> Prompt:
-    points = np.array([(click.x, click.y) for click in clicks], np.float32)
-    labels = np.array([click.label for click in clicks], np.int64)
-    return Prompt(points=points, point_labels=labels, mask_logits=earlier)
-
-
-def _mask(decoded: MaskCandidates, index: int) -> BoolArray:
-    mask: BoolArray = decoded.masks(np.array([index]))[0]
-    return mask

@@ -5,33 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import torch
-from export_nano import FILES, halve, manifest, published
+from export_nano import FILES, manifest, published
 
 from perception.weights import read_manifest
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_matrices_are_halved_and_vectors_are_not() -> None:
-    weights = {
-        "matrix": torch.full((2, 2), 1 / 3),
-        "vector": torch.full((2,), 1e-7),
-        "number": torch.tensor(0.1),
-        "count": torch.tensor([[7]]),
-    }
-    halved = halve(weights)
-    assert halved.keys() == weights.keys()
-    assert halved["matrix"].dtype == torch.float16
-    torch.testing.assert_close(halved["matrix"].float(), weights["matrix"], rtol=1e-3, atol=0)
-    for name in ("vector", "number", "count"):
-        assert torch.equal(halved[name], weights[name])
-        assert halved[name].dtype == weights[name].dtype
-
-
-def test_halving_twice_changes_nothing() -> None:
-    once = halve({"matrix": torch.randn(3, 3)})
-    assert torch.equal(halve({"matrix": once["matrix"].float()})["matrix"], once["matrix"])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from segmentation_batches import PROMPTS, SegmentationBatch, WeakBatch
+from segmentation_batches import SegmentationBatch, WeakBatch
 from torch import Tensor
 from train_segmenter import correction, deepest, load_start, mask_loss, step
 
@@ -151,31 +151,23 @@ def sam() -> Sam:
 
 @pytest.fixture
 def batch() -> SegmentationBatch:
-    """Two pictures of a bright square each, asked for by its box and by its middle."""
-    images = torch.full((2, SIDE, SIDE, 3), 40, dtype=torch.uint8)
-    masks = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
-    boxes = [(8, 16, 40, 48), (24, 4, 60, 36)]
+    """Pictures of a bright square each: two asked for by its box, two by its middle."""
+    images = torch.full((4, SIDE, SIDE, 3), 40, dtype=torch.uint8)
+    masks = torch.zeros(4, SIDE, SIDE, dtype=torch.bool)
+    boxes = [(8, 16, 40, 48), (24, 4, 60, 36)] * 2
     for k, (x0, y0, x1, y1) in enumerate(boxes):
         images[k, y0:y1, x0:x1] = 230
         masks[k, y0:y1, x0:x1] = True
-    masks = masks.repeat_interleave(PROMPTS, 0)
-    corners = torch.tensor(boxes, dtype=torch.float32).reshape(2, 2, 2)
-    middles = torch.stack((corners.mean(1), torch.zeros(2, 2)), dim=1)
-    count = 2 * PROMPTS
-    return SegmentationBatch(
-        images,
-        corners.repeat_interleave(PROMPTS, 0),
-        torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]).repeat(count, 1),
-        masks,
-        middles.repeat_interleave(PROMPTS, 0),
-        torch.tensor([[IN, PAD]]).repeat(count, 1),
-        masks,
-    )
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(4, 2, 2)
+    middles = torch.stack((corners.mean(1), torch.zeros(4, 2)), dim=1)
+    labels = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]] * 2 + [[IN, PAD]] * 2)
+    return SegmentationBatch(images, torch.cat((corners[:2], middles[2:])), labels, masks, 2)
 
 
 def test_boxes_alone_teach(sam: Sam, batch: SegmentationBatch) -> None:
     """Of two pictures with masks and the same two with boxes alone; the loss of those falls too."""
-    batch.weak = WeakBatch(batch.images, batch.box_coords, torch.ones(2, 4, SIDE // 2, SIDE // 2))
+    weak_of = torch.ones(2, 4, SIDE // 2, SIDE // 2)
+    batch.weak = WeakBatch(batch.images[:2], batch.coords[:2], weak_of)
     optimizer = torch.optim.AdamW(sam.parameters(), lr=0.005)
     weak = []
     for _ in range(40):

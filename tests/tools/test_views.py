@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scenes.framed import PADDING
-from views import View, draw_view, recoloured
+from views import View, draw_view, recoloured, view_around
 
 from perception.masks import mask_to_box
 
@@ -70,6 +70,36 @@ def test_a_view_around_a_box_holds_it() -> None:
         view = draw_view(HW, BOX, 80, np.random.default_rng(seed))
         held += view.x0 <= 20 and view.y0 <= 10 and view.x1 >= 50 and view.y1 >= 40
     assert held > 0.75 * 200  # whole and around: 0.8 of all
+
+
+def test_a_close_view_has_its_box_in_the_middle(image: np.ndarray, mask: np.ndarray) -> None:
+    beyond = 0
+    for seed in range(200):
+        view = draw_view(HW, BOX, 80, np.random.default_rng(seed), close=1)
+        shown, seen, box = view.of_image(image), view.of_mask(mask), view.of_box(BOX)
+        assert np.median(shown[seen][:, 0]) > 150
+        assert np.abs(mask_to_box(seen) - box).max() <= 2
+        assert np.abs((box[:2] + box[2:]) / 2 - 40).max() <= 12
+        assert 80 / 1.8 - 3 <= (box[2:] - box[:2]).max() <= 80 / 1.3 + 3
+        padding = (shown == PADDING).all(2)
+        beyond += bool(padding.any())
+        x, y = view.corner
+        height, width = view.size
+        padding[y : y + height, x : x + width] = True
+        assert padding.all()
+    assert 20 < beyond < 200
+
+
+def test_a_view_around_a_click_has_it_in_the_middle(image: np.ndarray, mask: np.ndarray) -> None:
+    sides = []
+    for seed in range(200):
+        view = view_around(HW, (48.5, 12.5), BOX, 80, np.random.default_rng(seed))
+        x, y = view.of_point((48.5, 12.5))
+        assert np.abs(np.array([x, y]) - 40).max() <= 80 / (view.x1 - view.x0) + 1
+        assert np.median(view.of_image(image)[view.of_mask(mask)][:, 0]) > 150
+        sides.append(80 * (view.x1 - view.x0) / view.size[1])
+    assert min(sides) == pytest.approx(24, rel=0.1)
+    assert max(sides) == pytest.approx(1.2 * 100, rel=0.1)
 
 
 def test_a_box_may_stick_out_by_a_rounding_error() -> None:

@@ -1,0 +1,228 @@
+"""Clicks on one picture: what a click means, and what the next ones change.
+
+A segmenter with a small input sees little of a small thing (``close_ups``). So it looks at a lone
+click from three distances, and gives what it believes best from each: the three candidates are a
+thing, what it is a part of, and so on. Once there is a mask, further clicks are answered in a view
+of that mask, as Sofiiuk et al. 2020, "f-BRS", zoom in. Other segmenters answer all clicks in the
+whole picture, as Kirillov et al. 2023, "Segment Anything", do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perception.answers import Answers, answer, answer_of
+from perception.close_ups import answer_in, closer_view, in_picture, is_near_sighted, together
+from perception.frame import Frame
+from perception.masks import mask_to_box
+from perception.segmenter.protocol import Segmenter
+from perception.stopwatch import Stopwatch
+from perception.tiles import Tile
+from perception.types import (
+    MASKS,
+    BoolArray,
+    Embedding,
+    FloatArray,
+    ImageArray,
+    IntArray,
+    MaskCandidates,
+    Prompt,
+)
+
+_DISTANCES = (1.0, 0.3, 0.1)
+"""How much of the picture's longer side is seen when a lone click is looked at."""
+
+_LEAST_VIEW = 24
+"""Pixels; a view around a click shows nothing less."""
+
+_OUTSIDE = -10.0
+"""The logits of an earlier mask where its view saw nothing: surely not the thing."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClickMask:
+    """One of the masks for some clicks on a picture of image_hw (height, width).
+
+    view: where it was seen; decoded: what the segmenter said there of this one prompt; index: which
+    of the four masks this is. cut: the share of the view's edge, where the picture goes on, that
+    the mask touches: what touches it may be a part of something larger.
+    """
+
+    view: Tile
+    decoded: MaskCandidates
+    index: int
+    image_hw: tuple[int, int]
+    cut: float = 0.0
+
+    @property
+    def quality(self) -> float:
+        """The IoU with the truth that the model predicts for the view, less what the edge cuts."""
+        return float(self.decoded.quality[0, self.index]) * (1 - self.cut)
+
+    @property
+    def logits(self) -> FloatArray:
+        """Low-resolution logits h x w over a square with the view in its left upper corner."""
+        logits: FloatArray = self.decoded.logits[0, self.index]
+        return logits
+
+    def mask(self) -> BoolArray:
+        """H x W of the picture."""
+        seen: BoolArray = self.decoded.masks(np.array([self.index]))[0]
+        if self.view == (0, 0, *self.image_hw[::-1]):
+            return seen
+        whole = np.zeros(self.image_hw, np.bool_)
+        x0, y0, x1, y1 = self.view.inside(self.image_hw)
+        whole[y0:y1, x0:x1] = seen[
+            y0 - self.view.y0 : y1 - self.view.y0, x0 - self.view.x0 : x1 - self.view.x0
+        ]
+        return whole
+
+
+def answer_points(
+    segmenter: Segmenter,
+    image: ImageArray,
+    prompt: Prompt,
+    *,
+    candidates: bool = False,
+    watch: Stopwatch | None = None,
+) -> Answers:
+    """The masks of points on a picture H x W x 3, perhaps with one box that they refine.
+
+    See ``answers.answer``; closer views are encoded in the stage "decode".
+    """
+    watch = watch or Stopwatch()
+    if not is_near_sighted(segmenter):
+        return answer(segmenter, image, prompt, candidates=candidates, watch=watch)
+    if len(prompt.boxes):
+        image_hw = image.shape[0], image.shape[1]
+        checked = Frame(image_hw, max(image_hw)).fit_prompt(prompt)
+        corners = [checked.boxes[0, :2], checked.boxes[0, 2:], *checked.points, *checked.points + 1]
+        around = np.concatenate([np.min(corners, axis=0), np.max(corners, axis=0)])
+        view = closer_view(around, image_hw)
+        return answer_in(view, segmenter, image, checked, watch=watch)
+    with watch("encode"):
+        clicker = Clicker(segmenter, image)
+    with watch("decode"):
+        found = clicker(prompt.points, np.asarray(prompt.point_labels))
+        if not (candidates and prompt.is_ambiguous):
+            found = found[:1]
+        parts = [_answers(one) for one in found]
+    return together(parts)
+
+
+def _answers(one: ClickMask) -> Answers:
+    found = in_picture(answer_of(one.decoded, one.index), one.view, one.image_hw)
+    return replace(found, quality=np.full(len(found.rles), one.quality, np.float32))
+
+
+class Clicker:
+    """Answers clicks on one picture H x W x 3, which is encoded once."""
+
+    def __init__(self, segmenter: Segmenter, image: ImageArray) -> None:
+        self._segmenter, self._image = segmenter, image
+        self._whole = Tile(0, 0, image.shape[1], image.shape[0])
+        self._seen: tuple[Tile, Embedding] = self._whole, segmenter.encode(image)
+        self._embedding = self._seen[1]
+
+    def __call__(
+        self, points: FloatArray, labels: IntArray, earlier: ClickMask | None = None
+    ) -> list[ClickMask]:
+        """The masks to choose from, the model's own choice first.
+
+        points: K x 2 (x, y); labels: K, 1 = in, 0 = out; earlier: the mask that was chosen before
+        the last click. Of a lone click the three candidates, best first; else the single-mask
+        answer and then the candidates. Raises PromptError for a point outside the picture.
+        """
+        prompt = Prompt(points=points, point_labels=labels)
+        if not is_near_sighted(self._segmenter):
+            logits = None if earlier is None else earlier.logits[None]
+            return self._masks(self._whole, Prompt(points, labels, mask_logits=logits))
+        if prompt.is_ambiguous:
+            return self._lone(prompt)
+        if earlier is None:
+            earlier = self._masks(self._whole, prompt)[0]
+        mask = earlier.mask()
+        if not mask.any():
+            return self._masks(self._whole, prompt)
+        return self._closer(prompt, earlier, mask)
+
+    def _lone(self, prompt: Prompt) -> list[ClickMask]:
+        """What is seen of a click from each distance, the best first."""
+        longer = max(self._image.shape[:2])
+        x, y = prompt.points[0]
+        found = [self._masks(self._whole, prompt)[0]]
+        for distance in _DISTANCES[1:]:
+            side = max(round(longer * distance), _LEAST_VIEW)
+            left, top = int(np.floor(x - side / 2)), int(np.floor(y - side / 2))
+            one = self._masks(Tile(left, top, left + side, top + side), prompt)[0]
+            found.append(replace(one, cut=_cut(one)))
+        return sorted(found, key=lambda one: -one.quality)
+
+    def _closer(self, prompt: Prompt, earlier: ClickMask, mask: BoolArray) -> list[ClickMask]:
+        """In a view of the earlier mask and of what is to be in it; other clicks don't count."""
+        points, labels = prompt.points, np.asarray(prompt.point_labels)
+        inside = points[labels > 0]
+        box = mask_to_box(mask)
+        low = np.min([box[:2], *inside], axis=0)
+        high = np.max([box[2:], *(inside + 1)], axis=0)
+        view = closer_view(np.concatenate([low, high]), self._whole[:1:-1])
+        seen = ((points >= (view.x0, view.y0)) & (points < (view.x1, view.y1))).all(axis=1)
+        logits = _logits_in(view, earlier)[None]
+        return self._masks(view, Prompt(points[seen], labels[seen], mask_logits=logits))
+
+    def _masks(self, view: Tile, prompt: Prompt) -> list[ClickMask]:
+        """The answers in one view; the prompt is in pixels of the picture."""
+        if view == self._whole:
+            embedding = self._embedding
+        elif view == self._seen[0]:
+            embedding = self._seen[1]
+        else:
+            embedding = self._segmenter.encode(np.ascontiguousarray(view.cut_from(self._image)))
+            self._seen = view, embedding
+        corner = np.array([view.x0, view.y0], np.float32)
+        moved = Prompt(prompt.points - corner, prompt.point_labels, mask_logits=prompt.mask_logits)
+        decoded = self._segmenter.decode(embedding, moved)
+        order = np.arange(MASKS)
+        if decoded.ambiguous:
+            order = 1 + np.argsort(-decoded.quality[0, 1:], kind="stable")
+        image_hw = self._image.shape[0], self._image.shape[1]
+        return [ClickMask(view, decoded, int(index), image_hw) for index in order]
+
+
+def _cut(one: ClickMask) -> float:
+    """The share of a square view's edge that lies in the picture and is in the mask."""
+    mask = one.decoded.masks(np.array([one.index]))[0]
+    (height, width), view = one.image_hw, one.view
+    edges = (
+        (mask[:, 0], view.x0 > 0),
+        (mask[0], view.y0 > 0),
+        (mask[:, -1], view.x1 < width),
+        (mask[-1], view.y1 < height),
+    )
+    return float(sum(edge.mean() for edge, inside in edges if inside)) / len(edges)
+
+
+def _logits_in(view: Tile, earlier: ClickMask) -> FloatArray:
+    """The logits h x w of an earlier mask as another view has them."""
+    import cv2
+
+    before, logits = earlier.view, earlier.logits
+    # Cell (i, j) of either is at (i + 0.5) · length / cells from the corner of its square.
+    cells = logits.shape[-1]
+    old, new = (max(v.x1 - v.x0, v.y1 - v.y0) / cells for v in (before, view))
+    scale = new / old
+    x, y = (
+        (first - start + new / 2) / old - 0.5
+        for first, start in ((view.x0, before.x0), (view.y0, before.y0))
+    )
+    warped = cv2.warpAffine(
+        logits,
+        np.array([[scale, 0, x], [0, scale, y]]),
+        (cells, cells),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=_OUTSIDE,
+    )
+    return warped.astype(np.float32, copy=False)

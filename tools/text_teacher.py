@@ -1,0 +1,124 @@
+"""What others know about names: CLIP's embeddings, and lists of synonyms, teach the text side.
+
+A name that no training picture shows ("kitten") is pulled to where CLIP says that it belongs, among
+the names that pictures do teach ("cat"): so it finds what they find.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from perception.detector.network import NanoNetwork
+from perception.detector.tokenizer import Tokenizer
+
+SYNONYMS = Path(__file__).parents[1] / "tests" / "data" / "synonyms.json"
+"""Words to measure with (``measure_synonyms.py``); nothing may teach those called unknown."""
+
+SHARPNESS = 0.05  # of the choice among the names that pictures teach: a temperature
+SAME = 0.6  # the least likeness at which a name is pulled to the nearest of those
+SAMPLE = 96  # names a step
+
+
+class TextTeacher:
+    """Names, and how much each is like every name that pictures teach.
+
+    data: a folder with names/ (see --data); taught: the names in scenes; photographs teach COCO's.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, data: Path, taught: Iterable[str]) -> None:
+        rows = _clip_rows(data / "names")
+        taught = [*taught, *_coco_names(data / "names")]
+        centred = np.stack(list(rows.values()))
+        centred -= centred.mean(0)
+        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+        rows = dict(zip(rows, centred, strict=True))
+        anchors = [name for name in dict.fromkeys(taught) if name in rows]
+        held = held_out_synonyms()
+        texts = dict(rows)
+        for name, synonyms in _synonyms(data / "names"):
+            texts |= {word: rows[name] for word in synonyms if word not in texts}
+        texts = {text: row for text, row in texts.items() if text not in held}
+        alike = np.stack(list(texts.values())) @ np.stack([rows[name] for name in anchors]).T
+        self.alike = torch.from_numpy(alike.astype(np.float32))  # N x A
+        self.ids = torch.from_numpy(tokenizer.encode_batch(list(texts)))
+        self.anchor_ids = torch.from_numpy(tokenizer.encode_batch(anchors))
+
+    def loss(self, network: NanoNetwork) -> Tensor:
+        """How far a sample of the names is from where the teacher has them."""
+        device = network.bias.device
+        drawn = torch.randperm(len(self.ids))[:SAMPLE]
+        alike = self.alike[drawn].to(device)
+        names = mean_words(network, self.ids[drawn].to(device))
+        with torch.no_grad():
+            anchors = mean_words(network, self.anchor_ids.to(device))
+        logits = names @ anchors.T / SHARPNESS
+        choice = F.cross_entropy(logits, (alike / SHARPNESS).softmax(1))
+        likeness, nearest = alike.max(1)
+        apart = 1 - F.cosine_similarity(names, anchors[nearest], dim=1)
+        same = likeness >= SAME
+        return choice + (apart * same).sum() / same.sum().clamp(min=1)
+
+
+def mean_words(network: NanoNetwork, ids: Tensor) -> Tensor:
+    """N x L token ids -> N x D: the mean of each phrase's words, before they see a picture."""
+    seen = (ids > 0)[..., None]
+    words = F.normalize(network.text(ids), dim=-1) * seen
+    mean: Tensor = words.sum(1) / seen.sum(1)
+    return mean
+
+
+def held_out_synonyms() -> set[str]:
+    """The words that nothing may teach."""
+    groups = json.loads(SYNONYMS.read_text(encoding="utf-8"))
+    return set(groups["unknown"])
+
+
+def plain(name: str) -> str:
+    """A name of the lists as people write it: "car_(automobile)" -> "car"."""
+    return name.replace("_", " ").split("(")[0].strip().lower()
+
+
+def _clip_rows(folder: Path) -> dict[str, np.ndarray]:
+    """Each name of COCO, LVIS and Objects365 with CLIP's embedding of "a NAME", 512 float32."""
+    files = [(_coco_names(folder), "coco_clip_a+cname.npy")]
+    files.append(([row["name"] for row in _lvis(folder)], "lvis_v1_clip_a+cname.npy"))
+    with (folder / "objects365_names.csv").open(encoding="utf-8") as file:
+        files.append(([row[1] for row in csv.reader(file)], "o365_clip_a+cnamefix.npy"))
+    rows: dict[str, np.ndarray] = {}
+    for names, file_name in files:
+        embeddings = np.load(folder / "clip_text" / file_name).astype(np.float32)
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        for name, row in zip(names, embeddings, strict=True):
+            rows.setdefault(plain(name), row)
+    return rows
+
+
+def _coco_names(folder: Path) -> list[str]:
+    """The names of COCO's 80 classes, in the order of their ids."""
+    rows = _read_json(folder / "coco_panoptic_133_categories_with_colors.json")
+    things = sorted((row for row in rows if row["isthing"]), key=lambda row: row["id"])
+    return [row["name"] for row in things]
+
+
+def _synonyms(folder: Path) -> list[tuple[str, list[str]]]:
+    """Each name of LVIS and other words for it."""
+    rows = _lvis(folder)
+    return [(plain(row["name"]), [plain(word) for word in row["synonyms"]]) for row in rows]
+
+
+def _lvis(folder: Path) -> list[dict]:
+    rows = _read_json(folder / "lvis_v1_cat_info_synonyms_defs.json")
+    return sorted(rows, key=lambda row: row["id"])
+
+
+def _read_json(path: Path) -> list[dict]:
+    rows: list[dict] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
