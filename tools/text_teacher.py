@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from perception.detector.network import NanoNetwork
+from perception.detector.text_encoder import TextEncoder
 from perception.detector.tokenizer import Tokenizer
 
 SYNONYMS = Path(__file__).parents[1] / "tests" / "data" / "synonyms.json"
@@ -25,6 +25,7 @@ SYNONYMS = Path(__file__).parents[1] / "tests" / "data" / "synonyms.json"
 SHARPNESS = 0.05  # of the choice among the names that pictures teach: a temperature
 SAME = 0.6  # the least likeness at which a name is pulled to the nearest of those
 SAMPLE = 96  # names a step
+CHOICE, PULL = 0.2, 10.0  # what the choice among all names weighs, and the pull to the nearest
 
 
 class TextTeacher:
@@ -35,7 +36,7 @@ class TextTeacher:
 
     def __init__(self, tokenizer: Tokenizer, data: Path, taught: Iterable[str]) -> None:
         rows = _clip_rows(data / "names")
-        taught = [*taught, *_coco_names(data / "names")]
+        taught = [*taught, *coco_names(data / "names")]
         centred = np.stack(list(rows.values()))
         centred -= centred.mean(0)
         centred /= np.linalg.norm(centred, axis=1, keepdims=True)
@@ -51,27 +52,34 @@ class TextTeacher:
         self.ids = torch.from_numpy(tokenizer.encode_batch(list(texts)))
         self.anchor_ids = torch.from_numpy(tokenizer.encode_batch(anchors))
 
-    def loss(self, network: NanoNetwork) -> Tensor:
-        """How far a sample of the names is from where the teacher has them."""
-        device = network.bias.device
+    def loss(self, text: TextEncoder, taught: TextEncoder | None = None) -> Tensor:
+        """How far a sample of the names is from where the teacher has them.
+
+        taught: gives the tokens of the names that pictures teach; default: the same.
+        """
+        device = text.place.device
         drawn = torch.randperm(len(self.ids))[:SAMPLE]
         alike = self.alike[drawn].to(device)
-        names = mean_words(network, self.ids[drawn].to(device))
+        ids = self.ids[drawn].to(device)
+        tokens = text(ids)  # N x L x D
         with torch.no_grad():
-            anchors = mean_words(network, self.anchor_ids.to(device))
-        logits = names @ anchors.T / SHARPNESS
-        choice = F.cross_entropy(logits, (alike / SHARPNESS).softmax(1))
+            anchor_ids = self.anchor_ids.to(device)
+            anchors = (taught or text)(anchor_ids)
+            goals = _mean(anchors, anchor_ids)
+            directions = _mean(F.normalize(anchors, dim=-1), anchor_ids)
+        names = _mean(F.normalize(tokens, dim=-1), ids)
+        choice = F.cross_entropy(names @ directions.T / SHARPNESS, (alike / SHARPNESS).softmax(1))
+        # The words of the same thing: each of their tokens is the mean token of its name.
         likeness, nearest = alike.max(1)
-        apart = 1 - F.cosine_similarity(names, anchors[nearest], dim=1)
-        same = likeness >= SAME
-        return choice + (apart * same).sum() / same.sum().clamp(min=1)
+        same = (ids > 0) & (likeness >= SAME)[:, None]  # N x L
+        apart = (tokens - goals[nearest][:, None]).square().mean(2)
+        return CHOICE * choice + PULL * (apart * same).sum() / same.sum().clamp(min=1)
 
 
-def mean_words(network: NanoNetwork, ids: Tensor) -> Tensor:
-    """N x L token ids -> N x D: the mean of each phrase's words, before they see a picture."""
+def _mean(tokens: Tensor, ids: Tensor) -> Tensor:
+    """N x L x D -> N x D: the mean over each phrase's tokens; ids: N x L, 0 = padding."""
     seen = (ids > 0)[..., None]
-    words = F.normalize(network.text(ids), dim=-1) * seen
-    mean: Tensor = words.sum(1) / seen.sum(1)
+    mean: Tensor = (tokens * seen).sum(1) / seen.sum(1)
     return mean
 
 
@@ -88,7 +96,7 @@ def plain(name: str) -> str:
 
 def _clip_rows(folder: Path) -> dict[str, np.ndarray]:
     """Each name of COCO, LVIS and Objects365 with CLIP's embedding of "a NAME", 512 float32."""
-    files = [(_coco_names(folder), "coco_clip_a+cname.npy")]
+    files = [(coco_names(folder), "coco_clip_a+cname.npy")]
     files.append(([row["name"] for row in _lvis(folder)], "lvis_v1_clip_a+cname.npy"))
     with (folder / "objects365_names.csv").open(encoding="utf-8") as file:
         files.append(([row[1] for row in csv.reader(file)], "o365_clip_a+cnamefix.npy"))
@@ -101,7 +109,7 @@ def _clip_rows(folder: Path) -> dict[str, np.ndarray]:
     return rows
 
 
-def _coco_names(folder: Path) -> list[str]:
+def coco_names(folder: Path) -> list[str]:
     """The names of COCO's 80 classes, in the order of their ids."""
     rows = _read_json(folder / "coco_panoptic_133_categories_with_colors.json")
     things = sorted((row for row in rows if row["isthing"]), key=lambda row: row["id"])

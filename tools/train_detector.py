@@ -60,7 +60,7 @@ def step(
         None if batch.known is None else batch.known.to(device),
     )
     if teacher is not None:
-        text = teacher.loss(network)
+        text = teacher.loss(network.text)
         loss, figures["text"] = loss + text, text.item()
     return loss, figures
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from text_teacher import TextTeacher, mean_words, plain
+from text_teacher import TextTeacher, plain
 
 from perception.detector.network import NanoNetwork, build_nano_detector
 from perception.detector.tokenizer import Tokenizer
@@ -77,7 +77,7 @@ def test_names_come_to_lie_where_the_teacher_has_them(data: Path, tokenizer: Tok
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     losses = []
     for _ in range(30):
-        loss = teacher.loss(network)
+        loss = teacher.loss(network.text)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -90,6 +90,8 @@ def test_names_come_to_lie_where_the_teacher_has_them(data: Path, tokenizer: Tok
 
 
 def _likeness(network: NanoNetwork, tokenizer: Tokenizer, one: str, other: str) -> float:
-    ids = torch.from_numpy(tokenizer.encode_batch([one, other]))
-    a, b = mean_words(network, ids)
+    a, b = (
+        network.text(torch.from_numpy(tokenizer.encode_batch([word])))[0].mean(0)
+        for word in (one, other)
+    )
     return float(torch.cosine_similarity(a, b, dim=0))
