@@ -1,0 +1,44 @@
+"""Mixes two sets of weights of one network, one of which was trained on from the other.
+
+    python tools/mix_weights.py BEFORE AFTER --out runs/detector/nano-detector.safetensors
+
+The mean of what a network was and what it has become keeps most of the old and has some of the new
+(Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+def mix(before: dict[str, Tensor], after: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """share: of ``after`` in every number, 0..1; counters are those of ``after``."""
+    if before.keys() != after.keys():
+        lone = sorted(before.keys() ^ after.keys())[0]
+        raise SystemExit(f"these weights are of two networks: only one has {lone}")
+    return {
+        name: before[name].float().lerp(value.float(), share)
+        if value.is_floating_point()
+        else value
+        for name, value in after.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--share", type=float, default=0.5, help="of the weights after")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    mixed = mix(load_file(arguments.before), load_file(arguments.after), arguments.share)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(mixed, str(arguments.out))
+
+
+if __name__ == "__main__":
+    main()
