@@ -74,7 +74,8 @@ def answer_in(
     if view == (0, 0, width, height):
         return answer(segmenter, image, prompt, candidates=candidates, watch=watch)
     corner = np.array([view.x0, view.y0], np.float32)
-    moved = replace(prompt, points=prompt.points - corner, boxes=prompt.boxes - np.tile(corner, 2))
+    boxes = moved_boxes(prompt.boxes, corner)
+    moved = replace(prompt, points=prompt.points - corner, boxes=boxes)
     pixels = np.ascontiguousarray(view.cut_from(image))
     found = answer(segmenter, pixels, moved, candidates=candidates, watch=watch)
     return in_picture(found, view, (height, width))
@@ -91,6 +92,15 @@ def view_chooser(
         grid = tiles(image_hw, side)
         return lambda box: view_of(box, image_hw, grid, side)
     return lambda _: Tile(0, 0, width, height)
+
+
+def moved_boxes(boxes: FloatArray, corner: FloatArray) -> FloatArray:
+    """Boxes N x 4 of a picture as those of a view whose corner is at (x, y).
+
+    Rounding may close one that is thinner than single precision tells apart; none is closed here.
+    """
+    low, high = boxes[:, :2] - corner, boxes[:, 2:] - corner
+    return np.hstack([low, np.maximum(high, np.nextafter(low, np.float32(np.inf)))])
 
 
 def is_near_sighted(segmenter: Segmenter) -> bool:

@@ -6,7 +6,7 @@ from fakes import ColourSegmenter, NearSightedDetector, drawing
 
 from perception import pipeline
 from perception.answers import answer
-from perception.close_ups import answer_boxes, closer_view, view_of
+from perception.close_ups import answer_boxes, closer_view, moved_boxes, view_of
 from perception.errors import PromptError
 from perception.tiles import Tile, tiles
 from perception.types import Prompt
@@ -154,6 +154,17 @@ def test_a_near_sighted_segmenter_looks_closer():
     assert sorted(segmenter.sizes) == [(16, 16), (16, 16), (285, 285)]
     for box, rle in zip(boxes, answers.rles, strict=True):
         assert answer_boxes(NearSighted(), image, np.float32([box])).rles == (rle,)
+
+
+def test_a_box_thinner_than_rounding_stays_one():
+    x = np.float32(36)
+    box = np.array([[x, 12, np.nextafter(x, np.float32(99)), 60]], np.float32)
+    image = drawing(*HW, [("red", (30, 10, 50, 70))])
+    for segmenter, side in ((NearSighted(), 0), (ColourSegmenter(), 64)):
+        assert answer_boxes(segmenter, image, box, side=side).prompt_ids.tolist() in ([], [0])
+    moved = moved_boxes(box, np.float32([3.3, -8]))
+    assert (moved[:, 2:] > moved[:, :2]).all()
+    assert moved.dtype == np.float32
 
 
 def test_a_box_outside_is_named_as_it_was_given():

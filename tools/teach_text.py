@@ -31,7 +31,7 @@ from perception.detector.text_encoder import TextEncoder
 from perception.detector.tokenizer import Tokenizer
 
 KEPT = 192  # phrases a step that keep their tokens
-KEEPING = 20.0  # what a kept token's squared error weighs beside the teacher's loss
+KEEPING = 80.0  # what a kept token's squared error weighs beside the teacher's loss
 
 
 def kept_loss(text: TextEncoder, before: TextEncoder, ids: Tensor) -> Tensor:
@@ -77,6 +77,8 @@ def teach(arguments: argparse.Namespace) -> dict[str, Tensor]:
     phrases = AskedPhrases(arguments.data)
     teacher = TextTeacher(tokenizer, arguments.data, phrases.names)
     before = copy.deepcopy(network.text).requires_grad_(False)
+    if arguments.go_on:
+        network.load_state_dict(load_file(arguments.go_on))
     optimizer = torch.optim.AdamW(network.text.parameters(), lr=arguments.rate, weight_decay=0)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, arguments.rate, arguments.steps)
     sums = np.zeros(2)
@@ -98,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--start", type=Path, required=True, help="the detector's weights")
     parser.add_argument("--data", type=Path, required=True, help="folder with names/")
+    parser.add_argument("--go-on", type=Path, default=None, help="weights of an earlier run")
     parser.add_argument("--out", type=Path, default=None, help="default: in place of --start")
     parser.add_argument("--vocabulary", type=Path, default=Path("weights/nano-detector-vocab.txt"))
     parser.add_argument("--steps", type=int, default=4000)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from perception.close_ups import view_chooser
+from perception.close_ups import moved_boxes, view_chooser
 from perception.segmenter.protocol import Segmenter
 from perception.tiles import Tile
 from perception.types import BoolArray, Embedding, FloatArray, ImageArray, Prompt
@@ -51,7 +51,7 @@ class SegmenterBoxMasks:
         for view, group in groupby(boxes, view_of):
             if view not in seen:
                 seen[view] = self._segmenter.encode(np.ascontiguousarray(view.cut_from(image)))
-            some = np.stack(list(group)) - np.array([view.x0, view.y0] * 2, np.float32)
+            some = moved_boxes(np.stack(list(group)), np.array([view.x0, view.y0], np.float32))
             for masks in self._decoded(seen[view], some):
                 whole = np.zeros((len(masks), height, width), np.bool_)
                 x0, y0, x1, y1 = view.inside((height, width))
