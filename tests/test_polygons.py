@@ -16,10 +16,9 @@ def draw(polygons, shape):
     return np.asarray(coco_mask.decode(coco_mask.merge(codes)), bool)
 
 
-def fill_holes(mask):
-    """Everything that the outside can't reach through corners or sides."""
-    outside = cv2.connectedComponents(1 - np.pad(mask, 1).astype(np.uint8), connectivity=8)[1]
-    return (outside != outside[0, 0])[1:-1, 1:-1]
+def area(ring):
+    x, y = ring.astype(float).T
+    return np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2
 
 
 def test_square():
@@ -39,10 +38,27 @@ def test_empty_mask_has_no_polygon():
     assert mask_to_polygons(np.zeros((3, 4), bool)) == []
 
 
-def test_hole_is_filled():
+def test_a_hole_is_cut_out():
     mask = np.ones((5, 5), bool)
-    mask[2, 2] = False
-    assert len(mask_to_polygons(mask)) == 1
+    mask[2, 2:4] = False
+    (ring,) = mask_to_polygons(mask)
+    assert area(ring) == 23
+    assert ring.tolist() == [
+        *([0, 0], [2, 0]),
+        *([2, 2], [2, 3], [4, 3], [4, 2], [2, 2]),
+        *([2, 0], [5, 0], [5, 5], [0, 5]),
+    ]
+
+
+def test_a_ring_in_a_ring_and_holes_below_each_other():
+    mask = np.zeros((20, 20), bool)
+    mask[1:19, 1:19] = True
+    mask[3:17, 3:17] = False
+    mask[5:15, 5:15] = True
+    mask[7:9, 7:9] = mask[11:13, 7:9] = mask[11:13, 11:13] = False
+    polygons = mask_to_polygons(mask)
+    assert [area(ring) for ring in polygons] == [18 * 18 - 14 * 14, 10 * 10 - 12]
+    np.testing.assert_array_equal(draw(polygons, mask.shape), mask)
 
 
 def test_regions_that_touch_at_a_corner_are_two():
@@ -54,4 +70,8 @@ def test_regions_that_touch_at_a_corner_are_two():
 def test_drawing_it_back_gives_the_same_pixels(seed, share):
     rng = np.random.default_rng(seed)
     mask = rng.random((23, 31)) < share
-    np.testing.assert_array_equal(draw(mask_to_polygons(mask), mask.shape), fill_holes(mask))
+    polygons = mask_to_polygons(mask)
+    np.testing.assert_array_equal(draw(polygons, mask.shape), mask)
+    assert sum(map(area, polygons)) == mask.sum()
+    regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[0] - 1
+    assert len(polygons) == regions

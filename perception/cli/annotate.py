@@ -184,7 +184,7 @@ def annotate(
 @click.option(
     "--polygons",
     is_flag=True,
-    help="Outlines, without holes: in coco in place of run lengths, in yolo of boxes.",
+    help="Outlines: in coco in place of run lengths, in yolo of boxes.",
 )
 def export_annotations(
     run: str,

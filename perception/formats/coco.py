@@ -32,9 +32,8 @@ def to_coco(
     """The content of one COCO file, as plain dicts and lists, for the results of many pictures.
 
     info: how the results were made (default: what they say themselves); polygons: outlines in place
-    of run lengths, which fill holes. Raises ValueError if two
-    pictures have one file name, or if results were made in different ways (another model or
-    threshold), which one file can't tell apart.
+    of run lengths. Raises ValueError if two pictures have one file name, or if results were made in
+    different ways (another model or threshold), which one file can't tell apart.
     """
     ordered = sorted(results, key=lambda result: result.file_name)
     _check_names(ordered)

@@ -52,7 +52,7 @@ def annotation_rows(
     """The entries of a picture's instances, numbered from ``first_id``.
 
     ``parent_id`` is the id of the annotation that one is a part of, where there is one.
-    polygons: outlines in place of run lengths, which fill holes; the area stays the mask's.
+    polygons: outlines in place of run lengths; the area is the mask's in both.
     """
     boxes, areas, image_uid = xyxy_to_xywh(result.boxes), result.areas, _image_uid(result)
     seen: Counter[tuple[str, str]] = Counter()

@@ -11,7 +11,7 @@ from perception.types import FloatArray
 
 
 def outlines(result: Instances, n: int) -> list[FloatArray]:
-    """Instance n's outer outlines, each K x 2 (x, y), in pixels; holes are filled."""
+    """Instance n's outlines, each K x 2 (x, y), in pixels; holes are cut out."""
     x0, y0, x1, y1 = result.boxes[n].astype(int).tolist()
     window = rle_to_mask(result.rles[n])[y0:y1, x0:x1]
     corner = np.array([x0, y0], np.float32)

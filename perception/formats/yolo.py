@@ -24,7 +24,7 @@ def write_yolo(
 ) -> int:
     """Writes results that come in order of their names; returns how many instances there are.
 
-    polygons: outlines, without holes, where boxes are usual. A picture with nothing found has an
+    polygons: outlines, holes cut out, where boxes are usual. A picture with nothing found has an
     empty file. Raises OutputError if a file can't be written, or for names that YOLO can't tell
     apart.
     """

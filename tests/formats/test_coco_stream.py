@@ -43,6 +43,7 @@ def test_where_nothing_can_be_written(tmp_path):
 
 def test_polygons_keep_the_area_of_the_mask():
     (annotation,) = to_coco([result(count=1)], polygons=True)["annotations"]
-    assert annotation["segmentation"] == [[3, 2, 11, 2, 11, 9, 3, 9]]
+    outer, hole = [5, 2, 11, 2, 11, 9, 3, 9], [5, 4, 5, 5, 6, 5, 6, 4, 5, 4]
+    assert annotation["segmentation"] == [[3, 2, *outer[:2], *hole, *outer]]
     assert annotation["area"] == 55
     assert np.prod(annotation["bbox"][2:]) == 56
