@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from perception.instances import Instances
+from perception.look import Look
 from perception.masks import consensus, logits_to_rles, rle_area, rle_to_box, stability_score
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
+from perception.tiles import Tile
 from perception.types import (
     BoxMasks,
-    Embedding,
     FloatArray,
     ImageArray,
     IntArray,
@@ -51,29 +52,31 @@ def answer(
     image: ImageArray,
     prompt: Prompt,
     *,
+    view: Tile | None = None,
     candidates: bool = False,
     watch: Stopwatch | None = None,
 ) -> Answers:
     """Encodes a picture H x W x 3 and decodes all prompts; without prompts it does neither.
 
-    candidates: keep all three masks of an ambiguous prompt, best first, not only the best one.
-    Times the stages "encode" and "decode".
+    view: the part of the picture that is looked at, whose pixels the answers are in; the prompts
+    are in those of the picture. candidates: keep all three masks of an ambiguous prompt, best
+    first, not only the best one. Times the stages "encode" and "decode".
     """
     watch = watch or Stopwatch()
     parts: list[_Part] = []
     if len(prompt):
         with watch("encode"):
-            embedding = segmenter.encode(image)
+            look = Look(segmenter, image, view)
         with watch("decode"):
-            for first, decoded in _decode(segmenter, embedding, prompt):
-                parts += _rows(decoded, first, candidates=candidates)
+            for first, decoded in _decode(look, prompt):
+                parts += _rows(look, decoded, first, candidates=candidates)
     return _gathered(parts)
 
 
-def answer_of(decoded: MaskCandidates, index: int) -> Answers:
+def answer_of(look: Look, decoded: MaskCandidates, index: int) -> Answers:
     """One of the four masks for a single prompt; an empty one is no answer."""
     agreed = consensus(decoded.frame.logits_in_image(decoded.logits))
-    return _gathered(list(_parts(decoded, 0, np.array([index]), 0, float(agreed[0]))))
+    return _gathered(list(_parts(look, decoded, 0, np.array([index]), 0, float(agreed[0]))))
 
 
 def own_answers(masks: BoxMasks, *, watch: Stopwatch | None = None) -> Answers:
@@ -138,23 +141,18 @@ class _Part(NamedTuple):
     prompt: int
 
 
-def _decode(
-    segmenter: Segmenter, embedding: Embedding, prompt: Prompt
-) -> Iterator[tuple[int, MaskCandidates]]:
+def _decode(look: Look, prompt: Prompt) -> Iterator[tuple[int, MaskCandidates]]:
     """Decodes a few prompts at a time, with the number of the first one."""
     if len(prompt) == 1:
-        yield 0, segmenter.decode(embedding, prompt)
+        yield 0, look.decode(prompt)
         return
     for first in range(0, len(prompt), _PROMPTS_AT_ONCE):
         some = slice(first, first + _PROMPTS_AT_ONCE)
         masks = None if prompt.mask_logits is None else prompt.mask_logits[some]
-        yield (
-            first,
-            segmenter.decode(embedding, Prompt(boxes=prompt.boxes[some], mask_logits=masks)),
-        )
+        yield first, look.decode(Prompt(boxes=prompt.boxes[some], mask_logits=masks))
 
 
-def _rows(decoded: MaskCandidates, first: int, *, candidates: bool) -> Iterator[_Part]:
+def _rows(look: Look, decoded: MaskCandidates, first: int, *, candidates: bool) -> Iterator[_Part]:
     """What is to be kept of each prompt; first: the number of the first one."""
     best = decoded.best()
     agreed = consensus(decoded.frame.logits_in_image(decoded.logits))
@@ -162,14 +160,14 @@ def _rows(decoded: MaskCandidates, first: int, *, candidates: bool) -> Iterator[
         index = np.array([best[n]])
         if candidates and decoded.ambiguous:
             index = 1 + np.argsort(-decoded.quality[n, 1:], kind="stable")
-        yield from _parts(decoded, n, index, first + n, float(agreed[n]))
+        yield from _parts(look, decoded, n, index, first + n, float(agreed[n]))
 
 
 def _parts(
-    decoded: MaskCandidates, n: int, index: IntArray, prompt: int, agreed: float
+    look: Look, decoded: MaskCandidates, n: int, index: IntArray, prompt: int, agreed: float
 ) -> Iterator[_Part]:
     """Some of the nth prompt's masks; prompt: its number, agreed: the consensus of the four."""
-    logits = decoded.logits[n, index]
+    logits = look.mend(decoded.logits[n, index])
     rles = logits_to_rles(logits, decoded.frame)
     stability = stability_score(decoded.frame.logits_in_image(logits))
     for rle, quality, stable in zip(rles, decoded.quality[n, index], stability, strict=True):

@@ -10,12 +10,14 @@ whole picture, as Kirillov et al. 2023, "Segment Anything", do.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from perception.answers import Answers, answer, answer_of
-from perception.close_ups import answer_in, closer_view, in_picture, is_near_sighted, together
+from perception.close_ups import answer_in, closer_view, in_picture, together
 from perception.frame import Frame
+from perception.look import Look, is_near_sighted
 from perception.masks import mask_to_box
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
@@ -23,7 +25,6 @@ from perception.tiles import Tile
 from perception.types import (
     MASKS,
     BoolArray,
-    Embedding,
     FloatArray,
     ImageArray,
     IntArray,
@@ -43,41 +44,43 @@ _OUTSIDE = -10.0
 
 @dataclass(frozen=True, eq=False)
 class ClickMask:
-    """One of the masks for some clicks on a picture of image_hw (height, width).
+    """One of the masks for some clicks on a picture.
 
-    view: where it was seen; decoded: what the segmenter said there of this one prompt; index: which
+    look: where it was seen; decoded: what the segmenter said there of this one prompt; index: which
     of the four masks this is. cut: the share of the view's edge, where the picture goes on, that
     the mask touches: what touches it may be a part of something larger.
     """
 
-    view: Tile
+    look: Look
     decoded: MaskCandidates
     index: int
-    image_hw: tuple[int, int]
     cut: float = 0.0
+
+    @property
+    def view(self) -> Tile:
+        """The part of the picture in which it was seen."""
+        return self.look.view
 
     @property
     def quality(self) -> float:
         """The IoU with the truth that the model predicts for the view, less what the edge cuts."""
         return float(self.decoded.quality[0, self.index]) * (1 - self.cut)
 
-    @property
+    @cached_property
     def logits(self) -> FloatArray:
         """Low-resolution logits h x w over a square with the view in its left upper corner."""
-        logits: FloatArray = self.decoded.logits[0, self.index]
+        logits: FloatArray = self.look.mend(self.decoded.logits[0, [self.index]])[0]
         return logits
+
+    @property
+    def seen(self) -> BoolArray:
+        """The mask h x w of the view."""
+        seen: BoolArray = self.decoded.frame.logits_to_masks(self.logits[None])[0]
+        return seen
 
     def mask(self) -> BoolArray:
         """H x W of the picture."""
-        seen: BoolArray = self.decoded.masks(np.array([self.index]))[0]
-        if self.view == (0, 0, *self.image_hw[::-1]):
-            return seen
-        whole = np.zeros(self.image_hw, np.bool_)
-        x0, y0, x1, y1 = self.view.inside(self.image_hw)
-        whole[y0:y1, x0:x1] = seen[
-            y0 - self.view.y0 : y1 - self.view.y0, x0 - self.view.x0 : x1 - self.view.x0
-        ]
-        return whole
+        return self.view.pasted(self.seen, self.look.image_hw)
 
 
 def answer_points(
@@ -113,7 +116,7 @@ def answer_points(
 
 
 def _answers(one: ClickMask) -> Answers:
-    found = in_picture(answer_of(one.decoded, one.index), one.view, one.image_hw)
+    found = in_picture(answer_of(one.look, one.decoded, one.index), one.view, one.look.image_hw)
     return replace(found, quality=np.full(len(found.rles), one.quality, np.float32))
 
 
@@ -122,9 +125,8 @@ class Clicker:
 
     def __init__(self, segmenter: Segmenter, image: ImageArray) -> None:
         self._segmenter, self._image = segmenter, image
-        self._whole = Tile(0, 0, image.shape[1], image.shape[0])
-        self._seen: tuple[Tile, Embedding] = self._whole, segmenter.encode(image)
-        self._embedding = self._seen[1]
+        self._first = self._last = Look(segmenter, image)
+        self._whole = self._first.view
 
     def __call__(
         self, points: FloatArray, labels: IntArray, earlier: ClickMask | None = None
@@ -174,27 +176,20 @@ class Clicker:
 
     def _masks(self, view: Tile, prompt: Prompt) -> list[ClickMask]:
         """The answers in one view; the prompt is in pixels of the picture."""
-        if view == self._whole:
-            embedding = self._embedding
-        elif view == self._seen[0]:
-            embedding = self._seen[1]
-        else:
-            embedding = self._segmenter.encode(np.ascontiguousarray(view.cut_from(self._image)))
-            self._seen = view, embedding
-        corner = np.array([view.x0, view.y0], np.float32)
-        moved = Prompt(prompt.points - corner, prompt.point_labels, mask_logits=prompt.mask_logits)
-        decoded = self._segmenter.decode(embedding, moved)
+        look = self._first if view == self._whole else self._last
+        if look.view != view:
+            look = self._last = Look(self._segmenter, self._image, view)
+        decoded = look.decode(prompt)
         order = np.arange(MASKS)
         if decoded.ambiguous:
             order = 1 + np.argsort(-decoded.quality[0, 1:], kind="stable")
-        image_hw = self._image.shape[0], self._image.shape[1]
-        return [ClickMask(view, decoded, int(index), image_hw) for index in order]
+        return [ClickMask(look, decoded, int(index)) for index in order]
 
 
 def _cut(one: ClickMask) -> float:
     """The share of a square view's edge that lies in the picture and is in the mask."""
-    mask = one.decoded.masks(np.array([one.index]))[0]
-    (height, width), view = one.image_hw, one.view
+    mask = one.seen
+    (height, width), view = one.look.image_hw, one.view
     edges = (
         (mask[:, 0], view.x0 > 0),
         (mask[0], view.y0 > 0),

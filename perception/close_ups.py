@@ -16,14 +16,12 @@ from math import ceil, floor
 import numpy as np
 
 from perception.answers import Answers, answer, own_answers
+from perception.look import is_near_sighted
 from perception.masks import rle_area, rle_to_box, rle_to_mask, window_to_rle
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile, tiles
 from perception.types import BoxMasks, FloatArray, ImageArray, IntArray, Prompt, Rle
-
-NEAR_SIGHTED = 512
-"""A segmenter whose input is smaller than this, in pixels, looks closer at small things."""
 
 _WIDER = 1.5
 """How many times as long as a box's longer side the side of its closer view is."""
@@ -66,19 +64,12 @@ def answer_in(
     image: ImageArray,
     prompt: Prompt,
     *,
-    candidates: bool = False,
     watch: Stopwatch | None = None,
 ) -> Answers:
     """The masks of a prompt in a picture H x W x 3, seen in one view; see ``answer``."""
     height, width = image.shape[:2]
-    if view == (0, 0, width, height):
-        return answer(segmenter, image, prompt, candidates=candidates, watch=watch)
-    corner = np.array([view.x0, view.y0], np.float32)
-    boxes = moved_boxes(prompt.boxes, corner)
-    moved = replace(prompt, points=prompt.points - corner, boxes=boxes)
-    pixels = np.ascontiguousarray(view.cut_from(image))
-    found = answer(segmenter, pixels, moved, candidates=candidates, watch=watch)
-    return in_picture(found, view, (height, width))
+    found = answer(segmenter, image, prompt, view=view, watch=watch)
+    return found if view == (0, 0, width, height) else in_picture(found, view, (height, width))
 
 
 def view_chooser(
@@ -92,20 +83,6 @@ def view_chooser(
         grid = tiles(image_hw, side)
         return lambda box: view_of(box, image_hw, grid, side)
     return lambda _: Tile(0, 0, width, height)
-
-
-def moved_boxes(boxes: FloatArray, corner: FloatArray) -> FloatArray:
-    """Boxes N x 4 of a picture as those of a view whose corner is at (x, y).
-
-    Rounding may close one that is thinner than single precision tells apart; none is closed here.
-    """
-    low, high = boxes[:, :2] - corner, boxes[:, 2:] - corner
-    return np.hstack([low, np.maximum(high, np.nextafter(low, np.float32(np.inf)))])
-
-
-def is_near_sighted(segmenter: Segmenter) -> bool:
-    """Whether it has so small an input that it looks closer."""
-    return bool(getattr(segmenter, "side", NEAR_SIGHTED) < NEAR_SIGHTED)
 
 
 def closer_view(box: FloatArray, image_hw: tuple[int, int]) -> Tile:

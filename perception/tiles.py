@@ -9,7 +9,7 @@ import numpy as np
 
 from perception.errors import PromptError
 from perception.frame import RGB_MEAN
-from perception.types import FloatArray, ImageArray
+from perception.types import BoolArray, FloatArray, ImageArray
 
 OVERLAP = 0.2
 """The least that neighbouring tiles share, as a part of their side."""
@@ -53,6 +53,18 @@ class Tile(NamedTuple):
         """What of it lies in a picture of (height, width)."""
         height, width = image_hw
         return Tile(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
+
+    def pasted(self, masks: BoolArray, image_hw: tuple[int, int]) -> BoolArray:
+        """Masks ... x h x w of this part as ... x H x W of the picture of (height, width)."""
+        if self == (0, 0, *image_hw[::-1]):
+            return masks
+        whole = np.zeros((*masks.shape[:-2], *image_hw), np.bool_)
+        x0, y0, x1, y1 = self.inside(image_hw)
+        if x0 < x1 and y0 < y1:
+            whole[..., y0:y1, x0:x1] = masks[
+                ..., y0 - self.y0 : y1 - self.y0, x0 - self.x0 : x1 - self.x0
+            ]
+        return whole
 
     def holds(self, box: FloatArray) -> bool:
         """Whether a box, 4 (xyxy), lies wholly inside."""

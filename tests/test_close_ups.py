@@ -6,8 +6,9 @@ from fakes import ColourSegmenter, NearSightedDetector, drawing
 
 from perception import pipeline
 from perception.answers import answer
-from perception.close_ups import answer_boxes, closer_view, moved_boxes, view_of
+from perception.close_ups import answer_boxes, closer_view, view_of
 from perception.errors import PromptError
+from perception.look import moved_boxes
 from perception.tiles import Tile, tiles
 from perception.types import Prompt
 

@@ -48,6 +48,16 @@ def test_a_tile():
     assert not tile.holds(np.float32([0.5, 2, 4, 5]))
 
 
+def test_masks_of_a_tile_in_the_picture():
+    masks = np.random.default_rng(0).random((2, 3, 4, 5)) < 0.5
+    pasted = Tile(-1, 2, 4, 6).pasted(masks, (5, 7))
+    assert pasted.shape == (2, 3, 5, 7)
+    assert np.array_equal(pasted[..., 2:5, 0:4], masks[..., :3, 1:])
+    assert pasted.sum() == masks[..., :3, 1:].sum()
+    assert Tile(0, 0, 5, 4).pasted(masks, (4, 5)) is masks  # the whole picture
+    assert not Tile(9, 9, 14, 13).pasted(masks, (5, 7)).any()
+
+
 @pytest.mark.parametrize("tile", [None, "auto", 32, 4096])
 def test_sizes(tile):
     check_tile(tile)

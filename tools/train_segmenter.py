@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from box_loss import box_loss
@@ -25,11 +27,13 @@ from segmentation_batches import SegmentationBatch, SegmentationBatches, WeakBat
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
+from perception.colours import agreeing, colour_bins
 from perception.segmenter.build import build_nano
 from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_LEFT
 from perception.segmenter.sam import Sam
 
 WEAK_WEIGHT = 0.4  # of what boxes alone teach, beside one answer to masks
+COLOUR_SHARE = 0.5  # how often an answer is judged after its colours were asked, as in use
 
 
 def mask_loss(logits: Tensor, quality: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,6 +90,30 @@ class Losses:
         return cls(torch.compile(mask_loss), torch.compile(box_loss))
 
 
+class ColourMending:
+    """What colours say of the answers to P pictures P x S x S x 3 uint8, of some of the answers."""
+
+    def __init__(self, images: Tensor) -> None:
+        half = (images.shape[2] // 2, images.shape[1] // 2)  # the logits' size
+        self.bins = [
+            colour_bins(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
+            for image in images.numpy()
+        ]
+        self.asked = torch.rand(len(images)) < COLOUR_SHARE
+
+    def mend(self, logits: Tensor, first: int = 0) -> Tensor:
+        """Logits P x 4 x h x w as ``perception.colours`` mends them; first: the first picture.
+
+        What it adds is constant to the gradient: the network learns what is left to say.
+        """
+        network = logits.detach().float().cpu().numpy()
+        added = np.zeros_like(network)
+        for n in np.flatnonzero(self.asked[first:].numpy()):
+            for k, mask in enumerate(network[n]):
+                added[n, k] = agreeing(mask, self.bins[first + n]) - mask
+        return logits.float() + torch.from_numpy(added).to(logits.device)
+
+
 def step(
     sam: Sam, batch: SegmentationBatch, device: torch.device, losses: Losses | None = None
 ) -> tuple[Tensor, dict[str, float]]:
@@ -96,12 +124,14 @@ def step(
     if batch.weak is not None:
         images = torch.cat((images, batch.weak.images))
     truth = F.avg_pool2d(batch.masks.to(device).float()[:, None], 2)[:, 0]  # the logits' size
+    colours = ColourMending(batch.images)
     with torch.autocast(device.type, torch.bfloat16):
         embeddings = sam.encode(normalise(images, device))
         strong = embeddings[:count]
         coords, labels = batch.coords.to(device), batch.labels.to(device)
         first = sam.decode(sam.prepare(strong, factored=False), coords, labels)
-        earlier = first[0][boxes:, 0].detach().float()
+        answers = colours.mend(first[0])
+        earlier = answers[boxes:, 0].detach()
         place, label = correction(earlier, truth[boxes:])
         coords = torch.cat((coords[boxes:, :1], (place * side)[:, None]), dim=1)
         labels = torch.cat((labels[boxes:, :1], label[:, None]), dim=1)
@@ -109,8 +139,10 @@ def step(
         clicks = sam.decode(
             sam.prepare(strong[boxes:], earlier[:, None], factored=False), coords, labels
         )
-    first_loss, first_iou = losses.mask(first[0].float(), first[1].float(), truth)
-    click_loss, click_iou = losses.mask(clicks[0].float(), clicks[1].float(), truth[boxes:])
+    first_loss, first_iou = losses.mask(answers, first[1].float(), truth)
+    click_loss, click_iou = losses.mask(
+        colours.mend(clicks[0], boxes), clicks[1].float(), truth[boxes:]
+    )
     total = first_loss + click_loss * (len(click_iou) / count)
     figures = {
         name: iou.mean().item()
@@ -133,7 +165,9 @@ def weak_loss(sam: Sam, embeddings: Tensor, batch: WeakBatch, losses: Losses) ->
     labels = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]], device=device).expand(len(coords), -1)
     with torch.autocast(device.type, torch.bfloat16):
         logits, _ = sam.decode(sam.prepare(embeddings, factored=False), coords, labels)
-    each = losses.box(logits.float(), coords.flatten(1) / 2, batch.alike.to(device))  # W x 4
+    each = losses.box(
+        ColourMending(batch.images).mend(logits), coords.flatten(1) / 2, batch.alike.to(device)
+    )  # W x 4
     return each[:, 0].mean() + each[:, 1:].amin(1).mean()
 
 

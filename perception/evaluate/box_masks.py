@@ -8,10 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from perception.close_ups import moved_boxes, view_chooser
+from perception.close_ups import view_chooser
+from perception.look import Look
 from perception.segmenter.protocol import Segmenter
 from perception.tiles import Tile
-from perception.types import BoolArray, Embedding, FloatArray, ImageArray, Prompt
+from perception.types import BoolArray, FloatArray, ImageArray, Prompt
 
 _BOXES_AT_ONCE = 32
 ITERATIONS = 5
@@ -47,24 +48,18 @@ class SegmenterBoxMasks:
     def masks(self, image: ImageArray, boxes: FloatArray) -> Iterator[BoolArray]:
         height, width = image.shape[:2]
         view_of = view_chooser(self._segmenter, (height, width))
-        seen: dict[Tile, Embedding] = {}
+        looks: dict[Tile, Look] = {}
         for view, group in groupby(boxes, view_of):
-            if view not in seen:
-                seen[view] = self._segmenter.encode(np.ascontiguousarray(view.cut_from(image)))
-            some = moved_boxes(np.stack(list(group)), np.array([view.x0, view.y0], np.float32))
-            for masks in self._decoded(seen[view], some):
-                whole = np.zeros((len(masks), height, width), np.bool_)
-                x0, y0, x1, y1 = view.inside((height, width))
-                whole[:, y0:y1, x0:x1] = masks[
-                    :, y0 - view.y0 : y1 - view.y0, x0 - view.x0 : x1 - view.x0
-                ]
-                yield whole
+            if view not in looks:
+                looks[view] = Look(self._segmenter, image, view)
+            for masks in self._decoded(looks[view], np.stack(list(group))):
+                yield view.pasted(masks, (height, width))
 
-    def _decoded(self, embedding: Embedding, boxes: FloatArray) -> Iterator[BoolArray]:
+    def _decoded(self, look: Look, boxes: FloatArray) -> Iterator[BoolArray]:
         for start in range(0, len(boxes), _BOXES_AT_ONCE):
-            some = Prompt(boxes=boxes[start : start + _BOXES_AT_ONCE])
-            for logits in self._segmenter.decode(embedding, some).logits:
-                yield embedding.frame.logits_to_masks(logits)
+            decoded = look.decode(Prompt(boxes=boxes[start : start + _BOXES_AT_ONCE]))
+            for logits in decoded.logits:
+                yield decoded.frame.logits_to_masks(look.mend(logits))
 
 
 class GrabCutBoxMasks:

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from segmentation_batches import SegmentationBatch, WeakBatch
 from torch import Tensor
-from train_segmenter import correction, deepest, load_start, mask_loss, step
+from train_segmenter import ColourMending, correction, deepest, load_start, mask_loss, step
 
+from perception.colours import agreeing, colour_bins
 from perception.segmenter.mask_decoder import MaskDecoder
 from perception.segmenter.nano_encoder import NanoImageEncoder
 from perception.segmenter.prompt_encoder import (
@@ -205,3 +206,28 @@ def test_a_tiny_segmenter_learns_a_batch(sam: Sam, batch: SegmentationBatch) -> 
     assert set(figures) == {"box", "point", "click"}
     assert all(0 <= value <= 1 for value in figures.values())
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_colours_are_asked_of_some_answers_and_are_constants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "rand", lambda count: torch.linspace(0, 1, count))
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (4, 32, 32, 3)).astype(np.uint8))
+    images[:, 8:20, 12:28] //= 8
+    colours = ColourMending(images)
+    logits = 2 * logits_of(square(), HALF, RIGHT, NONE, sure=1).repeat(4, 1, 1, 1)
+    logits.requires_grad_(True)
+    mended = colours.mend(logits)
+    plain = logits.detach()
+    assert colours.asked.tolist() == [True, True, False, False]
+    assert torch.equal(mended[2:], plain[2:])
+    small = images[1].numpy().reshape(16, 2, 16, 2, 3).mean((1, 3)).round().astype(np.uint8)
+    for k in range(3):
+        want = agreeing(plain[1, k].numpy(), colour_bins(small))
+        np.testing.assert_allclose(mended[1, k].detach(), want, atol=0.5)
+        assert not torch.equal(mended[1, k], plain[1, k])
+    later = colours.mend(logits[1:], first=1)  # the answers of the pictures from that one on
+    assert torch.equal(later, mended[1:])
+    mended.sum().backward()
+    assert torch.equal(logits.grad, torch.ones_like(plain))

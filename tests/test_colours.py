@@ -1,0 +1,145 @@
+"""Masks agree with the colours of the picture, and with nothing else."""
+
+import numpy as np
+import pytest
+from fakes import SIDE, ColourSegmenter, drawing
+
+from perception import colours
+from perception.colours import Colours, agreeing, colour_bins
+from perception.frame import Frame
+from perception.look import Look, is_near_sighted
+from perception.tiles import MEAN_COLOUR, Tile
+from perception.types import Prompt
+
+HW = (96, 128)
+BLUE = (40, 24, 88, 72)
+
+
+@pytest.fixture
+def image():
+    """A blue square on white, with the noise of a camera."""
+    picture = drawing(*HW, [("blue", BLUE)]).astype(np.int64)
+    noise = np.random.default_rng(0).normal(0, 4, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def inside(box, hw=HW):
+    mask = np.zeros(hw, bool)
+    x0, y0, x1, y1 = box
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def logits_of(*masks, logit=1.5, side=128):
+    """M masks in a square of side x side, one cell a pixel, as sure as ``logit``."""
+    logits = np.full((len(masks), side, side), -logit, np.float32)
+    for one, mask in zip(logits, masks, strict=True):
+        one[: mask.shape[0], : mask.shape[1]][mask] = logit
+    return logits
+
+
+def iou(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+def test_a_mask_that_is_a_little_off_is_put_right(image):
+    off = inside((45, 28, 93, 76))
+    frame = Frame(HW, 128)
+    seen = Colours(image, Tile(0, 0, 128, 96), frame, (128, 128))
+    logits = logits_of(off, inside(BLUE))
+    mended = seen.mend(logits)
+    assert iou(off, inside(BLUE)) < 0.72
+    for mask in frame.logits_to_masks(mended):
+        assert iou(mask, inside(BLUE)) > 0.93
+    assert np.array_equal(seen.mend(logits[:1])[0], mended[0])  # each mask by itself
+    assert np.array_equal(logits, logits_of(off, inside(BLUE)))  # a copy
+
+
+def test_colours_do_not_outvote_a_network_that_is_sure(image):
+    off = inside((45, 28, 93, 76))
+    for logit, changed in ((2.9, True), (3.1, False)):
+        mended = agreeing(np.where(off, np.float32(logit), np.float32(-logit)), colour_bins(image))
+        assert ((mended > 0) != off).any() == changed
+
+
+def test_colours_that_are_everywhere_say_nothing():
+    """Noise of one kind in the mask and around it: what is added is small."""
+    noise = np.random.default_rng(1).integers(0, 256, (*HW, 3)).astype(np.uint8)
+    logits = np.where(inside(BLUE), np.float32(2), np.float32(-2))
+    assert np.array_equal(agreeing(logits, colour_bins(noise)) > 0, inside(BLUE))
+
+
+def test_what_lies_beyond_the_picture_stays_and_has_no_say():
+    """A thing at the right border that has the colour of the padding; the view goes on there."""
+    picture = np.full((96, 64, 3), 250, np.uint8)
+    thing = inside((40, 24, 64, 72), (96, 64))
+    picture[thing] = MEAN_COLOUR
+    view = Tile(-16, 0, 112, 128)
+    off = inside((36, 20, 60, 68), (96, 64))
+    mask = np.zeros((128, 128), bool)
+    mask[:96, 16:80] = off
+    frame = Frame((128, 128), 128)
+    mended = Colours(picture, view, frame, (128, 128)).mend(logits_of(mask))
+    beyond = np.ones((128, 128), bool)
+    beyond[:96, 16:80] = False
+    assert np.array_equal(mended[0][beyond], logits_of(mask)[0][beyond])
+    assert iou(off, thing) < 0.7
+    assert iou(view.pasted(frame.logits_to_masks(mended)[0], (96, 64)), thing) > 0.9
+
+
+def test_a_view_of_nothing_of_the_picture_has_no_colours(image):
+    logits = logits_of(inside(BLUE))
+    unseen = Colours(image, Tile(200, 0, 328, 128), Frame((128, 128), 128), (128, 128))
+    assert np.array_equal(unseen.mend(logits), logits)
+
+
+def test_an_empty_and_a_full_mask_stay(image):
+    for mask in (inside((0, 0, 0, 0)), inside((0, 0, 128, 96))):
+        logits = np.where(mask, np.float32(8), np.float32(-8))
+        mended = agreeing(logits, colour_bins(image))
+        assert np.isfinite(mended).all()
+        assert np.array_equal(mended > 0, mask)
+
+
+def test_the_bins_are_of_lightness_and_of_two_opposites():
+    picture = np.uint8([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255], [128, 128, 128]]])
+    bins = colour_bins(picture)[0]
+    assert bins.min() >= 0
+    assert bins.max() < 16**3
+    assert len(set(bins.tolist())) == 5
+    lightness = bins // 256
+    assert lightness[0] == 0
+    assert lightness[1] == 15
+
+
+def test_neighbours_share_a_colour_and_none_is_lost():
+    cells = colours._histogram(np.array([0, 0]), np.ones(2, np.float32))
+    assert cells.sum() == pytest.approx(2)
+    assert cells[0] > cells[1] > cells[2] > cells[3] == 0  # along b
+    assert cells[16] == cells[256] == pytest.approx(cells[1])  # along a, and lightness
+    middle = (7 * 16 + 7) * 16 + 7
+    cells = colours._histogram(np.array([middle]), np.ones(1, np.float32))
+    assert cells.sum() == pytest.approx(1)
+    assert cells[middle - 16] == cells[middle + 16] == pytest.approx(cells[middle + 256])
+
+
+class NearSighted(ColourSegmenter):
+    side = 64
+
+
+def test_only_a_segmenter_with_a_small_input_is_helped(image):
+    far, near = ColourSegmenter(), NearSighted()
+    assert (is_near_sighted(far), is_near_sighted(near)) == (False, True)
+    logits = logits_of(inside((45, 28, 93, 76)))
+    assert Look(far, image).mend(logits) is logits
+    seen = Colours(image, Tile(0, 0, 128, 96), Frame(HW, SIDE), (128, 128))
+    assert np.array_equal(Look(near, image).mend(logits), seen.mend(logits))
+    assert not np.array_equal(seen.mend(logits), logits)
+
+
+def test_a_view_is_asked_in_pixels_of_the_picture(image):
+    near, view = NearSighted(), Tile(30, 10, 110, 90)
+    prompt = Prompt(points=[(50, 30)], boxes=[BLUE])
+    inner = Prompt(points=[(20, 20)], boxes=[(10, 14, 58, 62)])
+    expected = near.decode(near.encode(view.cut_from(image).copy()), inner)
+    assert np.array_equal(Look(near, image, view).decode(prompt).logits, expected.logits)
