@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perception.frame import Frame
 from perception.instances import Instances
 from perception.look import Look
 from perception.masks import consensus, logits_to_rles, rle_area, rle_to_box, stability_score
@@ -35,8 +36,9 @@ _PROMPTS_AT_ONCE = 32
 class Answers:
     """N masks: rles; boxes: N x 4, tight; quality, stability: N; prompt_ids: N, which prompt.
 
-    consensus: N, of the four masks that the model had for the prompt (``masks.consensus``). A
-    prompt whose mask is empty has no answer here.
+    consensus: N, of the four masks that the model had for the prompt (``masks.consensus``). Quality
+    and consensus are the network's own, masks and stability those of ``Look.mend``. A prompt whose
+    mask is empty has no answer here.
     """
 
     rles: tuple[Rle, ...]
@@ -73,10 +75,14 @@ def answer(
     return _gathered(parts)
 
 
-def answer_of(look: Look, decoded: MaskCandidates, index: int) -> Answers:
-    """One of the four masks for a single prompt; an empty one is no answer."""
+def answer_of(decoded: MaskCandidates, index: int, logits: FloatArray) -> Answers:
+    """One of the four masks for a single prompt; an empty one is no answer.
+
+    logits: h x w, the mask as it is shown.
+    """
     agreed = consensus(decoded.frame.logits_in_image(decoded.logits))
-    return _gathered(list(_parts(look, decoded, 0, np.array([index]), 0, float(agreed[0]))))
+    quality = decoded.quality[0, [index]]
+    return _gathered(list(_parts(logits[None], quality, decoded.frame, 0, float(agreed[0]))))
 
 
 def own_answers(masks: BoxMasks, *, watch: Stopwatch | None = None) -> Answers:
@@ -160,15 +166,15 @@ def _rows(look: Look, decoded: MaskCandidates, first: int, *, candidates: bool) 
         index = np.array([best[n]])
         if candidates and decoded.ambiguous:
             index = 1 + np.argsort(-decoded.quality[n, 1:], kind="stable")
-        yield from _parts(look, decoded, n, index, first + n, float(agreed[n]))
+        logits, quality = look.mend(decoded.logits[n, index]), decoded.quality[n, index]
+        yield from _parts(logits, quality, decoded.frame, first + n, float(agreed[n]))
 
 
 def _parts(
-    look: Look, decoded: MaskCandidates, n: int, index: IntArray, prompt: int, agreed: float
+    logits: FloatArray, quality: FloatArray, frame: Frame, prompt: int, agreed: float
 ) -> Iterator[_Part]:
-    """Some of the nth prompt's masks; prompt: its number, agreed: the consensus of the four."""
-    logits = look.mend(decoded.logits[n, index])
-    rles = logits_to_rles(logits, decoded.frame)
-    stability = stability_score(decoded.frame.logits_in_image(logits))
-    for rle, quality, stable in zip(rles, decoded.quality[n, index], stability, strict=True):
-        yield _Part(rle, float(quality), float(stable), agreed, prompt)
+    """M masks M x h x w of one prompt; prompt: its number, agreed: the consensus of its four."""
+    rles = logits_to_rles(logits, frame)
+    stability = stability_score(frame.logits_in_image(logits))
+    for rle, predicted, stable in zip(rles, quality, stability, strict=True):
+        yield _Part(rle, float(predicted), float(stable), agreed, prompt)

@@ -47,14 +47,14 @@ class ClickMask:
     """One of the masks for some clicks on a picture.
 
     look: where it was seen; decoded: what the segmenter said there of this one prompt; index: which
-    of the four masks this is. cut: the share of the view's edge, where the picture goes on, that
-    the mask touches: what touches it may be a part of something larger.
+    of the four masks this is. lone: whether it is for a lone click, so that the view doesn't follow
+    a mask and may cut the thing.
     """
 
     look: Look
     decoded: MaskCandidates
     index: int
-    cut: float = 0.0
+    lone: bool = False
 
     @property
     def view(self) -> Tile:
@@ -72,15 +72,20 @@ class ClickMask:
         logits: FloatArray = self.look.mend(self.decoded.logits[0, [self.index]])[0]
         return logits
 
-    @property
-    def seen(self) -> BoolArray:
-        """The mask h x w of the view."""
-        seen: BoolArray = self.decoded.frame.logits_to_masks(self.logits[None])[0]
-        return seen
+    @cached_property
+    def cut(self) -> float:
+        """The share of the view's edge, where the picture goes on, that the mask of a lone click
+        touches: what touches it may be a part of something larger.
+        """
+        return _cut(self._view_mask(), self.view, self.look.image_hw) if self.lone else 0.0
 
     def mask(self) -> BoolArray:
         """H x W of the picture."""
-        return self.view.pasted(self.seen, self.look.image_hw)
+        return self.view.pasted(self._view_mask(), self.look.image_hw)
+
+    def _view_mask(self) -> BoolArray:
+        mask: BoolArray = self.decoded.frame.logits_to_masks(self.logits[None])[0]
+        return mask
 
 
 def answer_points(
@@ -116,7 +121,8 @@ def answer_points(
 
 
 def _answers(one: ClickMask) -> Answers:
-    found = in_picture(answer_of(one.look, one.decoded, one.index), one.view, one.look.image_hw)
+    found = answer_of(one.decoded, one.index, one.logits)
+    found = in_picture(found, one.view, one.look.image_hw)
     return replace(found, quality=np.full(len(found.rles), one.quality, np.float32))
 
 
@@ -159,7 +165,7 @@ class Clicker:
             side = max(round(longer * distance), _LEAST_VIEW)
             left, top = int(np.floor(x - side / 2)), int(np.floor(y - side / 2))
             one = self._masks(Tile(left, top, left + side, top + side), prompt)[0]
-            found.append(replace(one, cut=_cut(one)))
+            found.append(replace(one, lone=True))
         return sorted(found, key=lambda one: -one.quality)
 
     def _closer(self, prompt: Prompt, earlier: ClickMask, mask: BoolArray) -> list[ClickMask]:
@@ -186,10 +192,9 @@ class Clicker:
         return [ClickMask(look, decoded, int(index)) for index in order]
 
 
-def _cut(one: ClickMask) -> float:
-    """The share of a square view's edge that lies in the picture and is in the mask."""
-    mask = one.seen
-    (height, width), view = one.look.image_hw, one.view
+def _cut(mask: BoolArray, view: Tile, image_hw: tuple[int, int]) -> float:
+    """The share of a square view's edge that lies in the picture and is in the mask h x w."""
+    height, width = image_hw
     edges = (
         (mask[:, 0], view.x0 > 0),
         (mask[0], view.y0 > 0),

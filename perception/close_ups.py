@@ -69,7 +69,7 @@ def answer_in(
     """The masks of a prompt in a picture H x W x 3, seen in one view; see ``answer``."""
     height, width = image.shape[:2]
     found = answer(segmenter, image, prompt, view=view, watch=watch)
-    return found if view == (0, 0, width, height) else in_picture(found, view, (height, width))
+    return in_picture(found, view, (height, width))
 
 
 def view_chooser(
@@ -151,6 +151,8 @@ def _views(
 
 def in_picture(found: Answers, view: Tile, image_hw: tuple[int, int]) -> Answers:
     """A view's answers as those of the picture of (height, width), less what lies beyond it."""
+    if view == (0, 0, *image_hw[::-1]):
+        return found
     rles = [
         _moved(rle, box, view, image_hw)
         for rle, box in zip(found.rles, found.boxes.astype(int), strict=True)

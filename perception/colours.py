@@ -24,16 +24,16 @@ _CHROMA = 96
 """The range of a and of b that is divided into bins, around grey; few colours are stronger."""
 
 _ROUNDS = 2
-"""From a mask follow its colours, from them a better mask ..."""
+"""How often the colours are taken from the mask, and the mask from the colours."""
 
 _MOST = 3.0
 """The largest log-likelihood ratio: colours don't outvote a network that is sure."""
 
 _UNSEEN = 2.0
-"""How many cells every bin is taken to have more than were seen: rare colours say little."""
+"""Cells that are added to every bin, so that a colour seen seldom says little."""
 
 _RADII = 32
-"""A mask is so many times as wide as a window of the filter is to each side of its middle."""
+"""How many times as wide as the filter's radius all cells are."""
 
 _LEAST = 1e-4
 """The least probability of a cell, and of its opposite."""
@@ -48,18 +48,19 @@ class Colours:
     def __init__(
         self, image: ImageArray, view: Tile, frame: Frame, cells_hw: tuple[int, int]
     ) -> None:
-        self._cells = rows, columns = _seen_cells(image, view, frame, cells_hw)
-        size = rows.stop - rows.start, columns.stop - columns.start
-        self._are_seen = min(size) > 0
-        if self._are_seen:
-            seen = _shrunk(image, view, size)
-            self._bins = colour_bins(seen)
-            self._smooth = GuidedFilter(seen, round(cells_hw[1] / _RADII))
+        part = view.inside((image.shape[0], image.shape[1]))
+        self._cells = rows, columns = _cells_of(part, view, frame, cells_hw)
+        size = columns.stop - columns.start, rows.stop - rows.start
+        self._has_cells = min(size) > 0
+        if self._has_cells:
+            shrunk = _resized(image[part.y0 : part.y1, part.x0 : part.x1], size)
+            self._bins = colour_bins(shrunk)
+            self._smooth = GuidedFilter(shrunk, round(cells_hw[1] / _RADII))
 
     def mend(self, logits: FloatArray) -> FloatArray:
         """The logits of M masks, M x h x w, each mask made to agree with the colours."""
         mended = logits.copy()
-        for mask in mended if self._are_seen else ():
+        for mask in mended if self._has_cells else ():
             agreed = agreeing(mask[self._cells], self._bins)
             mask[self._cells] = _log_odds(self._smooth(_chance(agreed)))
         return mended
@@ -68,11 +69,11 @@ class Colours:
 def agreeing(logits: FloatArray, bins: IntArray) -> FloatArray:
     """A mask's logits h x w with what the colours say of it; bins: h x w, see ``colour_bins``."""
     flat = bins.ravel()
-    seen = _histogram(flat, np.ones(flat.size, np.float32))
+    everywhere = _histogram(flat, np.ones(flat.size, np.float32))
     answer = logits
     for _ in range(_ROUNDS):
         inside = _histogram(flat, _chance(answer).ravel())
-        answer = logits + _log_likelihood_ratio(inside, seen - inside)[bins]
+        answer = logits + _log_likelihood_ratio(inside, everywhere - inside)[bins]
     return answer
 
 
@@ -127,25 +128,24 @@ def _log_odds(chance: FloatArray) -> FloatArray:
     return logits
 
 
-def _seen_cells(
-    image: ImageArray, view: Tile, frame: Frame, cells_hw: tuple[int, int]
+def _cells_of(
+    part: Tile, view: Tile, frame: Frame, cells_hw: tuple[int, int]
 ) -> tuple[slice, slice]:
-    """The rows and columns of cells in which a view shows the picture."""
-    seen = view.inside((image.shape[0], image.shape[1]))
-    per_pixel = [
-        float(ratio) * cells / frame.side
-        for ratio, cells in zip(frame.ratio_xy[::-1], cells_hw, strict=True)
-    ]
-    first = (seen.y0 - view.y0) * per_pixel[0], (seen.x0 - view.x0) * per_pixel[1]
-    last = (seen.y1 - view.y0) * per_pixel[0], (seen.x1 - view.x0) * per_pixel[1]
-    return slice(round(first[0]), round(last[0])), slice(round(first[1]), round(last[1]))
+    """The rows and columns of cells that a part of a view touches."""
+    slices = []
+    for first, last, start, pixels, resized, cells in (
+        (part.y0, part.y1, view.y0, view.y1 - view.y0, frame.resized_hw[0], cells_hw[0]),
+        (part.x0, part.x1, view.x0, view.x1 - view.x0, frame.resized_hw[1], cells_hw[1]),
+    ):
+        # Exactly, in whole numbers: a cell is frame.side / cells pixels of the model's input.
+        low, high = (n * resized * cells for n in (first - start, last - start))
+        slices.append(slice(low // (pixels * frame.side), -(-high // (pixels * frame.side))))
+    return slices[0], slices[1]
 
 
-def _shrunk(image: ImageArray, view: Tile, cells_hw: tuple[int, int]) -> ImageArray:
-    """What a view shows of the picture, as many pixels as it has cells."""
+def _resized(pixels: ImageArray, size: tuple[int, int]) -> ImageArray:
+    """A picture with another (width, height)."""
     import cv2
 
-    seen = view.inside((image.shape[0], image.shape[1]))
-    part = np.ascontiguousarray(image[seen.y0 : seen.y1, seen.x0 : seen.x1])
-    how = cv2.INTER_AREA if cells_hw[0] < part.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part, cells_hw[::-1], interpolation=how), np.uint8)
+    how = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=how), np.uint8)

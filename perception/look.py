@@ -24,10 +24,11 @@ class Look:
     """A view of a picture H x W x 3 as a segmenter sees it; without one, all of the picture."""
 
     def __init__(self, segmenter: Segmenter, image: ImageArray, view: Tile | None = None) -> None:
-        self.view = view or Tile(0, 0, image.shape[1], image.shape[0])
+        shown = image if view is None else np.ascontiguousarray(view.cut_from(image))
+        self._embedding = segmenter.encode(shown)  # It says what is wrong with a picture.
         self._segmenter, self._image = segmenter, image
+        self.view = view or Tile(0, 0, image.shape[1], image.shape[0])
         self._colours: Colours | None = None
-        self._embedding = segmenter.encode(np.ascontiguousarray(self.view.cut_from(image)))
 
     @property
     def image_hw(self) -> tuple[int, int]:

@@ -8,6 +8,8 @@ inside by the rule of even and odd is the mask, and so is the area that the corn
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from perception.types import BoolArray, FloatArray, IntArray
@@ -23,40 +25,53 @@ def mask_to_polygons(mask: BoolArray) -> list[FloatArray]:
     One polygon per 4-connected region.
     """
     edges = _directed_edges(mask)
-    owner = np.full(edges.shape[1:], _NOBODY, np.int64)
+    passed = np.full((2, *edges.shape[1:]), _NOBODY, np.int32)
     rings: list[FloatArray] = []
     for y, x in np.argwhere(edges[_RIGHT]):
         if edges[_RIGHT, y, x]:
-            rings.append(_walk(edges, int(x), int(y), owner, len(rings)))
-    return _with_holes(rings, owner)
+            rings.append(_walk(edges, int(x), int(y), passed, len(rings)))
+    return _with_holes(rings, passed)
 
 
-def _with_holes(rings: list[FloatArray], owner: IntArray) -> list[FloatArray]:
-    """The outer ones of some rings, with ways to the holes; owner: a ring through each corner."""
+class _Way(NamedTuple):
+    """From an outline's side, so far from its start, to a hole and back."""
+
+    side: int
+    distance: float
+    hole: FloatArray
+
+
+def _with_holes(rings: list[FloatArray], passed: IntArray) -> list[FloatArray]:
+    """The outer ones of some rings, with ways to the holes; passed: see ``_walk``."""
+    ways: list[list[_Way]] = [[] for _ in rings]
     outer = {n: ring for n, ring in enumerate(rings) if _turns_clockwise(ring)}
-    home = {n: n for n in outer}
-    # From top to bottom: what lies above a hole has its home when the hole looks for one.
-    holes = [(ring[:, 1].min(), n) for n, ring in enumerate(rings) if n not in outer]
-    for _, n in sorted(holes):
-        hole = rings[n]
-        first = int(np.lexsort(hole.T)[0])  # The uppermost corner, of several the left one.
-        hole = np.roll(hole, -first, axis=0)
-        x, y = hole[0].astype(int)
-        above = int(np.flatnonzero(owner[:y, x] != _NOBODY)[-1])
-        home[n] = home[int(owner[above, x])]
-        outer[home[n]] = _joined(outer[home[n]], np.array([x, above], np.float32), hole)
+    # From bottom to top: a hole has its own ways before there is a way to it from above.
+    for n in sorted(range(len(rings)), key=lambda n: -rings[n][:, 1].min()):
+        ring = _with_ways(rings[n], ways[n])
+        if n in outer:
+            outer[n] = ring
+            continue
+        corner = rings[n][np.lexsort(rings[n].T)[0]]  # The uppermost one, of several the left one.
+        ring = np.roll(ring, -int(np.flatnonzero((ring == corner).all(axis=1))[0]), axis=0)
+        x, y = corner.astype(int)
+        above = int(np.flatnonzero(passed[0, :y, x] != _NOBODY)[-1])
+        owner, side = passed[:, above, x].tolist()
+        distance = float(np.abs(rings[owner][side] - (x, above)).sum())
+        ways[owner].append(_Way(side, distance, ring))
     return list(outer.values())
 
 
-def _joined(outline: FloatArray, place: FloatArray, hole: FloatArray) -> FloatArray:
-    """An outline that goes to a hole's first corner and back, from a place on it."""
-    following = np.roll(outline, -1, axis=0)
-    low, high = np.minimum(outline, following), np.maximum(outline, following)
-    start = int(np.flatnonzero(((low <= place) & (place <= high)).all(axis=1))[0])
-    there = [place[None]] if (outline[start] != place).any() else []
-    back = [place[None]] if (following[start] != place).any() else []
-    way = [*there, hole, hole[:1], *back]
-    return np.concatenate([outline[: start + 1], *way, outline[start + 1 :]])
+def _with_ways(ring: FloatArray, ways: list[_Way]) -> FloatArray:
+    """A ring that goes each of the ways as it comes by."""
+    parts, done = [], 0
+    for side, distance, hole in sorted(ways, key=lambda way: way[:2]):
+        parts.append(ring[done : side + 1])
+        done = side + 1
+        # The way leads straight down to the hole's first corner, from this place on the side.
+        start, end = ring[side], ring[(side + 1) % len(ring)]
+        place = (start + np.sign(end - start) * np.float32(distance))[None]
+        parts += [place, hole, hole[:1], place] if distance else [hole, hole[:1], place]
+    return np.concatenate([*parts, ring[done:]])
 
 
 def _directed_edges(mask: BoolArray) -> BoolArray:
@@ -75,20 +90,21 @@ def _directed_edges(mask: BoolArray) -> BoolArray:
     return edges
 
 
-def _walk(edges: BoolArray, x: int, y: int, owner: IntArray, number: int) -> FloatArray:
+def _walk(edges: BoolArray, x: int, y: int, passed: IntArray, number: int) -> FloatArray:
     """The corners, K x 2, of the outline that leaves corner (x, y) to the right.
 
-    Clears the edges that it used, and notes its number as the owner of all that it passes. Where
-    two regions touch at a corner, turning right first stays with the same region.
+    Clears the edges that it used. passed: 2 x (H + 1) x (W + 1), notes the outline's number and the
+    number of its side, from one corner to the next, at all places that it passes. Where two regions
+    touch at a corner, turning right first stays with the same region.
     """
     corners: list[tuple[int, int]] = []
     direction, previous = _RIGHT, -1
     start = (_RIGHT, y, x)
     while edges[direction, y, x]:
         edges[direction, y, x] = False
-        owner[y, x] = number
         if direction != previous:
             corners.append((x, y))
+        passed[:, y, x] = number, len(corners) - 1
         step_x, step_y = _STEPS[direction]
         x, y, previous = x + step_x, y + step_y, direction
         for turn in (1, 0, 3):

@@ -55,7 +55,10 @@ class Tile(NamedTuple):
         return Tile(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
 
     def pasted(self, masks: BoolArray, image_hw: tuple[int, int]) -> BoolArray:
-        """Masks ... x h x w of this part as ... x H x W of the picture of (height, width)."""
+        """Masks ... x h x w of this part as ... x H x W of the picture of (height, width).
+
+        Of the whole picture they are the same array.
+        """
         if self == (0, 0, *image_hw[::-1]):
             return masks
         whole = np.zeros((*masks.shape[:-2], *image_hw), np.bool_)

@@ -1,13 +1,19 @@
 """Masks agree with the colours of the picture, and with nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import SIDE, ColourSegmenter, drawing
 
 from perception import colours
+from perception.clicking import Clicker, answer_points
+from perception.close_ups import answer_boxes
 from perception.colours import Colours, agreeing, colour_bins
+from perception.evaluate.box_masks import SegmenterBoxMasks
 from perception.frame import Frame
 from perception.look import Look, is_near_sighted
+from perception.masks import rle_to_mask
 from perception.tiles import MEAN_COLOUR, Tile
 from perception.types import Prompt
 
@@ -123,8 +129,33 @@ def test_neighbours_share_a_colour_and_none_is_lost():
     assert cells[middle - 16] == cells[middle + 16] == pytest.approx(cells[middle + 256])
 
 
+@pytest.mark.parametrize("image_hw", [(213, 320), (320, 101), (7, 320), (1, 1), (1, 320)])
+@pytest.mark.parametrize("stretched", [False, True])
+def test_all_cells_that_the_picture_touches_are_mended(image_hw, stretched):
+    frame = Frame(image_hw, 320, stretched)
+    rng = np.random.default_rng(2)
+    image = rng.integers(0, 256, (*image_hw, 3)).astype(np.uint8)
+    logits = rng.normal(0, 2, (1, 160, 160)).astype(np.float32)
+    whole = Tile(0, 0, image_hw[1], image_hw[0])
+    mended = Colours(image, whole, frame, (160, 160)).mend(logits)
+    rows, columns = frame.logits_in_image(logits)[0].shape
+    assert np.array_equal(mended[0, rows:], logits[0, rows:])
+    assert np.array_equal(mended[0, :, columns:], logits[0, :, columns:])
+    if min(image_hw) > 1:
+        assert (mended[0, :rows, :columns] != logits[0, :rows, :columns]).all()
+
+
 class NearSighted(ColourSegmenter):
     side = 64
+
+
+class OffTheMark(NearSighted):
+    """Its masks lie too far to the right, by a sixteenth of what it sees."""
+
+    def decode(self, embedding, prompt):
+        decoded = super().decode(embedding, prompt)
+        shifted = np.roll(decoded.logits, decoded.logits.shape[-1] // 16, axis=-1)
+        return replace(decoded, logits=np.sign(shifted) * np.float32(1.5))
 
 
 def test_only_a_segmenter_with_a_small_input_is_helped(image):
@@ -143,3 +174,22 @@ def test_a_view_is_asked_in_pixels_of_the_picture(image):
     inner = Prompt(points=[(20, 20)], boxes=[(10, 14, 58, 62)])
     expected = near.decode(near.encode(view.cut_from(image).copy()), inner)
     assert np.array_equal(Look(near, image, view).decode(prompt).logits, expected.logits)
+
+
+def test_every_way_to_a_mask_shows_it_mended(image):
+    box, point = np.float32([BLUE]), np.float32([(60, 40)])
+    prompt = Prompt(points=point)
+    off = OffTheMark()
+    (network,) = off.decode(off.encode(image), Prompt(boxes=box)).masks()
+    assert iou(network, inside(BLUE)) < 0.8
+    clicked = Clicker(off, image)(point, np.array([1]))[0]
+    shown = {
+        "a box": rle_to_mask(answer_boxes(off, image, box).rles[0]),
+        "evaluated": next(SegmenterBoxMasks(off).masks(image, box))[0],
+        "a click": rle_to_mask(answer_points(off, image, prompt).rles[0]),
+        "clicking": clicked.mask(),
+    }
+    for name, mask in shown.items():
+        assert iou(mask, inside(BLUE)) > 0.9, name
+    assert np.array_equal(shown["a click"], shown["clicking"])
+    assert np.array_equal(shown["a box"], shown["evaluated"])

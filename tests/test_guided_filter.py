@@ -8,12 +8,20 @@ from perception.guided_filter import EPSILON, GuidedFilter
 RADIUS = 2
 
 
+def picture(shape=(14, 11)):
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 40, (*shape, 3)).astype(np.uint8)
+    pixels[:, 6:] += 150
+    return pixels
+
+
+def grey(pixels):
+    return pixels[..., :1].repeat(3, axis=2)
+
+
 @pytest.fixture
 def guide():
-    rng = np.random.default_rng(3)
-    picture = rng.integers(0, 40, (14, 11, 3)).astype(np.uint8)
-    picture[:, 6:] += 150
-    return picture
+    return picture()
 
 
 def by_definition(guide, values):
@@ -41,10 +49,21 @@ def by_definition(guide, values):
     return smooth
 
 
-def test_it_is_the_filter_of_the_paper(guide):
+GUIDES = {
+    "colours": picture(),
+    "grey": grey(picture()),
+    "black and white": grey(picture()) // 100 * 255,
+    "flat": np.full((14, 11, 3), 7, np.uint8),
+    "smaller than a window": picture((3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_it_is_the_filter_of_the_paper(name):
+    guide = GUIDES[name]
     values = np.random.default_rng(4).random(guide.shape[:2]).astype(np.float32)
     smooth = GuidedFilter(guide, RADIUS)(values)
-    np.testing.assert_allclose(smooth, by_definition(guide, values), atol=2e-4)
+    np.testing.assert_allclose(smooth, by_definition(guide, values), atol=1e-4)
 
 
 def test_an_edge_of_the_picture_stays_one_and_what_is_flat_is_smoothed(guide):
@@ -60,3 +79,12 @@ def test_an_edge_of_the_picture_stays_one_and_what_is_flat_is_smoothed(guide):
 def test_a_window_of_one_cell_changes_nothing(guide):
     values = np.random.default_rng(6).random(guide.shape[:2]).astype(np.float32)
     np.testing.assert_allclose(GuidedFilter(guide, 0)(values), values, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1)])
+def test_a_line_and_a_cell(shape):
+    values = np.random.default_rng(7).random(shape).astype(np.float32)
+    smooth = GuidedFilter(picture(shape), RADIUS)(values)
+    assert smooth.shape == shape
+    assert smooth.dtype == np.float32
+    assert np.isfinite(smooth).all()

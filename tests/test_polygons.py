@@ -75,3 +75,19 @@ def test_drawing_it_back_gives_the_same_pixels(seed, share):
     assert sum(map(area, polygons)) == mask.sum()
     regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[0] - 1
     assert len(polygons) == regions
+
+
+def test_thousands_of_holes_are_cut_out_in_one_go(monkeypatch):
+    """The corners are put together once for each outline and hole, not once more for each way."""
+    rng = np.random.default_rng(0)
+    mask = rng.random((200, 200)) < 0.95
+    joined = []
+    concatenate = np.concatenate
+    monkeypatch.setattr(
+        np, "concatenate", lambda parts, **more: joined.append(1) or concatenate(parts, **more)
+    )
+    polygons = mask_to_polygons(mask)
+    holes = cv2.connectedComponents(1 - np.pad(mask, 1, constant_values=1).astype(np.uint8))[0] - 1
+    assert holes > 1000
+    assert len(joined) <= holes + len(polygons)
+    assert sum(map(area, polygons)) == mask.sum()

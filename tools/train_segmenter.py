@@ -33,7 +33,7 @@ from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_
 from perception.segmenter.sam import Sam
 
 WEAK_WEIGHT = 0.4  # of what boxes alone teach, beside one answer to masks
-COLOUR_SHARE = 0.5  # how often an answer is judged after its colours were asked, as in use
+COLOUR_SHARE = 0.5  # how often an answer is judged with what its colours say
 
 
 def mask_loss(logits: Tensor, quality: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,9 +102,10 @@ class ColourMending:
         self.asked = torch.rand(len(images)) < COLOUR_SHARE
 
     def mend(self, logits: Tensor, first: int = 0) -> Tensor:
-        """Logits P x 4 x h x w as ``perception.colours`` mends them; first: the first picture.
+        """Logits P x 4 x h x w of the pictures from the ``first`` one on, with their colours.
 
-        What it adds is constant to the gradient: the network learns what is left to say.
+        Not filtered, and with the padding among the colours: near enough to what is shown. What is
+        added is constant to the gradient: the network learns what is left to say.
         """
         network = logits.detach().float().cpu().numpy()
         added = np.zeros_like(network)

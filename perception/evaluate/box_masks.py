@@ -11,7 +11,6 @@ import numpy as np
 from perception.close_ups import view_chooser
 from perception.look import Look
 from perception.segmenter.protocol import Segmenter
-from perception.tiles import Tile
 from perception.types import BoolArray, FloatArray, ImageArray, Prompt
 
 _BOXES_AT_ONCE = 32
@@ -35,7 +34,8 @@ class BoxMasks(Protocol):
 class SegmenterBoxMasks:
     """A segmenter's four masks for each box: the single-mask answer, then the candidates.
 
-    Each box is answered in the view in which ``Model.segment`` answers it.
+    Each box is answered in the view in which ``Model.segment`` answers it, and each mask is as it
+    would be shown.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
@@ -48,11 +48,9 @@ class SegmenterBoxMasks:
     def masks(self, image: ImageArray, boxes: FloatArray) -> Iterator[BoolArray]:
         height, width = image.shape[:2]
         view_of = view_chooser(self._segmenter, (height, width))
-        looks: dict[Tile, Look] = {}
         for view, group in groupby(boxes, view_of):
-            if view not in looks:
-                looks[view] = Look(self._segmenter, image, view)
-            for masks in self._decoded(looks[view], np.stack(list(group))):
+            look = Look(self._segmenter, image, view)
+            for masks in self._decoded(look, np.stack(list(group))):
                 yield view.pasted(masks, (height, width))
 
     def _decoded(self, look: Look, boxes: FloatArray) -> Iterator[BoolArray]:

@@ -22,7 +22,7 @@ def write_labelme(results: Iterable[Instances], folder: Path, *, images: Path) -
     """Writes ``<picture>.json`` for results in order of their names; returns how many instances.
 
     images: the folder that the names start from. Parts of one instance share a group. Holes are
-    filled. Raises OutputError if a file can't be written, or for names that labelme can't tell
+    cut out. Raises OutputError if a file can't be written, or for names that labelme can't tell
     apart.
     """
     count, stems = 0, Stems("labelme")

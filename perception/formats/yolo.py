@@ -24,9 +24,9 @@ def write_yolo(
 ) -> int:
     """Writes results that come in order of their names; returns how many instances there are.
 
-    polygons: outlines, holes cut out, where boxes are usual. A picture with nothing found has an
-    empty file. Raises OutputError if a file can't be written, or for names that YOLO can't tell
-    apart.
+    polygons: outlines, out of which holes are cut, in place of boxes. A picture with nothing found
+    has an empty file. Raises OutputError if a file can't be written, or for names that YOLO can't
+    tell apart.
     """
     count, stems = 0, Stems("YOLO")
     for result in results:

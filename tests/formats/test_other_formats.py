@@ -58,6 +58,31 @@ def test_one_outline_encloses_all_parts():
     assert (inside & in_parts().masks[0]).sum() == area
 
 
+def with_a_hole():
+    """One instance of two parts, the first with a hole, in a picture of 40 x 60."""
+    mask = np.zeros((40, 60), bool)
+    mask[5:25, 10:30] = mask[30:34, 40:44] = True
+    mask[10:14, 15:22] = False
+    return replace(
+        in_parts(), boxes=mask_to_box(mask)[None].astype(np.float32), rles=(mask_to_rle(mask),)
+    )
+
+
+def test_holes_are_cut_out_of_outlines(tmp_path):
+    outline = one_outline(with_a_hole(), 0)
+    x, y = outline.astype(float).T
+    area = 20 * 20 - 4 * 7 + 4 * 4
+    assert np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2 == area
+    drawn = np.zeros((400, 600), np.uint8)
+    cv2.fillPoly(drawn, [(outline * 10).astype(int)], 1)
+    assert np.array_equal(drawn[5::10, 5::10] > 0, with_a_hole().masks[0])
+    write_labelme([with_a_hole()], tmp_path, images=tmp_path)
+    shapes = json.loads((tmp_path / "a.json").read_text())["shapes"]
+    first, second = (np.array(shape["points"]) for shape in shapes)
+    assert [15, 10] in first.tolist()
+    assert len(second) == 4
+
+
 def test_yolo_boxes(tmp_path):
     results = [result("a.jpg", count=0), result("b/a.jpg")]
     assert write_yolo(results, tmp_path, classes=CLASSES) == 2

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
+import train_segmenter
+from box_loss import box_loss
 from safetensors.torch import save_file
 from segmentation_batches import SegmentationBatch, WeakBatch
 from torch import Tensor
-from train_segmenter import ColourMending, correction, deepest, load_start, mask_loss, step
+from train_segmenter import (
+    ColourMending,
+    Losses,
+    correction,
+    deepest,
+    load_start,
+    mask_loss,
+    step,
+)
 
 from perception.colours import agreeing, colour_bins
 from perception.segmenter.mask_decoder import MaskDecoder
@@ -222,12 +234,38 @@ def test_colours_are_asked_of_some_answers_and_are_constants(
     plain = logits.detach()
     assert colours.asked.tolist() == [True, True, False, False]
     assert torch.equal(mended[2:], plain[2:])
-    small = images[1].numpy().reshape(16, 2, 16, 2, 3).mean((1, 3)).round().astype(np.uint8)
+    small = cv2.resize(images[1].numpy(), (16, 16), interpolation=cv2.INTER_AREA)
     for k in range(3):
         want = agreeing(plain[1, k].numpy(), colour_bins(small))
-        np.testing.assert_allclose(mended[1, k].detach(), want, atol=0.5)
+        np.testing.assert_allclose(mended[1, k].detach(), want, atol=1e-5)
         assert not torch.equal(mended[1, k], plain[1, k])
     later = colours.mend(logits[1:], first=1)  # the answers of the pictures from that one on
     assert torch.equal(later, mended[1:])
     mended.sum().backward()
     assert torch.equal(logits.grad, torch.ones_like(plain))
+
+
+def test_every_loss_is_of_answers_with_their_colours(
+    sam: Sam, batch: SegmentationBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked for colours; each of the losses sees other answers when all are."""
+    weak_of = torch.ones(2, 4, SIDE // 2, SIDE // 2)
+    batch.weak = WeakBatch(batch.images[:2], batch.coords[:2], weak_of)
+    seen: dict[float, list[Tensor]] = {}
+    for share in (0.0, 1.0):
+        answers = seen.setdefault(share, [])
+
+        def mask(logits: Tensor, quality: Tensor, truth: Tensor, to=answers) -> Any:
+            to.append(logits.detach())
+            return mask_loss(logits, quality, truth)
+
+        def box(logits: Tensor, boxes: Tensor, alike: Tensor, to=answers) -> Tensor:
+            to.append(logits.detach())
+            return box_loss(logits, boxes, alike)
+
+        monkeypatch.setattr(train_segmenter, "COLOUR_SHARE", share)
+        torch.manual_seed(1)
+        step(sam.eval(), batch, torch.device("cpu"), Losses(mask, box))
+    assert len(seen[0.0]) == len(seen[1.0]) == 3
+    for without, with_colours in zip(seen[0.0], seen[1.0], strict=True):
+        assert not torch.allclose(without, with_colours, atol=0.1)
