@@ -248,7 +248,7 @@ def test_colours_are_asked_of_some_answers_and_are_constants(
 def test_every_loss_is_of_answers_with_their_colours(
     sam: Sam, batch: SegmentationBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is asked for colours; each of the losses sees other answers when all are."""
+    """No answer's colours are asked, then all: of boxes and points, of clicks, of boxes alone."""
     weak_of = torch.ones(2, 4, SIDE // 2, SIDE // 2)
     batch.weak = WeakBatch(batch.images[:2], batch.coords[:2], weak_of)
     seen: dict[float, list[Tensor]] = {}
@@ -264,8 +264,9 @@ def test_every_loss_is_of_answers_with_their_colours(
             return box_loss(logits, boxes, alike)
 
         monkeypatch.setattr(train_segmenter, "COLOUR_SHARE", share)
+        monkeypatch.setattr(train_segmenter, "agreeing", lambda logits, _: logits + 5)
         torch.manual_seed(1)
         step(sam.eval(), batch, torch.device("cpu"), Losses(mask, box))
     assert len(seen[0.0]) == len(seen[1.0]) == 3
     for without, with_colours in zip(seen[0.0], seen[1.0], strict=True):
-        assert not torch.allclose(without, with_colours, atol=0.1)
+        assert (with_colours - without).mean().item() == pytest.approx(5, abs=0.5)
