@@ -11,6 +11,9 @@ DEMO_TEXT ?= red star. striped circle. heart. cat. dog. kite. fir tree. vehicle:
 
 CORE := .venv
 DEV := .venv-dev
+# Two files of tests at a time, each with one thread: networks this small gain little from more.
+JOBS ?= 2
+TESTS = OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile
 
 .PHONY: demo test check fast page wheel format clean python
 
@@ -24,10 +27,10 @@ check:
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/mypy
-	$(DEV)/bin/python -m pytest -q
+	$(TESTS)
 
 fast: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q -m "not slow and not wheel"
+	$(TESTS) -m "not slow and not wheel"
 
 page:
 	npm ci --prefix demos/click --no-audit --no-fund
