@@ -22,8 +22,10 @@ from perception.annotate.results import result_of
 from perception.annotate.writer import RunWriter
 from perception.errors import ImageError
 from perception.images import printable
+from perception.look import is_near_sighted
 from perception.phrases import normalise, parse
 from perception.pipeline import find_masks
+from perception.segmenter.protocol import Segmenter
 from perception.serve.class_names import checked_name, known_name, new_name
 from perception.serve.embedding_cache import EmbeddingCache, HalfArray
 from perception.serve.encoder import Encoder, to_half
@@ -175,8 +177,10 @@ class Service:
         self, name: str, text: str, threshold: float
     ) -> tuple[tuple[Mark, ...], tuple[str, ...]]:
         picture, model = self.pictures.get(name), self.served.model
-        embedding = partial(self.encoder.embedding, picture.content, lambda: picture.image)
-        segmenter = KnownPicture(self.served.segmenter, embedding)
+        segmenter: Segmenter = self.served.segmenter
+        if not is_near_sighted(segmenter):  # Such a one looks at each thing in a view of its own.
+            embedding = partial(self.encoder.embedding, picture.content, lambda: picture.image)
+            segmenter = KnownPicture(segmenter, embedding)
         found = find_masks(model.detector, segmenter, picture.image, text, threshold=threshold)
         with self._writing:
             spelled = {normalise(one): one for one in self.run.classes}

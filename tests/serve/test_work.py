@@ -62,6 +62,23 @@ def test_text(client):
     assert again[0]["rle"] == answer["instances"][0]["rle"]
 
 
+@pytest.mark.parametrize("looks_closer", [False, True])
+def test_text_gives_the_masks_of_the_library(service_and_client, monkeypatch, looks_closer):
+    service, client = service_and_client
+    segmenter = service.served.segmenter
+    monkeypatch.setattr(type(segmenter), "side", 256 if looks_closer else 1024)
+    client.post("/api/text", **A, json={"text": "red"})
+    encoded = segmenter.encoded
+    answer = client.post("/api/text", **A, json={"text": "red. blue"}).json()["instances"]
+    # The picture's embedding is kept; a view is encoded for each thing where it looks closer.
+    assert segmenter.encoded - encoded == (2 if looks_closer else 0)
+    expected = service.served.model(service.pictures.get("a.png").image, "red. blue")
+    assert len(answer) == len(expected) == 2
+    assert sorted(mark["rle"]["counts"] for mark in answer) == sorted(
+        rle.counts for rle in expected.rles
+    )
+
+
 def test_text_adds_the_classes_that_it_finds(client):
     answer = client.post("/api/text", **A, json={"text": "Ball: blue. green"}).json()
     assert answer["classes"][2:] == [{"id": 3, "name": "Ball"}]
