@@ -14,6 +14,7 @@ import numpy as np
 
 from perception.frame import Frame
 from perception.instances import Instances
+from perception.log_odds import sigmoid
 from perception.look import Look
 from perception.masks import consensus, logits_to_rles, rle_area, rle_to_box, stability_score
 from perception.segmenter.protocol import Segmenter
@@ -110,8 +111,8 @@ def own_answers(masks: BoxMasks, *, watch: Stopwatch | None = None) -> Answers:
 
 def _mean_inside(logits: FloatArray) -> float:
     """The mean probability of the cells h x w that are in the mask; 0 where none is."""
-    inside = logits[logits > 0].astype(np.float64)
-    return float((1 / (1 + np.exp(-inside))).mean()) if len(inside) else 0.0
+    inside = logits[logits > 0]
+    return float(sigmoid(inside).mean(dtype=np.float64)) if len(inside) else 0.0
 
 
 def _gathered(parts: Sequence[_Part]) -> Answers:

@@ -14,6 +14,7 @@ import numpy as np
 
 from perception.frame import Frame
 from perception.guided_filter import GuidedFilter
+from perception.log_odds import logit, sigmoid
 from perception.tiles import Tile
 from perception.types import FloatArray, ImageArray, IntArray
 
@@ -54,27 +55,33 @@ class Colours:
         self._has_cells = min(size) > 0
         if self._has_cells:
             shrunk = _resized(image[part.y0 : part.y1, part.x0 : part.x1], size)
-            self._bins = colour_bins(shrunk)
+            self._palette = Palette(shrunk)
             self._smooth = GuidedFilter(shrunk, round(cells_hw[1] / _RADII))
 
     def mend(self, logits: FloatArray) -> FloatArray:
         """The logits of M masks, M x h x w, each mask made to agree with the colours."""
         mended = logits.copy()
         for mask in mended if self._has_cells else ():
-            agreed = agreeing(mask[self._cells], self._bins)
-            mask[self._cells] = _log_odds(self._smooth(_chance(agreed)))
+            agreed = self._palette.agreeing(mask[self._cells])
+            # The filter may move a chance beyond 0 and 1.
+            mask[self._cells] = logit(self._smooth(sigmoid(agreed)), least=_LEAST)
         return mended
 
 
-def agreeing(logits: FloatArray, bins: IntArray) -> FloatArray:
-    """A mask's logits h x w with what the colours say of it; bins: h x w, see ``colour_bins``."""
-    flat = bins.ravel()
-    everywhere = _histogram(flat, np.ones(flat.size, np.float32))
-    answer = logits
-    for _ in range(_ROUNDS):
-        inside = _histogram(flat, _chance(answer).ravel())
-        answer = logits + _log_likelihood_ratio(inside, everywhere - inside)[bins]
-    return answer
+class Palette:
+    """The colours of a picture h x w x 3: the bin of each pixel, and how full all bins are."""
+
+    def __init__(self, image: ImageArray) -> None:
+        self._bins = colour_bins(image)
+        self._everywhere = _histogram(self._bins, np.ones(self._bins.shape, np.float32))
+
+    def agreeing(self, logits: FloatArray) -> FloatArray:
+        """A mask's logits h x w with what the colours say of it."""
+        answer = logits
+        for _ in range(_ROUNDS):
+            inside = _histogram(self._bins, sigmoid(answer))
+            answer = logits + _log_likelihood_ratio(inside, self._everywhere - inside)[self._bins]
+        return answer
 
 
 def colour_bins(image: ImageArray) -> IntArray:
@@ -90,7 +97,8 @@ def colour_bins(image: ImageArray) -> IntArray:
 
 def _histogram(bins: IntArray, weights: FloatArray) -> FloatArray:
     """What each bin has; neighbouring bins share it, as noise and shade spread a colour."""
-    cube = np.bincount(bins, weights, _BINS**3).astype(np.float32).reshape((_BINS,) * 3)
+    counts = np.bincount(bins.ravel(), weights.ravel(), _BINS**3)
+    cube = counts.astype(np.float32).reshape((_BINS,) * 3)
     for _ in range(3):  # along each axis; the first one becomes the last one
         cube = np.tensordot(cube, _SHARED, (0, 1))
     return cube.ravel()
@@ -113,19 +121,6 @@ def _log_likelihood_ratio(inside: FloatArray, around: FloatArray) -> FloatArray:
     inside, around = (cells / max(float(cells.sum()), 1e-6) + unseen for cells in (inside, around))
     ratio: FloatArray = np.clip(np.log(inside / around), -_MOST, _MOST)
     return ratio
-
-
-def _chance(logits: FloatArray) -> FloatArray:
-    """The probabilities that logits stand for."""
-    chance: FloatArray = np.reciprocal(1 + np.exp(-np.clip(logits, -30, 30)))
-    return chance
-
-
-def _log_odds(chance: FloatArray) -> FloatArray:
-    """The logits of probabilities, which a filter may have moved beyond 0 and 1."""
-    within = np.clip(chance, _LEAST, 1 - _LEAST)
-    logits: FloatArray = np.log(within / (1 - within))
-    return logits
 
 
 def _cells_of(

@@ -9,7 +9,7 @@ from fakes import SIDE, ColourSegmenter, drawing
 from perception import colours
 from perception.clicking import Clicker, answer_points
 from perception.close_ups import answer_boxes
-from perception.colours import Colours, agreeing, colour_bins
+from perception.colours import Colours, Palette, colour_bins
 from perception.evaluate.box_masks import SegmenterBoxMasks
 from perception.frame import Frame
 from perception.look import Look, is_near_sighted
@@ -64,7 +64,7 @@ def test_a_mask_that_is_a_little_off_is_put_right(image):
 def test_colours_do_not_outvote_a_network_that_is_sure(image):
     off = inside((45, 28, 93, 76))
     for logit, changed in ((2.9, True), (3.1, False)):
-        mended = agreeing(np.where(off, np.float32(logit), np.float32(-logit)), colour_bins(image))
+        mended = Palette(image).agreeing(np.where(off, np.float32(logit), np.float32(-logit)))
         assert ((mended > 0) != off).any() == changed
 
 
@@ -72,7 +72,7 @@ def test_colours_that_are_everywhere_say_nothing():
     """Noise of one kind in the mask and around it: what is added is small."""
     noise = np.random.default_rng(1).integers(0, 256, (*HW, 3)).astype(np.uint8)
     logits = np.where(inside(BLUE), np.float32(2), np.float32(-2))
-    assert np.array_equal(agreeing(logits, colour_bins(noise)) > 0, inside(BLUE))
+    assert np.array_equal(Palette(noise).agreeing(logits) > 0, inside(BLUE))
 
 
 def test_what_lies_beyond_the_picture_stays_and_has_no_say():
@@ -102,7 +102,7 @@ def test_a_view_of_nothing_of_the_picture_has_no_colours(image):
 def test_an_empty_and_a_full_mask_stay(image):
     for mask in (inside((0, 0, 0, 0)), inside((0, 0, 128, 96))):
         logits = np.where(mask, np.float32(8), np.float32(-8))
-        mended = agreeing(logits, colour_bins(image))
+        mended = Palette(image).agreeing(logits)
         assert np.isfinite(mended).all()
         assert np.array_equal(mended > 0, mask)
 

@@ -15,7 +15,7 @@ PACKAGE = Path(perception.__file__).parent
 ROWS = (
     ("errors", "defaults", "version"),
     ("types",),
-    ("boxes", "images", "inputs", "phrases", "polygons", "upsampling"),
+    ("boxes", "images", "inputs", "log_odds", "phrases", "polygons", "upsampling"),
     ("frame", "guided_filter", "instances", "masks", "regions", "tiles"),
     ("disjoint", "duplicates", "nesting", "overlaps", "settling"),
     ("conv", "device", "halving", "onnx_metadata", "onnx_session", "parts", "stopwatch", "weights"),

@@ -25,10 +25,12 @@ from perception.detector.tokenizer import Tokenizer
 
 MOST_THINGS = 12  # things in one scene at most
 MOST_IN_PHOTO = 30
-PHOTO_SHARE = 0.33  # of a batch, where there are photographs
+PHOTO_SHARE = 0.4  # of a batch, where there are photographs
 UNLABELLED = 0.2
 """What a phrase weighs in a photograph whose things of that name nobody has boxed."""
 
+LARGE_SHARE = 0.25  # of the scenes
+BACKDROP_SHARE = 0.4  # of the scenes, where there are photographs: drawn on blurred ones
 ECHO_AFTER = 256  # scenes
 
 
@@ -72,7 +74,7 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
         once: list[Scene] = []
         for step in count():
             rng = np.random.default_rng((1, self.seed, worker, step))
-            scenes = self._scenes(painter, once, self.size - taken, rng)
+            scenes = self._scenes(painter, once, self.size - taken, rng, photos)
             if photos:
                 scenes = scenes + [photos.draw(self.side, rng) for _ in range(taken)]
             words = ask(painter, scenes, rng)
@@ -86,13 +88,20 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
             yield batch
 
     def _scenes(
-        self, painter: Painter, once: list[Scene], size: int, rng: Generator
+        self,
+        painter: Painter,
+        once: list[Scene],
+        size: int,
+        rng: Generator,
+        photos: NamedPhotos | None,
     ) -> list[Scene]:
         """New scenes, which join those that came ``once``, and others of those, which leave."""
-        style = Style(things=(5, MOST_THINGS), shape_share=0.4)
         again = size // 2 if len(once) >= ECHO_AFTER else 0
         scenes = [once.pop(int(rng.integers(len(once)))) for _ in range(again)]
-        fresh = [draw_framed(painter, self.side, rng, style) for _ in range(size - again)]
+        fresh = []
+        for _ in range(size - again):
+            backdrop = photos.backdrop if photos and rng.random() < BACKDROP_SHARE else None
+            fresh.append(draw_framed(painter, self.side, rng, _style(rng), backdrop))
         once += fresh
         return scenes + fresh
 
@@ -112,6 +121,13 @@ class DetectionBatches(IterableDataset[DetectionBatch]):
             torch.from_numpy(truth),
             torch.ones(len(scenes), len(phrases)),
         )
+
+
+def _style(rng: Generator) -> Style:
+    """Most scenes have many things; some have few, which are larger."""
+    if rng.random() < LARGE_SHARE:
+        return Style(things=(1, 5), longest=0.95)
+    return Style(things=(5, MOST_THINGS))
 
 
 def _known(

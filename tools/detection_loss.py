@@ -32,7 +32,10 @@ def detection_loss(
     target = truth[batch, owner.clamp(min=0)] * weight[..., None].to(logits)  # B x Q x P
     total = weight.sum().clamp(min=1)
     weights = known[:, None].to(logits)  # B x 1 x P
-    words = F.binary_cross_entropy_with_logits(logits, target, weights, reduction="sum") / total
+    # The cross entropy of chances, -target * logit + softplus(logit), summed in single precision.
+    wrong = (weights * F.softplus(logits)).sum(dtype=torch.float32)
+    right = (weights * target * logits).sum(dtype=torch.float32)
+    words = (wrong - right) / total
     mine, theirs = boxes[taken], true_boxes[batch, owner.clamp(min=0)][taken]
     overlap = (1 - giou(mine, theirs)) * weight[taken]
     place = overlap.sum() / total

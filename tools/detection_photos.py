@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 from pycocotools.coco import COCO
@@ -16,7 +17,19 @@ from perception.images import read_image
 
 FOLDERS = {"coco_train92": "instances.json", "photos_permissive": "boxes.json"}
 LEAST_SIDE = 6  # pixels of a box in a view; of less the detector isn't asked
+
+MOSAIC = 0.5
+"""How often four views, each of another photograph, share a picture: four times the things for the
+time of one (Bochkovskiy et al. 2020, "YOLOv4", section 3.4).
+"""
+
+CLOSE = 0.15, 0.5  # how often a view is of one thing: of those alone, and of those in fours
+LEAST_CLOSE, MOST_CLOSE = 40, 0.7
+"""How long a thing of a close view is: at least so many pixels, at most this share of its picture.
+"""
+
 LEAST_LEFT = 0.4  # a thing of which the view shows less counts as not there
+BACKDROP_CELLS = 3, 10  # of a blurred photograph, in each direction: fewest, and one more than most
 BY_CLASS = 0.5  # how often a photograph is chosen for a class, each as often as any other
 
 
@@ -48,10 +61,25 @@ class NamedPhotos:
         self._of_class = [classes[name] for name in self.names]
 
     def draw(self, side: int, rng: Generator) -> Scene:
-        """A view of a photograph, side x side; its things go by their classes."""
+        """One photograph's view or four, side x side; the things go by their classes."""
+        if rng.random() >= MOSAIC:
+            return self._view(side, rng, close=CLOSE[0])
+        return in_fours([self._view(side // 2, rng, close=CLOSE[1]) for _ in range(4)])
+
+    def backdrop(self, hw: tuple[int, int], rng: Generator) -> np.ndarray:
+        """A photograph, H x W x 3, so blurred that nothing in it can be recognised."""
+        image = self.photos[int(rng.integers(len(self.photos)))].image
+        cells = int(rng.integers(*BACKDROP_CELLS))
+        few = cv2.resize(image, (cells, cells), interpolation=cv2.INTER_AREA)
+        return cv2.resize(few, hw[::-1], interpolation=cv2.INTER_CUBIC)
+
+    def _view(self, side: int, rng: Generator, *, close: float) -> Scene:
         while True:
             photo, n = self._choose(rng)
-            view = draw_view(photo.image.shape[:2], photo.boxes[n], side, rng)
+            hw, box = photo.image.shape[:2], photo.boxes[n]
+            length = (box[2:] - box[:2]).max()
+            fits = LEAST_CLOSE <= length <= max(hw) * MOST_CLOSE
+            view = draw_view(hw, box, side, rng, close=close if fits else 0)
             boxes = np.stack([view.of_box(box) for box in photo.boxes])
             whole = np.stack([view.of_box(box, clip=False) for box in photo.boxes])
             left = _area(boxes) / np.maximum(_area(whole), 1e-6)
@@ -85,6 +113,19 @@ def _read(folder: Path, file: str) -> list[Photo]:
         names = [coco.cats[thing["category_id"]]["name"] for thing in things]
         photos.append(Photo(read_image(folder / "images" / entry["file_name"]), boxes, names))
     return photos
+
+
+def in_fours(scenes: list[Scene]) -> Scene:
+    """Four scenes of one size in a square of them, by rows."""
+    n = len(scenes[0].image)
+    moves = [(0, 0), (n, 0), (0, n), (n, n)]
+    rows = [np.concatenate([scene.image for scene in scenes[k : k + 2]], axis=1) for k in (0, 2)]
+    image = np.concatenate(rows)
+    boxes = np.concatenate(
+        [s.boxes + np.float32(m * 2) for s, m in zip(scenes, moves, strict=True)]
+    )
+    things = [thing for scene in scenes for thing in scene.things]
+    return Scene(image, np.full(image.shape[:2], -1, np.int16), boxes, things)
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:

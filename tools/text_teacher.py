@@ -24,7 +24,7 @@ SYNONYMS = Path(__file__).parents[1] / "tests" / "data" / "synonyms.json"
 
 SHARPNESS = 0.05  # of the choice among the names that pictures teach: a temperature
 SAME = 0.6  # the least likeness at which a name is pulled to the nearest of those
-SAMPLE = 96  # names a step
+SAMPLE = 256  # names a step
 CHOICE, PULL = 0.2, 10.0  # what the choice among all names weighs, and the pull to the nearest
 
 

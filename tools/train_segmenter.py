@@ -27,7 +27,7 @@ from segmentation_batches import SegmentationBatch, SegmentationBatches, WeakBat
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
-from perception.colours import agreeing, colour_bins
+from perception.colours import Palette
 from perception.segmenter.build import build_nano
 from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_LEFT
 from perception.segmenter.sam import Sam
@@ -95,8 +95,8 @@ class ColourMending:
 
     def __init__(self, images: Tensor) -> None:
         half = (images.shape[2] // 2, images.shape[1] // 2)  # the logits' size
-        self.bins = [
-            colour_bins(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
+        self.palettes = [
+            Palette(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
             for image in images.numpy()
         ]
         self.asked = torch.rand(len(images)) < COLOUR_SHARE
@@ -111,7 +111,7 @@ class ColourMending:
         added = np.zeros_like(network)
         for n in np.flatnonzero(self.asked[first:].numpy()):
             for k, mask in enumerate(network[n]):
-                added[n, k] = agreeing(mask, self.bins[first + n]) - mask
+                added[n, k] = self.palettes[first + n].agreeing(mask) - mask
         return logits.float() + torch.from_numpy(added).to(logits.device)
 
 

@@ -1,4 +1,4 @@
-"""What both training scripts share: options, averaged weights, learning rate, save and resume."""
+"""What both training scripts share: options, optimizers, averaged weights, save and resume."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from muon import Muon, matrices
 from processes import average_gradients, join_processes
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 Batch = TypeVar("Batch")
 
+DECAY = 0.02  # of the weights, but for vectors
 WARM_UP = 300  # steps until the learning rate is at its height
 REPORT_EVERY = 50  # steps
 
@@ -47,7 +49,9 @@ def load_batches(scenes: IterableDataset[Batch], workers: int) -> Iterable[Batch
 
 
 class Trainer:
-    """Steps an AdamW over ``steps`` steps and keeps the exponential moving average of the weights.
+    """Takes ``steps`` steps and keeps the exponential moving average of the weights.
+
+    Matrices are Muon's, all other weights AdamW's; both have the same learning rate.
 
     The state is saved to ``path`` every ``save_seconds`` and read from there when it exists: a run
     that was stopped goes on where it was.
@@ -58,10 +62,15 @@ class Trainer:
     ) -> None:
         self.model, self.path, self.steps, self.rate = model, path, steps, rate
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        decayed = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": 0.02}, {"params": others, "weight_decay": 0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=rate)
+        turned = matrices(model)
+        rest = [p for p in model.parameters() if not any(p is weight for weight in turned)]
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": DECAY},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0},
+        ]
+        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate)]
+        if turned:
+            self.optimizers.append(Muon(turned, lr=rate, weight_decay=DECAY))
         self.step = 0
         self.rank, self.processes = join_processes()
         self.save_seconds, self.saved = save_seconds, time.monotonic()
@@ -103,13 +112,15 @@ class Trainer:
         """One step down the gradient of ``loss``, warm-up and cosine; then the average follows."""
         warm = min(1.0, (self.step + 1) / WARM_UP)
         cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * warm * cosine
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * warm * cosine
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self._follow(min(0.9995, self.step / (self.step + 20)))
         if time.monotonic() - self.saved > self.save_seconds:
@@ -131,7 +142,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
         }
         part = self.path.with_name(self.path.name + ".part")
@@ -149,8 +160,13 @@ class Trainer:
 
     def _resume(self) -> None:
         state = torch.load(self.path, weights_only=True, map_location="cpu")
+        if "optimizers" not in state:
+            raise SystemExit(
+                f"{self.path} is of another version; choose another --out, and begin with weights"
+            )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step = state["step"]
         print(f"resumed {self.path} at step {self.step}", flush=True)

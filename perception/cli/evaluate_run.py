@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from perception import loading
+from perception.annotate.database import run_path
 from perception.annotate.settings import Keeping
 from perception.cli.annotate_run import run_annotate
 from perception.cli.evaluate_output import give_out, keep_path, watch_pictures
@@ -134,7 +135,7 @@ def _answers(asked: Asked, truth: Truth) -> tuple[int, Answers]:
     status = 0
     if asked.answers is None:
         status = _annotate(asked, truth)
-        path = asked.run_out
+        path = run_path(asked.run_out)
     else:
         path = Path(asked.answers)
     answers = read_answers(path, truth, threshold=asked.threshold)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.boxes import box_iou, nms
+from perception.log_odds import sigmoid
 from perception.phrases import NEGATIVE, Phrases
 from perception.types import BoolArray, Candidates, Detections, FloatArray, IntArray
 
@@ -51,7 +52,7 @@ def span_scores(token_logits: FloatArray, spans: IntArray) -> FloatArray:
     # Every second sum is a phrase's; the others are of what lies between two phrases. A column of
     # zeros stands for the end of a last span, which is no place to begin a sum at.
     edges = np.stack((starts, ends), axis=1).reshape(-1)
-    probabilities = np.pad(_sigmoid(token_logits), ((0, 0), (0, 1)))
+    probabilities = np.pad(sigmoid(token_logits), ((0, 0), (0, 1)))
     sums = np.add.reduceat(probabilities, edges, axis=1)[:, ::2]
     scores: FloatArray = (sums / (ends - starts)).astype(np.float32)
     return scores
@@ -68,8 +69,8 @@ def decode(
 def candidates(boxes: FloatArray, logits: FloatArray, *, floor: float) -> Candidates:
     """The boxes, of Q x 4, to which some phrase, of logits Q x P, gives at least ``floor``."""
     sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    queries = np.flatnonzero(sound & (_sigmoid(logits.max(axis=1)) >= floor))
-    return Candidates(boxes[queries], _sigmoid(logits[queries]), queries)
+    queries = np.flatnonzero(sound & (sigmoid(logits.max(axis=1)) >= floor))
+    return Candidates(boxes[queries], sigmoid(logits[queries]), queries)
 
 
 def scored(boxes: FloatArray, scores: FloatArray, *, floor: float) -> Candidates:
@@ -159,11 +160,6 @@ def _best_class(found: Candidates, phrases: Phrases) -> Detections:
     phrase_ids = best_phrase[np.arange(len(found)), class_ids]
     margin = top - next_best
     return Detections(found.boxes, top, class_ids, phrase_ids, runner_up, margin, found.masks)
-
-
-def _sigmoid(logits: FloatArray) -> FloatArray:
-    scores: FloatArray = 0.5 * (1 + np.tanh(0.5 * logits))  # the form that never overflows
-    return scores
 
 
 def _collapse(

@@ -222,6 +222,15 @@ def test_files_that_are_not_there(evaluate, command):
     assert "none.json: no such file" in err
 
 
+def test_answers_that_are_written_to_a_file_called_run(evaluate):
+    """The database lies beside it, and is read, not the file."""
+    code, out, err = evaluate(
+        "coco", "truth.json", "--images", "in", "--out", "a.json.run", "--json", "-", "-q"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out)["box"]["AP"] == 1
+
+
 def test_a_report(evaluate):
     code, _, err = evaluate("coco", "truth.json", "--images", "in", "--report", "a/r.html", "-q")
     assert (code, err) == (0, "wrote a/r.html\n")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scenes.glyphs import FONT_PATHS
 from scenes.scene import Painter
+
+CATEGORIES = [{"id": 1, "name": "kite"}, {"id": 7, "name": "fire hydrant"}]
+THINGS = [(1, (4, 4, 36, 26)), (7, (50, 20, 20, 24))]
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +33,26 @@ def _one_thread() -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     cv2.setNumThreads(cv_threads)
+
+
+def write_photograph(data: Path, folder: str, file: str, *, crowd: bool = False) -> None:
+    """One photograph with two things, red and green."""
+    image = np.full((48, 80, 3), 40, np.uint8)
+    annotations = []
+    for number, (category, (x, y, w, h)) in enumerate(THINGS):
+        image[y : y + h, x : x + w] = (250, 0, 0) if category == 1 else (0, 250, 0)
+        thing = {"id": number, "image_id": 5, "category_id": category, "bbox": [x, y, w, h]}
+        annotations.append(thing | {"iscrowd": int(crowd)})
+    (data / folder / "images").mkdir(parents=True)
+    Image.fromarray(image).save(data / folder / "images" / "one.jpg", quality=95)
+    images = [{"id": 5, "file_name": "one.jpg", "height": 48, "width": 80}]
+    text = {"images": images, "annotations": annotations, "categories": CATEGORIES}
+    (data / folder / file).write_text(json.dumps(text), encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder as --data has it, with one photograph that counts, of a kite and a fire hydrant."""
+    write_photograph(tmp_path, "coco_train92", "instances.json", crowd=True)
+    write_photograph(tmp_path, "photos_permissive", "boxes.json")
+    return tmp_path

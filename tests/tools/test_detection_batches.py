@@ -7,6 +7,8 @@ import pytest
 import torch
 from detection_batches import (
     MOST_THINGS,
+    PHOTO_SHARE,
+    UNLABELLED,
     DetectionBatch,
     DetectionBatches,
     alias,
@@ -14,6 +16,7 @@ from detection_batches import (
     describes,
     foreign_names,
 )
+from detection_photos import NamedPhotos
 from scenes.scene import Painter, Scene, Style
 from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
 from scenes.words import Words, is_held_out, nearly, some_of
@@ -143,3 +146,32 @@ def test_every_scene_comes_twice_and_its_phrases_change(monkeypatch: pytest.Monk
     again = [key for key in first if first[key] is not last[key]]
     assert again
     assert all(first[key].ids.tolist() != last[key].ids.tolist() for key in again)
+
+
+def test_photographs_are_a_share_of_a_batch_and_not_all_in_them_is_known(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int]] = []
+
+    def backdrop(photos: NamedPhotos, hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        drawn.append(hw)
+        return blurred(photos, hw, rng)
+
+    blurred = NamedPhotos.backdrop
+    monkeypatch.setattr(NamedPhotos, "backdrop", backdrop)
+    tokenizer = Tokenizer.load(VOCABULARY)
+    size, photos = 10, round(10 * PHOTO_SHARE)
+    batch = next(iter(DetectionBatches(tokenizer, side=SIDE, size=size, seed=0, data=data)))
+    assert 0 < len(drawn) < size - photos  # some scenes are drawn on blurred photographs
+    assert batch.images.shape == (size, SIDE, SIDE, 3)
+    assert (batch.known[: size - photos] == 1).all()
+    named = tokenizer.encode_batch(["kite", "fire hydrant"]).tolist()
+    ids = batch.ids.tolist()
+    width = len(named[0])
+    sure = torch.tensor([any(row[:width] == name for name in named) for row in ids])
+    assert sure.sum() == 2
+    assert (batch.known[size - photos :, sure] == 1).all()
+    assert (batch.known[size - photos :, ~sure] == UNLABELLED).all()
+    truth = batch.truth[size - photos :]
+    assert truth[..., sure].any(2).any(1).all()  # each photograph shows one of its things
+    assert not truth[..., ~sure].any()

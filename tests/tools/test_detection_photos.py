@@ -1,37 +1,13 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from detection_photos import NamedPhotos
-from PIL import Image
-
-CATEGORIES = [{"id": 1, "name": "kite"}, {"id": 7, "name": "fire hydrant"}]
-THINGS = [(1, (4, 4, 36, 26)), (7, (50, 20, 20, 24))]
-
-
-def write(data: Path, folder: str, file: str, *, crowd: bool = False) -> None:
-    """One photograph with two things, red and green."""
-    image = np.full((48, 80, 3), 40, np.uint8)
-    annotations = []
-    for number, (category, (x, y, w, h)) in enumerate(THINGS):
-        image[y : y + h, x : x + w] = (250, 0, 0) if category == 1 else (0, 250, 0)
-        thing = {"id": number, "image_id": 5, "category_id": category, "bbox": [x, y, w, h]}
-        annotations.append(thing | {"iscrowd": int(crowd)})
-    (data / folder / "images").mkdir(parents=True)
-    Image.fromarray(image).save(data / folder / "images" / "one.jpg", quality=95)
-    images = [{"id": 5, "file_name": "one.jpg", "height": 48, "width": 80}]
-    text = {"images": images, "annotations": annotations, "categories": CATEGORIES}
-    (data / folder / file).write_text(json.dumps(text), encoding="utf-8")
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    write(tmp_path, "coco_train92", "instances.json", crowd=True)
-    write(tmp_path, "photos_permissive", "boxes.json")
-    return tmp_path
+from detection_photos import LEAST_CLOSE, NamedPhotos, in_fours
+from scenes.scene import Scene
+from scenes.words import Words
+from views import draw_view
 
 
 def test_photographs_with_crowds_or_too_many_things_are_left_out(data: Path) -> None:
@@ -42,8 +18,8 @@ def test_photographs_with_crowds_or_too_many_things_are_left_out(data: Path) -> 
 def test_a_view_has_the_things_it_shows(data: Path) -> None:
     photos = NamedPhotos(data, most=30)
     assert photos.names == ["fire hydrant", "kite"]
-    seen = set()
-    for seed in range(60):
+    seen, counts = set(), set()
+    for seed in range(90):
         scene = photos.draw(64, np.random.default_rng(seed))
         assert scene.image.shape == (64, 64, 3)
         assert len(scene.boxes) == len(scene.things) > 0
@@ -54,5 +30,54 @@ def test_a_view_has_the_things_it_shows(data: Path) -> None:
             red, green, _ = inside.reshape(-1, 3).astype(int).mean(0)
             if abs(red - green) > 5:  # not a grey one
                 assert (red > green) == (words.noun == "kite")
+        counts.add(len(scene.things))
         seen.add(tuple(words.noun for words in scene.things))
-    assert len(seen) == 3  # each alone, and both
+    assert {1, 2} < counts <= {1, 2, 4, 5, 6, 7, 8}  # of one view, and of four in a square
+    alone = {names for names in seen if len(names) <= 2}  # what one view shows; four show more
+    assert alone == {("kite",), ("fire hydrant",), ("kite", "fire hydrant")}
+
+
+def test_four_views_stand_in_a_square_by_rows() -> None:
+    scenes = [
+        Scene(
+            np.full((20, 20, 3), n, np.uint8),
+            np.full((20, 20), -1, np.int16),
+            np.float32([[1, 2, 3, 5]] * n).reshape(-1, 4),
+            [Words(f"name {n}")] * n,
+        )
+        for n in range(4)
+    ]
+    together = in_fours(scenes)
+    assert together.image.shape == (40, 40, 3)
+    assert [together.image[y, x, 0] for y in (0, 39) for x in (0, 39)] == [0, 1, 2, 3]
+    assert [str(words) for words in together.things] == ["name 1"] + 2 * ["name 2"] + 3 * ["name 3"]
+    want = [[21, 2, 23, 5], *2 * [[1, 22, 3, 25]], *3 * [[21, 22, 23, 25]]]
+    assert together.boxes.dtype == np.float32
+    np.testing.assert_array_equal(together.boxes, want)
+
+
+def test_close_views_are_of_things_worth_it(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the photograph's things one is long enough to be looked at closely, the other isn't."""
+    asked = []
+
+    def draw(hw, box, side, rng, *, close=0):  # type: ignore[no-untyped-def]
+        asked.append(((box[2:] - box[:2]).max() >= LEAST_CLOSE, close))
+        return draw_view(hw, box, side, rng, close=close)
+
+    monkeypatch.setattr("detection_photos.draw_view", draw)
+    photos = NamedPhotos(data, most=30)
+    photos.photos[0].boxes[1] = (20, 4, 64, 40)
+    for seed in range(20):
+        photos.draw(64, np.random.default_rng(seed))
+    assert {large for large, _ in asked} == {True, False}
+    assert all((close > 0) == large for large, close in asked)
+
+
+def test_a_backdrop_shows_colours_and_nothing_else(data: Path) -> None:
+    photos = NamedPhotos(data, most=30)
+    for seed in range(8):
+        backdrop = photos.backdrop((60, 90), np.random.default_rng(seed))
+        assert backdrop.shape == (60, 90, 3)
+        assert backdrop.dtype == np.uint8
+        steps = [np.abs(np.diff(backdrop.astype(int), axis=axis)).max() for axis in (0, 1)]
+        assert 0 < max(steps) < 40  # the edges of the photograph's things are steps of 210

@@ -80,6 +80,17 @@ def test_sizes_are_true_of_what_is_drawn(painter: Painter) -> None:
     assert np.mean(extents["small"]) < np.mean(extents[""]) < np.mean(extents["large"])
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_things_are_no_longer_than_the_style_allows(painter: Painter, share: float) -> None:
+    longest = {}
+    for allowed in (0.5, 0.95):
+        style = Style(things=(1, 1), shape_share=share, longest=allowed)
+        boxes = [box for seed in range(60) for box in draw(painter, seed, style).boxes]
+        sides = np.array(boxes)[:, 2:] - np.array(boxes)[:, :2]
+        longest[allowed] = sides.max() / HW[1]
+    assert longest[0.5] < 0.7 < longest[0.95]  # turned and stretched, they may be a third longer
+
+
 def test_every_thing_keeps_showing(painter: Painter) -> None:
     """What is in front covers at most a part: drawn alone, a thing shows no more than so much."""
     crowded = Style(things=(12, 12), shape_share=1.0)

@@ -22,7 +22,7 @@ from train_segmenter import (
     step,
 )
 
-from perception.colours import agreeing, colour_bins
+from perception.colours import Palette
 from perception.segmenter.mask_decoder import MaskDecoder
 from perception.segmenter.nano_encoder import NanoImageEncoder
 from perception.segmenter.prompt_encoder import (
@@ -236,7 +236,7 @@ def test_colours_are_asked_of_some_answers_and_are_constants(
     assert torch.equal(mended[2:], plain[2:])
     small = cv2.resize(images[1].numpy(), (16, 16), interpolation=cv2.INTER_AREA)
     for k in range(3):
-        want = agreeing(plain[1, k].numpy(), colour_bins(small))
+        want = Palette(small).agreeing(plain[1, k].numpy())
         np.testing.assert_allclose(mended[1, k].detach(), want, atol=1e-5)
         assert not torch.equal(mended[1, k], plain[1, k])
     later = colours.mend(logits[1:], first=1)  # the answers of the pictures from that one on
@@ -264,7 +264,7 @@ def test_every_loss_is_of_answers_with_their_colours(
             return box_loss(logits, boxes, alike)
 
         monkeypatch.setattr(train_segmenter, "COLOUR_SHARE", share)
-        monkeypatch.setattr(train_segmenter, "agreeing", lambda logits, _: logits + 5)
+        monkeypatch.setattr(Palette, "agreeing", lambda _, logits: logits + 5)
         torch.manual_seed(1)
         step(sam.eval(), batch, torch.device("cpu"), Losses(mask, box))
     assert len(seen[0.0]) == len(seen[1.0]) == 3

@@ -14,9 +14,10 @@ X = torch.linspace(-1, 1, 12).reshape(4, 3)
 
 
 def tiny() -> nn.Module:
-    """A matrix, vectors, and a norm with averages and a counter."""
+    """Matrices, of which one is wide enough for Muon, vectors, a norm with averages, a counter."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).train()
+    layers = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), nn.Linear(8, 1)
+    return nn.Sequential(*layers).train()
 
 
 def loss_of(model: nn.Module) -> Tensor:
@@ -33,10 +34,11 @@ def advance(trainer: Trainer, steps: int) -> None:
 
 
 def states(trainer: Trainer) -> dict[str, Tensor]:
-    rate = torch.tensor(trainer.optimizer.param_groups[0]["lr"])
+    rate = torch.tensor(trainer.optimizers[0].param_groups[0]["lr"])
     moments = {
-        f"{index} {name}": torch.as_tensor(value)
-        for index, state in trainer.optimizer.state_dict()["state"].items()
+        f"{type(optimizer).__name__} {index} {name}": torch.as_tensor(value)
+        for optimizer in trainer.optimizers
+        for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
     average = {f"average {k}": v for k, v in trainer.average.state_dict().items()}
@@ -87,7 +89,8 @@ def test_the_rate_rises_and_falls(tmp_path: Path) -> None:
     rates = []
     for _ in range(400):
         trainer.update(loss_of(trainer.model) * 0)
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        (rate,) = {group["lr"] for each in trainer.optimizers for group in each.param_groups}
+        rates.append(rate)
     assert rates[0] == pytest.approx(1 / 300)
     assert rates[:100] == sorted(rates[:100])
     assert rates[300:] == sorted(rates[300:], reverse=True)
@@ -95,11 +98,20 @@ def test_the_rate_rises_and_falls(tmp_path: Path) -> None:
 
 
 def test_only_matrices_decay(tmp_path: Path) -> None:
-    decayed, others = open_trainer(tmp_path / "state.pt").optimizer.param_groups
-    assert {p.ndim for p in decayed["params"]} == {2}
-    assert {p.ndim for p in others["params"]} == {1}
-    assert decayed["weight_decay"] > 0
-    assert others["weight_decay"] == 0
+    trainer = open_trainer(tmp_path / "state.pt")
+    adam, muon = trainer.optimizers
+    groups = [*adam.param_groups, *muon.param_groups]
+    for group in groups:
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+    stepped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(stepped) == sorted(id(p) for p in trainer.model.parameters())
+
+
+def test_a_state_of_another_version_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    torch.save({"model": tiny().state_dict(), "step": 3}, path)
+    with pytest.raises(SystemExit, match=r"state\.pt .*--out"):
+        open_trainer(path)
 
 
 def test_saves_now_and_then(tmp_path: Path) -> None:

@@ -35,13 +35,15 @@ class Scene:
 
 @dataclass(frozen=True)
 class Style:
-    """How scenes are drawn: fewest and most things, and the share of shapes among them.
+    """How scenes are drawn: fewest and most things, the share of shapes among them, and how long a
+    thing is at most, over the picture's longer side.
 
     The last two are kept for measuring: training never sees them.
     """
 
     things: tuple[int, int] = (1, 9)
     shape_share: float = 0.4
+    longest: float = 0.5
     held_out_pairs: bool = False
     held_out_transforms: bool = False
 
@@ -91,11 +93,12 @@ class Painter:
             name = self.names[int(rng.integers(len(self.names)))]
             glyphs = self.concepts[name]
             sprite = self.sprites[glyphs[int(rng.integers(len(glyphs)))]]
-            return Words(name), sprite, side * float(np.exp(rng.uniform(*np.log((0.11, 0.5)))))
+            share = float(np.exp(rng.uniform(*np.log((0.11, style.longest)))))
+            return Words(name), sprite, side * share
         pairs = HELD_OUT_PAIRS if style.held_out_pairs else TRAINED_PAIRS
         colour, noun = pairs[int(rng.integers(len(pairs)))]
         pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
-        spans = {"small": (0.10, SMALL), "": (0.19, 0.28), "large": (LARGE, 0.5)}
+        spans = {"small": (0.10, SMALL), "": (0.19, 0.28), "large": (LARGE, style.longest)}
         size = ("small", "", "large")[int(rng.integers(3))]
         sprite = _pyramid(draw_shape(noun, colour, pattern, rng))
         return Words(noun, size, colour, pattern), sprite, side * rng.uniform(*spans[size])
