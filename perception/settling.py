@@ -23,15 +23,16 @@ def settle(
     found: Instances,
     *,
     same_class_iou: float = SAME_CLASS_MASK_IOU,
+    any_class_iou: float = ANY_CLASS_MASK_IOU,
     drop_nested: bool = False,
     disjoint: bool = False,
 ) -> tuple[Instances, IntArray]:
     """The instances without masks that repeat a better one, and which of N they are.
 
     Each that is left has the parent of which it is a part. same_class_iou: beyond it masks of one
-    class are one thing, those of two classes beyond the usual limit or this, if it is more;
-    drop_nested: leave out what is a part of a larger mask of its class; disjoint: each pixel
-    belongs to one instance. Boxes without masks are returned as they are.
+    class are one thing; any_class_iou: beyond it, or beyond the other if that is more, those of two
+    classes; drop_nested: leave out what is a part of a larger mask of its class; disjoint: each
+    pixel belongs to one instance. Boxes without masks are returned as they are.
     """
     if len(found.rles) != len(found):
         return found, np.arange(len(found))
@@ -41,7 +42,7 @@ def settle(
         overlaps,
         best_first(found, overlaps),
         same_class_iou=same_class_iou,
-        any_class_iou=max(same_class_iou, ANY_CLASS_MASK_IOU),
+        any_class_iou=max(same_class_iou, any_class_iou),
     )
     overlaps = overlaps[kept]
     order = best_first(found, overlaps)

@@ -42,7 +42,7 @@ def run_path(out: Path) -> Path:
 def find_run(path: Path) -> Path:
     """The run database that is meant by its own path or by that of its output."""
     beside = run_path(path)
-    return beside if beside.is_file() and not path.name.endswith(SUFFIX) else path
+    return beside if beside.is_file() else path
 
 
 class RunReader:

@@ -19,8 +19,8 @@ from perception.annotate.database import RunReader
 from perception.annotate.marks import marks_to_instances
 from perception.annotate.records import StoredPicture
 from perception.defaults import THRESHOLD
-from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, label
-from perception.duplicates import SAME_CLASS_MASK_IOU
+from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, label, label_all
+from perception.duplicates import ANY_CLASS_MASK_IOU, SAME_CLASS_MASK_IOU
 from perception.errors import PromptError
 from perception.instances import Instances
 from perception.masks import rle_to_box
@@ -51,15 +51,22 @@ def results(
     nms: float = SAME_CLASS_IOU,
     drop_nested: bool = False,
     disjoint: bool = False,
+    all_labels: bool = False,
 ) -> Generator[Instances, None, None]:
     """The instances of every picture that is done or marked, by name; one picture in memory.
 
     threshold: the least score; nms: of boxes of one class whose IoU is above this the best is
-    kept; drop_nested, disjoint: as in ``settling.settle``. Raises PromptError for less than the run
-    has stored.
+    kept; drop_nested, disjoint: as in ``settling.settle``; all_labels: a thing is an instance under
+    each label that scores high enough, not under the best alone. Raises PromptError for less than
+    the run has stored.
     """
     whole = whole_results(
-        run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint
+        run,
+        threshold=threshold,
+        nms=nms,
+        drop_nested=drop_nested,
+        disjoint=disjoint,
+        all_labels=all_labels,
     )
     with closing(whole) as found:
         for one in found:
@@ -73,11 +80,19 @@ def whole_results(
     nms: float = SAME_CLASS_IOU,
     drop_nested: bool = False,
     disjoint: bool = False,
+    all_labels: bool = False,
 ) -> Generator[Result, None, None]:
     """``results``, with what else is stored of each picture."""
     settings = run.settings
     check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
-    info = run_info(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
+    info = run_info(
+        run,
+        threshold=threshold,
+        nms=nms,
+        drop_nested=drop_nested,
+        disjoint=disjoint,
+        all_labels=all_labels,
+    )
     phrases = run.phrases
     # Where no hand has worked, the file is the one that perception segment writes.
     classes, edited = run.classes, run.is_edited
@@ -121,6 +136,7 @@ def run_info(
     nms: float,
     drop_nested: bool = False,
     disjoint: bool = False,
+    all_labels: bool = False,
 ) -> dict[str, Any]:
     """How results are made, as ``Model.info`` has it; the NMS where it isn't the usual one.
 
@@ -130,6 +146,8 @@ def run_info(
         tile=run.settings.get("tile", 0), drop_nested=drop_nested, disjoint=disjoint
     )
     info = {**run.settings["model"], "text": run.text, "threshold": threshold, **chosen}
+    if all_labels:
+        info["all_labels"] = True
     if run.marked_with:
         info["marked_with"] = run.marked_with
     return info if math.isclose(nms, SAME_CLASS_IOU) else {**info, "nms": nms}
@@ -158,14 +176,18 @@ def _result(
     info: dict[str, Any],
 ) -> Result:
     stored = run.instances(picture.picture, phrases)
-    nms = info.get("nms", SAME_CLASS_IOU)
-    found, rows = label(
-        stored.candidates,
-        phrases,
-        threshold=info["threshold"],
-        same_class_iou=nms,
-        any_class_iou=max(nms, ANY_CLASS_IOU),
-    )
+    nms, threshold = info.get("nms", SAME_CLASS_IOU), info["threshold"]
+    all_labels = info.get("all_labels", False)
+    if all_labels:
+        found, rows = label_all(stored.candidates, phrases, threshold=threshold, same_class_iou=nms)
+    else:
+        found, rows = label(
+            stored.candidates,
+            phrases,
+            threshold=threshold,
+            same_class_iou=nms,
+            any_class_iou=max(nms, ANY_CLASS_IOU),
+        )
     # Empty masks are left out only now: what they displaced stays displaced, as in the pipeline.
     masks = [(n, rle) for n, row in enumerate(rows) if (rle := stored.masks[row]) is not None]
     kept = np.array([n for n, _ in masks], np.int64)
@@ -190,6 +212,7 @@ def _result(
     instances, settled = settle(
         instances,
         same_class_iou=max(nms, SAME_CLASS_MASK_IOU),
+        any_class_iou=1.0 if all_labels else ANY_CLASS_MASK_IOU,
         drop_nested=info.get("drop_nested", False),
         disjoint=info.get("disjoint", False),
     )

@@ -72,6 +72,16 @@ _threshold_option = click.option(
 )
 
 
+_labels_option = click.option(
+    "--labels",
+    type=click.Choice(["best", "all"]),
+    default="best",
+    show_default=True,
+    help="What counts of a thing that a model or a run has found: its best label, as everywhere "
+    "else, or all labels that score high enough, as published figures are mostly counted.",
+)
+
+
 def _asked(options: dict[str, Any]) -> Asked:
     """What the command line says; a usage error where two answers are meant."""
     from perception.cli.evaluate_run import Asked
@@ -85,6 +95,7 @@ def _asked(options: dict[str, Any]) -> Asked:
 @evaluate.command()
 @_answers_of("RUN|RESULTS.json")
 @_threshold_option
+@_labels_option
 @_run_options
 def coco(**options: Any) -> int:
     """COCO's average precision, of boxes and masks.
@@ -101,6 +112,7 @@ def coco(**options: Any) -> int:
 @evaluate.command()
 @_answers_of("RUN|RESULTS.json")
 @_threshold_option
+@_labels_option
 @_run_options
 def lvis(**options: Any) -> int:
     """LVIS' federated average precision: only what was judged counts.

@@ -52,6 +52,7 @@ class Asked:
     report: str | None
     quiet: bool
     threshold: float | None = None
+    labels: str = "best"
     synonyms: bool = False
     out: str | None = None
     overwrite: bool = False
@@ -138,7 +139,7 @@ def _answers(asked: Asked, truth: Truth) -> tuple[int, Answers]:
         path = run_path(asked.run_out)
     else:
         path = Path(asked.answers)
-    answers = read_answers(path, truth, threshold=asked.threshold)
+    answers = read_answers(path, truth, threshold=asked.threshold, all_labels=asked.labels == "all")
     if not asked.quiet and truth.has_masks and not answers.has_masks:
         click.echo("note: not all answers have a mask: only boxes are measured", err=True)
     _say_what_is_missing(answers, asked)

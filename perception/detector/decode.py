@@ -119,6 +119,37 @@ def label(
     return labelled[reported], rows[kept][reported]
 
 
+def label_all(
+    found: Candidates,
+    phrases: Phrases,
+    *,
+    threshold: float,
+    same_class_iou: float = SAME_CLASS_IOU,
+) -> tuple[Detections, IntArray]:
+    """Every label that scores at least ``threshold``, and which of K candidates each is of.
+
+    As published evaluations count: a region may have several labels. One that a negative beats is
+    none; of boxes of one label that overlap further than ``same_class_iou`` the best stays.
+    """
+    asked = np.array(phrases.class_ids, np.int64)
+    by_class, best_phrase = _collapse(found.scores, asked, len(phrases.classes))  # K x C each
+    negative = found.scores[:, asked == NEGATIVE].max(axis=1, initial=-1.0)
+    rows, class_ids = np.nonzero((by_class >= threshold) & (by_class > negative[:, None]))
+    scores = by_class[rows, class_ids]
+    runner_up, next_best = _runner_up(by_class[rows], class_ids)
+    detections = Detections(
+        found.boxes[rows],
+        scores,
+        class_ids,
+        best_phrase[rows, class_ids],
+        runner_up,
+        scores - next_best,
+        None if found.masks is None else found.masks[rows],
+    )
+    kept = nms(detections.boxes, scores, class_ids, iou_threshold=same_class_iou)
+    return detections[kept], rows[kept]
+
+
 def worth_keeping(found: Candidates, phrases: Phrases, *, same_class_iou: float) -> IntArray:
     """Which of K candidates to keep so that ``label`` gives the same for them as for all.
 

@@ -63,20 +63,28 @@ class Answers:
         return replace(self, found=kept, info={**self.info, "threshold": threshold})
 
 
-def read_answers(path: Path, truth: Truth, *, threshold: float | None = None) -> Answers:
+def read_answers(
+    path: Path, truth: Truth, *, threshold: float | None = None, all_labels: bool = False
+) -> Answers:
     """What a run, a COCO results file or a COCO file with scores has found for the truth.
 
     path: a run, or what annotate was told to write; a list of results with the truth's ids; or a
     COCO file, whose pictures and categories are matched by their names. threshold: the least score
-    that counts (default: all that there are). Raises EvaluationError for what can't be matched,
+    that counts (default: all that there are); all_labels: of a run, what each thing might be
+    counts, not only what it most likely is. Raises EvaluationError for what can't be matched,
     CocoError or RunError for a file that can't be read, PromptError for a threshold below the
     run's floor.
     """
     run = find_run(path)
     if run.name.endswith(SUFFIX) or run != path:
         with RunReader(run) as reader:
-            return of_run(reader, truth, threshold=threshold)
+            return of_run(reader, truth, threshold=threshold, all_labels=all_labels)
     name = printable(str(path))
+    if all_labels:
+        raise EvaluationError(
+            f"{name}: a file has one label for each answer; for all labels give a run, or --images "
+            "to run a model on"
+        )
     content = _results(path)
     if content is not None:
         found = _of_results(content, truth, name)
@@ -86,12 +94,17 @@ def read_answers(path: Path, truth: Truth, *, threshold: float | None = None) ->
     return answers if threshold is None else answers.above(threshold)
 
 
-def of_run(run: RunReader, truth: Truth, *, threshold: float | None = None) -> Answers:
+def of_run(
+    run: RunReader, truth: Truth, *, threshold: float | None = None, all_labels: bool = False
+) -> Answers:
     """What a run has found, finished or not; see ``read_answers``."""
     name = printable(run.path.name)
     least = float(run.settings["floor"]) if threshold is None else threshold
     ids = match_names(run.classes, truth.categories)
-    with run.snapshot(), closing(results(run, threshold=least)) as found_in:
+    with (
+        run.snapshot(),
+        closing(results(run, threshold=least, all_labels=all_labels)) as found_in,
+    ):
         names = [picture.name for picture in run.pictures()]
         pictures = match_pictures(names, truth)
         found = [
@@ -104,6 +117,7 @@ def of_run(run: RunReader, truth: Truth, *, threshold: float | None = None) -> A
             "answers": run.path.name,
             **{key: run.settings["model"][key] for key in sorted(run.settings["model"])},
             "threshold": least,
+            **({"labels": "all"} if all_labels else {}),
         }
     if not pictures:
         raise EvaluationError(f"{name}: no picture of the truth is in this run")

@@ -1,6 +1,7 @@
 """``perception evaluate``: what is found, and the self-checks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,51 @@ def test_a_run_and_its_file(evaluate):
     assert (code, err) == (0, "wrote figures.json\n")
     assert json.loads(Path("figures.json").read_text())["mask"]["AP"] == 1
     assert "box" in out
+
+
+@pytest.fixture
+def unsure(monkeypatch):
+    """A detector that takes everything red for blue, and thinks of red next."""
+    sure = ColourDetector._scores
+
+    def scores(self, image, phrases, floor):
+        found = sure(self, image, phrases, floor)
+        red = (found.scores[:, 0] > 0)[:, None] & (np.arange(2) == [[0]])
+        blue = np.roll(red, 1, axis=1)
+        return replace(found, scores=np.where(red, 0.5, np.where(blue, 0.95, found.scores)))
+
+    monkeypatch.setattr(ColourDetector, "_scores", scores)
+
+
+@pytest.mark.usefixtures("unsure")
+def test_all_labels_count_if_that_is_asked(evaluate):
+    command = ("coco", "truth.json", "--images", "in", "--json", "-", "-q")
+    best = json.loads(evaluate(*command)[1])
+    assert [one["AP50"] for one in best["box"]["classes"]] == [0, pytest.approx(1 / 3, abs=0.01)]
+    assert "labels" not in best["info"]
+    with_all = json.loads(evaluate(*command, "--labels", "all")[1])
+    assert with_all["info"]["labels"] == "all"
+    for kind in ("box", "mask"):  # red things are found as red, too, and blue is as it was
+        red, blue = with_all[kind]["classes"]
+        assert (red["AP50"], blue["AP50"]) == (1, best[kind]["classes"][1]["AP50"])
+    # One run has both, and lvis asks it for the same.
+    Path("absent.json").write_text(json.dumps(truth(absent=True)))
+    run = "perception-out/evaluate/truth-nano.json.run"
+    for labels, want in (("best", best), ("all", with_all)):
+        options = (run, "--labels", labels, "--json", "-", "-q")
+        assert json.loads(evaluate("coco", "truth.json", *options)[1]) == want
+        federated = json.loads(evaluate("lvis", "absent.json", *options)[1])
+        assert federated["mask"]["classes"][0]["AP50"] == (labels == "all")
+
+
+def test_all_labels_of_a_file(evaluate):
+    text = ("annotate", "in", "--text", "red. blue", "--out", "out.json", "-q")
+    assert evaluate.perception(*text)[0] == 0
+    assert evaluate("coco", "truth.json", "out.json", "--labels", "all")[0] == 0  # its run
+    Path("out.json.run").unlink()
+    code, out, err = evaluate("coco", "truth.json", "out.json", "--labels", "all")
+    assert (code, out) == (1, "")
+    assert "error: out.json: a file has one label for each answer; for all labels give a run" in err
 
 
 def test_classes_that_the_truth_has_not(evaluate):

@@ -13,6 +13,7 @@ from perception.detector.decode import (
     decode,
     join_passes,
     label,
+    label_all,
     phrase_logits,
     scored,
     span_scores,
@@ -378,3 +379,50 @@ def test_labels_with_less_suppression() -> None:
     looser, rows = label(found, parse("a"), threshold=0.3, same_class_iou=0.9, any_class_iou=0.9)
     assert (len(usual), len(looser)) == (2, 3)
     assert rows.tolist() == [0, 1, 2]
+
+
+def test_all_labels_of_a_region() -> None:
+    found = Candidates(
+        np.float32([ONE, shifted(0.8), FAR]),
+        np.float32([[0.9, 0.5, 0.1], [0.8, 0.6, 0.2], [0.2, 0.4, 0.35]]),
+        np.arange(3),
+    )
+    labels, rows = label_all(found, parse("a, b, c"), threshold=0.3)
+    assert rows.tolist() == [0, 1, 2, 2]
+    assert labels.class_ids.tolist() == labels.phrase_ids.tolist() == [0, 1, 1, 2]
+    np.testing.assert_array_equal(labels.scores, np.float32([0.9, 0.6, 0.4, 0.35]))
+    np.testing.assert_array_equal(labels.boxes, found.boxes[rows])
+    assert labels.runner_up.tolist() == [1, 0, 2, 1]
+    np.testing.assert_allclose(labels.margin, [0.4, -0.2, 0.05, -0.05], atol=1e-6)
+
+
+def test_all_labels_but_those_that_a_negative_beats() -> None:
+    found = Candidates(np.float32([ONE]), np.float32([[0.9, 0.5, 0.7, 0.5]]), np.arange(1))
+    labels, _ = label_all(found, parse("a, b, c, !d"), threshold=0.3)
+    assert labels.class_ids.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("threshold", [0.05, 0.3])
+def test_all_labels_of_one_class_are_the_best_ones(seed: int, threshold: float) -> None:
+    """Whatever its phrases: there is nothing else that a region could be called."""
+    phrases = parse("a: x | y, !d")
+    boxes, logits = crowd(seed, phrases)
+    found = candidates(boxes, logits, floor=threshold)
+    every, _ = label_all(found, phrases, threshold=threshold, same_class_iou=0.4)
+    best, _ = label(found, phrases, threshold=threshold, same_class_iou=0.4)
+    assert len(every) > 3
+    # Of boxes that the negative wins, some took another box's place.
+    assert set(map(tuple, best.boxes)) <= set(map(tuple, every.boxes))
+    at = [every.boxes.tolist().index(box) for box in best.boxes.tolist()]
+    for name in ("scores", "class_ids", "phrase_ids"):
+        np.testing.assert_array_equal(getattr(every[at], name), getattr(best, name), name)
+
+
+def test_no_label_at_all() -> None:
+    labels, rows = label_all(
+        Candidates(np.zeros((0, 4), np.float32), np.zeros((0, 2), np.float32), np.arange(0)),
+        parse("a, b"),
+        threshold=0.3,
+    )
+    assert (len(labels), len(rows)) == (0, 0)
