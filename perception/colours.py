@@ -62,10 +62,28 @@ class Colours:
         """The logits of M masks, M x h x w, each mask made to agree with the colours."""
         mended = logits.copy()
         for mask in mended if self._has_cells else ():
-            agreed = self._palette.agreeing(mask[self._cells])
+            network = mask[self._cells].copy()
+            chance = self._smooth(sigmoid(self._palette.agreeing(network)))
             # The filter may move a chance beyond 0 and 1.
-            mask[self._cells] = logit(self._smooth(sigmoid(agreed)), least=_LEAST)
+            mask[self._cells] = _without_specks(logit(chance, least=_LEAST), network)
         return mended
+
+
+def _without_specks(mended: FloatArray, network: FloatArray) -> FloatArray:
+    """Mended logits h x w; those of parts in which the network saw nothing are its own again.
+
+    Colours move the edges of what a network saw. By themselves they find no further part: another
+    thing of that colour is another thing. If it saw nothing at all, they have the say.
+    """
+    import cv2
+
+    seen = mended > 0
+    count, parts = cv2.connectedComponents(seen.view(np.uint8), connectivity=8)
+    known = np.zeros(count, np.bool_)
+    known[parts[seen & (network > 0)]] = True
+    if count <= 2 or not known.any():  # part 0 is what isn't seen
+        return mended
+    return np.where(seen & ~known[parts], network, mended)
 
 
 class Palette:

@@ -75,6 +75,32 @@ def test_colours_that_are_everywhere_say_nothing():
     assert np.array_equal(Palette(noise).agreeing(logits) > 0, inside(BLUE))
 
 
+def test_another_thing_of_that_colour_is_another_thing():
+    """Though colours alone would join it; what the network has seen of it, it keeps."""
+    other = (96, 24, 120, 72)
+    picture = drawing(*HW, [("blue", BLUE), ("blue", other)])
+    network = logits_of(inside(BLUE))
+    at = np.s_[0, :96, :128]
+    network[at][inside(other)] = -1
+    assert (Palette(picture).agreeing(network[at])[inside(other)] > 0).all()
+    frame = Frame(HW, 128)
+    seen = Colours(picture, Tile(0, 0, 128, 96), frame, (128, 128))
+    alone = frame.logits_to_masks(seen.mend(network))[0]
+    assert iou(alone, inside(BLUE)) > 0.93
+    assert not alone[inside(other)].any()
+    network[0, 30:40, 100:110] = 1
+    both = frame.logits_to_masks(seen.mend(network))[0]
+    assert iou(both, inside(BLUE) | inside(other)) > 0.93
+
+
+def test_colours_have_the_say_where_the_network_saw_nothing(image):
+    """It thought of two things, and of neither enough."""
+    network = np.full((1, 128, 128), -4, np.float32)
+    network[0, :96, :128][inside(BLUE)] = -0.5
+    mended = Colours(image, Tile(0, 0, 128, 96), Frame(HW, 128), (128, 128)).mend(network)
+    assert iou(mended[0, :96, :128] > 0, inside(BLUE)) > 0.9
+
+
 def test_what_lies_beyond_the_picture_stays_and_has_no_say():
     """A thing at the right border that has the colour of the padding; the view goes on there."""
     picture = np.full((96, 64, 3), 250, np.uint8)
@@ -135,7 +161,7 @@ def test_all_cells_that_the_picture_touches_are_mended(image_hw, stretched):
     frame = Frame(image_hw, 320, stretched)
     rng = np.random.default_rng(2)
     image = rng.integers(0, 256, (*image_hw, 3)).astype(np.uint8)
-    logits = rng.normal(0, 2, (1, 160, 160)).astype(np.float32)
+    logits = np.abs(rng.normal(0, 2, (1, 160, 160))).astype(np.float32)
     whole = Tile(0, 0, image_hw[1], image_hw[0])
     mended = Colours(image, whole, frame, (160, 160)).mend(logits)
     rows, columns = frame.logits_in_image(logits)[0].shape
