@@ -173,6 +173,19 @@ class Instances:
         return tuple(self.classes[class_id] for class_id in self.class_ids)
 
     @property
+    def mask_scores(self) -> FloatArray:
+        """Each score times the IoU that is predicted for the mask, N: by it masks are best ranked.
+
+        A thing may be surely there and its mask poor (Huang et al. 2019, "Mask Scoring R-CNN").
+        Where no quality is known, as of what a hand made, it is the score.
+        """
+        if self.quality is None:
+            return self.scores
+        quality = np.where(np.isnan(self.quality), 1, np.clip(self.quality, 0, 1))
+        scores: FloatArray = (self.scores * quality).astype(np.float32)
+        return scores
+
+    @property
     def masks(self) -> BoolArray:
         """All masks at full size, N x H x W. ``rles`` holds the same in a fraction of the memory.
 

@@ -36,6 +36,16 @@ def test_what_a_result_says():
     assert repr(result) == "<Instances: 2 in 16 x 12: star 0.90, cat 0.50>"
 
 
+def test_masks_are_ranked_by_score_and_quality():
+    np.testing.assert_allclose(example().mask_scores, [0.72, 0.35], rtol=1e-6)
+    beyond = example(quality=np.array([1.2, -0.1])).mask_scores
+    np.testing.assert_allclose(beyond, [0.9, 0], rtol=1e-6)
+    by_hand = example(quality=np.array([np.nan, 0.5]), scores=np.array([np.nan, 0.5])).mask_scores
+    assert np.isnan(by_hand[0])
+    assert by_hand[1] == 0.25
+    assert example(quality=None).mask_scores.tolist() == example().scores.tolist()
+
+
 def test_nothing_found():
     nothing = Instances.empty((12, 16), ["cat"])
     assert len(nothing) == 0

@@ -5,8 +5,8 @@
 FOLDER holds pictures and `truth.json` as tools/make_scenes.py draws them; default: the sample that
 travels with the tests. Of each scene everything that is there and 20 absent things are asked in one
 prompt. Precision and recall are those of labelled boxes at IoU 0.5 and the default threshold; AP is
-that of COCO over all answers above 0.05, of all phrases together; "absent" is how many of the
-absent phrases were answered with a box.
+that of COCO over all answers above 0.05, of all phrases together, masks ranked by their score times
+their quality; "absent" is how many of the absent phrases were answered with a box.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ def _average_precision(
     results: list[dict[str, Any]] = []
     for scene, (entry, found) in enumerate(zip(entries, answers, strict=True)):
         hw = list(entry["image_hw"])
+        scores = found.scores if kind == "bbox" else found.mask_scores
         for thing in entry["things"]:
             image = image_of(scene, thing["phrase"])
             mask = {"size": hw, "counts": thing["rle"]}
@@ -133,7 +134,7 @@ def _average_precision(
         for k in range(len(found)):
             image = image_of(scene, found.labels[k])
             mask = {"size": hw, "counts": found.rles[k].counts}
-            score = {"score": float(found.scores[k])}
+            score = {"score": float(scores[k])}
             results.append(_annotation(image, found.boxes[k].tolist(), mask) | score)
     return _coco_ap(list(images.values()), truth, results, kind)
 

@@ -154,13 +154,15 @@ def _true_row(one: Instance) -> dict[str, Any]:
 
 
 def _found_row(one: Found, kind: Kind) -> dict[str, Any]:
-    # Small or large by what is measured: a box by its own area, a mask by its pixels.
+    # Small or large by what is measured: a box by its own area, a mask by its pixels. Likewise the
+    # score.
     area = one.box[2] * one.box[3] if kind == "box" or one.mask is None else rle_area(one.mask)
+    score = one.score if kind == "box" or one.mask_score is None else one.mask_score
     return {
         "image_id": one.picture,
         "category_id": one.category,
         "iscrowd": 0,
-        "score": one.score,
+        "score": score,
         "bbox": list(one.box),
         "area": float(area),
         **_code(one.mask),

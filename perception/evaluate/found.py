@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from perception.annotate.database import RunReader, find_run
 from perception.annotate.results import results
 from perception.annotate.schema import SUFFIX
@@ -28,13 +30,17 @@ from perception.types import Rle
 
 @dataclass(frozen=True)
 class Found:
-    """One instance that was found. picture, category: ids of the truth."""
+    """One instance that was found. picture, category: ids of the truth.
+
+    mask_score: what ranks its mask, where that isn't the score: see ``Instances.mask_scores``.
+    """
 
     picture: int
     category: int
     score: float
     box: Box
     mask: Rle | None = None
+    mask_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,12 +140,18 @@ def _of_instances(
     result: Instances, picture: Picture, ids: Mapping[str, int], name: str
 ) -> Iterator[Found]:
     _check_size(result.file_name, result.image_hw, picture, name)
+    ranks = None if result.quality is None else result.mask_scores
     for n, label in enumerate(result.labels):
         x0, y0, x1, y1 = result.boxes[n].tolist()
         mask = result.rles[n] if result.rles else None
-        # What a hand made has no score: nobody is surer than a hand.
-        score = 1.0 if result.scores[n] != result.scores[n] else float(result.scores[n])
-        yield Found(picture.id, ids[label], score, (x0, y0, x1 - x0, y1 - y0), mask)
+        box, score = (x0, y0, x1 - x0, y1 - y0), _sure(result.scores[n])
+        mask_score = None if ranks is None else _sure(ranks[n])
+        yield Found(picture.id, ids[label], score, box, mask, mask_score)
+
+
+def _sure(score: np.float32) -> float:
+    """What a hand made has no score: nobody is surer than a hand."""
+    return 1.0 if np.isnan(score) else float(score)
 
 
 def match_pictures(names: Sequence[str], truth: Truth) -> dict[str, Picture]:
@@ -219,7 +231,11 @@ def _of_coco(content: Mapping[str, Any], truth: Truth, path: Path) -> Answers:
         if file_name is None or label is None:
             raise CocoError(f"{at} is of a picture or category that the file doesn't list")
         if file_name in pictures:
-            found.append(_found(row, pictures[file_name], ids[label], at))
+            one = _found(row, pictures[file_name], ids[label], at)
+            quality = row.get("quality")  # as this product's files have it
+            if is_number(quality):
+                one = replace(one, mask_score=one.score * min(max(quality, 0), 1))
+            found.append(one)
     return Answers(
         tuple(sorted(found, key=lambda one: one.picture)),
         {"answers": path.name},

@@ -76,6 +76,23 @@ def test_the_figures_are_those_of_pycocotools(random_files, kind, code):
     assert 0.05 < ours["AP"] < 0.95
 
 
+def test_a_poor_mask_comes_after_a_good_one(tmp_path):
+    """By the quality that this product's COCO files have; a box, and a results file, has none."""
+    right = row(1, 1, (0, 0, 20, 20))
+    truth = read_truth(write(tmp_path / "t.json", coco([right])))
+    wrong = row(1, 1, (60, 60, 20, 20), score=0.9, quality=0.3)
+    found = [wrong, right | {"score": 0.8, "quality": 0.7}]
+    ours = measure_coco(truth, read_answers(write(tmp_path / "f.json", coco(found)), truth))
+    assert (ours.figure("box", "AP50"), ours.figure("mask", "AP50")) == (about(0.5), about(1))
+    assert ours.info["masks ranked by"] == "score times quality"
+    results = measure_coco(truth, read_answers(write(tmp_path / "r.json", found), truth))
+    assert results.figure("mask", "AP50") == about(0.5)
+    assert "masks ranked by" not in results.info
+    beyond = [wrong | {"quality": 7}, right | {"score": 0.95, "quality": 0.93}]
+    clipped = measure_coco(truth, read_answers(write(tmp_path / "f.json", coco(beyond)), truth))
+    assert clipped.figure("mask", "AP50") == about(0.5)  # 0.9 x 1 is more than 0.95 x 0.93
+
+
 def test_classes(random_files):
     truth = read_truth(random_files[0])
     result = measure_coco(truth, read_answers(random_files[1], truth))

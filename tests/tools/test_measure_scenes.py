@@ -11,6 +11,7 @@ from measure_scenes import FLOOR, SAMPLE, Figures, load_truth, match, measure, t
 from scenes.glyphs import load_concepts
 
 from perception.instances import Instances
+from perception.masks import window_to_rle
 from perception.types import Rle
 
 ENTRY: dict[str, Any] = {
@@ -100,6 +101,26 @@ def misnamed(found: Instances, entry: dict[str, Any]) -> Instances:
 def moved(found: Instances, entry: dict[str, Any]) -> Instances:
     """The masks are right and the boxes are not."""
     return replace(found, boxes=found.boxes + 1000)
+
+
+def doubtful(found: Instances, entry: dict[str, Any]) -> Instances:
+    """Each thing twice: first with the mask of all of the picture, which nobody believes in."""
+    height, width = found.image_hw
+    everything = window_to_rle(np.ones((height, width), np.bool_), (0, 0), (height, width))
+    twice = np.repeat(np.arange(len(found)), 2)
+    return replace(
+        found,
+        boxes=found.boxes[twice],
+        class_ids=found.class_ids[twice],
+        scores=np.tile(np.float32([0.9, 0.8]), len(found)),
+        rles=tuple(rle for mine in found.rles for rle in (everything, mine)),
+        quality=np.tile(np.float32([0.1, 0.9]), len(found)),
+    )
+
+
+def test_masks_that_are_believed_in_come_first(entries: list[dict[str, Any]]) -> None:
+    assert run(entries, doubtful).mask_ap == 1
+    assert run(entries, lambda *found: replace(doubtful(*found), quality=None)).mask_ap < 0.6
 
 
 def run(entries: list[dict[str, Any]], bend: Bend) -> Figures:
