@@ -25,7 +25,7 @@ from perception.detector.tokenizer import Tokenizer
 
 MOST_THINGS = 12  # things in one scene at most
 MOST_IN_PHOTO = 30
-PHOTO_SHARE = 0.4  # of a batch, where there are photographs
+PHOTO_SHARE = 0.45  # of a batch, where there are photographs
 UNLABELLED = 0.2
 """What a phrase weighs in a photograph whose things of that name nobody has boxed."""
 

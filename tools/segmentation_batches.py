@@ -22,8 +22,8 @@ from views import recoloured
 from perception.masks import mask_to_box
 from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
 
-WEAK_SHARE = 0.25  # of a batch with photographs: pictures of which only boxes are known
-BOX_SHARE = 0.6  # of the pictures with masks: asked by a box; the others, by a point
+WEAK_SHARE = 0.1  # of a batch with photographs: pictures of which only boxes are known
+BOX_SHARE = 0.7  # of the pictures with masks: asked by a box; the others, by a point
 CLOSE_TO_BOX = 0.75  # how often a picture that is asked by a box is a close view of it
 CLOSE_TO_POINT, NEAR_POINT = 0.3, 0.4  # the same of a point; how often it is a view around it
 CHOSEN = 0.9  # how often a close view is asked for what it is a view of
@@ -105,15 +105,15 @@ class Artist:
     ) -> MaskedPicture:
         """A side x side picture with at least one thing; close, near: see ``photos.seen``.
 
-        With photographs: half are some, one in eight is a background with things of other
-        photographs pasted onto it, the others are scenes, a third of them on photographs.
+        With photographs: seven in ten are some, one in ten is a background with things of other
+        photographs pasted onto it, the others are scenes, a quarter of them on photographs.
         """
         while True:
             kind = rng.random()
-            if self.photos is None or self.backgrounds is None or kind >= 0.63:
-                on_photo = self.backgrounds is not None and kind >= 0.88
+            if self.photos is None or self.backgrounds is None or kind >= 0.8:
+                on_photo = self.backgrounds is not None and kind >= 0.95
                 picture = self._scene(side, rng, on_photo=on_photo, close=close, near=near)
-            elif kind >= 0.5:
+            elif kind >= 0.7:
                 picture = _pasted(self.photos, self.backgrounds, side, rng, close=close, near=near)
             else:
                 picture = self.photos.cut(side, rng, close=close, near=near)

@@ -33,7 +33,7 @@ from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_
 from perception.segmenter.sam import Sam
 
 WEAK_WEIGHT = 0.4  # of what boxes alone teach, beside one answer to masks
-COLOUR_SHARE = 0.5  # how often an answer is judged with what its colours say
+COLOUR_SHARE = 0.65  # how often an answer is judged with what its colours say
 
 
 def mask_loss(logits: Tensor, quality: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

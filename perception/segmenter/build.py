@@ -34,7 +34,7 @@ def build_nano(side: int = 320) -> Sam:
     """
     return Sam(
         NanoImageEncoder(
-            widths=(16, 32, 64, 128, 192), depths=(1, 4, 8, 8), merge_depth=3, channels=96
+            widths=(16, 32, 64, 128, 192), depths=(1, 4, 10, 14), merge_depth=3, channels=96
         ),
         PromptEncoder(channels=96, image_size=side, embedding_size=side // 8, mask_channels=16),
         MaskDecoder(

@@ -33,7 +33,7 @@ def test_keys_and_shapes_are_those_of_the_published_checkpoints(
 
 
 def test_nano_is_small() -> None:
-    assert 1.0e6 < sum(p.numel() for p in build_nano().parameters()) < 2.2e6
+    assert 1.0e6 < sum(p.numel() for p in build_nano().parameters()) < 2.7e6
 
 
 @pytest.mark.parametrize("side", [64, 96])

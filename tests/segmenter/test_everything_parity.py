@@ -117,7 +117,7 @@ def test_ten_pictures(networks: Networks) -> None:
     [
         {"crop_layers": 1, "points_per_side": 5},
         {"crop_layers": 2, "crop_downscale": 2, "points_per_side": 8, "min_region": 40},
-        {"min_region": 120},
+        {"points_per_side": 20, "min_region": 120},
     ],
 )
 def test_crops_and_small_regions(networks: Networks, settings: dict[str, int]) -> None:

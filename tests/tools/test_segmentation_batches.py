@@ -202,9 +202,9 @@ def test_batches_follow_from_the_seed(batch: SegmentationBatch) -> None:
 
 
 def test_with_photographs_some_pictures_have_boxes_alone(painter: Painter, photos: Path) -> None:
-    batches = SegmentationBatches(side=SIDE, size=5, seed=0, data=photos)
+    batches = SegmentationBatches(side=SIDE, size=10, seed=0, data=photos)
     batch = next(iter(batches))
-    assert batch.images.shape == (4, SIDE, SIDE, 3)
+    assert batch.images.shape == (9, SIDE, SIDE, 3)
     weak = batch.weak
     assert weak is not None
     assert weak.images.shape == (1, SIDE, SIDE, 3)
