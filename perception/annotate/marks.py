@@ -104,8 +104,13 @@ def _uid(*parts: str) -> str:
 
 
 def _plain(values: NDArray[Any] | None, n: int) -> float | None:
-    """Rounded, as it is written everywhere, so that it comes back as it went."""
-    return None if values is None or np.isnan(values[n]) else round(float(values[n]), 4)
+    """Rounded, as it is written everywhere, so that it comes back as it went, and within 0..1.
+
+    A predicted quality may be a little beyond.
+    """
+    if values is None or np.isnan(values[n]):
+        return None
+    return round(min(max(float(values[n]), 0.0), 1.0), 4)
 
 
 def _numbers(values: Sequence[float | None]) -> FloatArray:

@@ -7,7 +7,7 @@ import binascii
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from perception.annotate.marks import Mark, Origin
 from perception.defaults import THRESHOLD
@@ -22,6 +22,8 @@ _MOST_TEXT = 2000
 
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 Part = Annotated[float, Field(ge=0, le=1)]
+# A network predicts it, and nothing keeps a prediction within its limits.
+Quality = Annotated[float, AfterValidator(lambda value: min(max(value, 0.0), 1.0))]
 # JSON has lists where these are tuples.
 Place = Annotated[tuple[Coordinate, Coordinate], Field(strict=False)]
 Box = Annotated[tuple[Coordinate, Coordinate, Coordinate, Coordinate], Field(strict=False)]
@@ -94,7 +96,7 @@ class MarkBody(Body):
     origin: Origin
     rle: RleBody
     score: Part | None = None
-    quality: Part | None = None
+    quality: Quality | None = None
     stability: Part | None = None
 
     def mark(self, image_hw: tuple[int, int]) -> Mark:

@@ -273,6 +273,12 @@ def test_instances_and_back():
     assert all(len(one.uid) == 32 for one in again)
 
 
+@pytest.mark.parametrize(("predicted", "kept"), [(1.02, 1), (-0.01, 0)])
+def test_a_quality_beyond_its_limits_is_at_them(predicted, kept):
+    found = marks_to_instances([replace(HAND, quality=predicted)], HW, ["red"], uid="x")
+    assert instances_to_marks(found)[0].quality == kept
+
+
 def test_none():
     nothing = marks_to_instances([], HW, ["red"])
     assert len(nothing) == 0

@@ -115,6 +115,13 @@ def test_marks_are_kept_as_they_were(serving, mark):
         assert marks_of(client)["marks"] == []
 
 
+@pytest.mark.parametrize(("predicted", "kept"), [(1.02, 1), (-0.01, 0), (0.7, 0.7)])
+def test_a_quality_that_is_predicted_too_high_is_kept(client, mark, predicted, kept):
+    """Networks predict it, so that it may lie beyond 0..1: no reason to lose a mark."""
+    assert put(client, 0, mark(quality=predicted)).json() == {"revision": 1}
+    assert marks_of(client)["marks"] == [mark(quality=kept)]
+
+
 def test_the_slower_tab_is_told(client, mark):
     first, second = mark(), mark((50, 50, 70, 70), "b" * 32)
     assert put(client, 0, first).json() == {"revision": 1}
