@@ -51,22 +51,15 @@ def results(
     nms: float = SAME_CLASS_IOU,
     drop_nested: bool = False,
     disjoint: bool = False,
-    all_labels: bool = False,
 ) -> Generator[Instances, None, None]:
     """The instances of every picture that is done or marked, by name; one picture in memory.
 
     threshold: the least score; nms: of boxes of one class whose IoU is above this the best is
-    kept; drop_nested, disjoint: as in ``settling.settle``; all_labels: a thing is an instance under
-    each label that scores high enough, not under the best alone. Raises PromptError for less than
-    the run has stored.
+    kept; drop_nested, disjoint: as in ``settling.settle``. Raises PromptError for less than the run
+    has stored.
     """
     whole = whole_results(
-        run,
-        threshold=threshold,
-        nms=nms,
-        drop_nested=drop_nested,
-        disjoint=disjoint,
-        all_labels=all_labels,
+        run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint
     )
     with closing(whole) as found:
         for one in found:
@@ -82,7 +75,11 @@ def whole_results(
     disjoint: bool = False,
     all_labels: bool = False,
 ) -> Generator[Result, None, None]:
-    """``results``, with what else is stored of each picture."""
+    """``results``, with what else is stored of each picture.
+
+    all_labels: a thing is an instance under each label that scores high enough, not under the best
+    alone.
+    """
     settings = run.settings
     check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
     info = run_info(

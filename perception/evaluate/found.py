@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from perception.annotate.database import RunReader, find_run
-from perception.annotate.results import results
+from perception.annotate.results import whole_results
 from perception.annotate.schema import SUFFIX
 from perception.errors import CocoError, EvaluationError
 from perception.evaluate.annotation_mask import annotation_mask
@@ -109,15 +109,15 @@ def of_run(
     ids = match_names(run.classes, truth.categories)
     with (
         run.snapshot(),
-        closing(results(run, threshold=least, all_labels=all_labels)) as found_in,
+        closing(whole_results(run, threshold=least, all_labels=all_labels)) as found_in,
     ):
         names = [picture.name for picture in run.pictures()]
         pictures = match_pictures(names, truth)
         found = [
             one
             for result in found_in
-            if result.file_name in pictures
-            for one in _of_instances(result, pictures[result.file_name], ids, name)
+            if result.picture.name in pictures
+            for one in _of_instances(result.instances, pictures[result.picture.name], ids, name)
         ]
         info = {
             "answers": run.path.name,
