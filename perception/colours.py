@@ -62,7 +62,7 @@ class Colours:
         """The logits of M masks, M x h x w, each mask made to agree with the colours."""
         mended = logits.copy()
         for mask in mended if self._has_cells else ():
-            network = mask[self._cells].copy()
+            network = mask[self._cells]
             chance = self._smooth(sigmoid(self._palette.agreeing(network)))
             # The filter may move a chance beyond 0 and 1.
             mask[self._cells] = _without_specks(logit(chance, least=_LEAST), network)
@@ -79,11 +79,11 @@ def _without_specks(mended: FloatArray, network: FloatArray) -> FloatArray:
 
     seen = mended > 0
     count, parts = cv2.connectedComponents(seen.view(np.uint8), connectivity=8)
+    if count <= 2:  # what isn't seen is part 0, so there is one at most
+        return mended
     known = np.zeros(count, np.bool_)
     known[parts[seen & (network > 0)]] = True
-    if count <= 2 or not known.any():  # part 0 is what isn't seen
-        return mended
-    return np.where(seen & ~known[parts], network, mended)
+    return np.where(seen & ~known[parts], network, mended) if known.any() else mended
 
 
 class Palette:

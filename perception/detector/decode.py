@@ -131,9 +131,7 @@ def label_all(
     As published evaluations count: a region may have several labels. One that a negative beats is
     none; of boxes of one label that overlap further than ``same_class_iou`` the best stays.
     """
-    asked = np.array(phrases.class_ids, np.int64)
-    by_class, best_phrase = _collapse(found.scores, asked, len(phrases.classes))  # K x C each
-    negative = found.scores[:, asked == NEGATIVE].max(axis=1, initial=-1.0)
+    by_class, best_phrase, negative = _by_class(found, phrases)
     rows, class_ids = np.nonzero((by_class >= threshold) & (by_class > negative[:, None]))
     scores = by_class[rows, class_ids]
     runner_up, next_best = _runner_up(by_class[rows], class_ids)
@@ -179,9 +177,7 @@ def best_two(found: Candidates, phrases: Phrases) -> BoolArray:
 
 def _best_class(found: Candidates, phrases: Phrases) -> Detections:
     """Each of K candidates with the class that scores highest, which may be ``NEGATIVE``."""
-    asked = np.array(phrases.class_ids, np.int64)
-    by_class, best_phrase = _collapse(found.scores, asked, len(phrases.classes))  # K x C each
-    negative = found.scores[:, asked == NEGATIVE].max(axis=1, initial=-1.0)
+    by_class, best_phrase, negative = _by_class(found, phrases)
     # The negative comes first and so has the id -1, which is NEGATIVE; it wins a tie.
     rivals = np.column_stack((negative, by_class))
     class_ids = rivals.argmax(axis=1) - 1
@@ -191,6 +187,15 @@ def _best_class(found: Candidates, phrases: Phrases) -> Detections:
     phrase_ids = best_phrase[np.arange(len(found)), class_ids]
     margin = top - next_best
     return Detections(found.boxes, top, class_ids, phrase_ids, runner_up, margin, found.masks)
+
+
+def _by_class(
+    found: Candidates, phrases: Phrases
+) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+    """See ``_collapse``, and the best score of each candidate's negatives, K; -1: there is none."""
+    asked = np.array(phrases.class_ids, np.int64)
+    by_class, best_phrase = _collapse(found.scores, asked, len(phrases.classes))
+    return by_class, best_phrase, found.scores[:, asked == NEGATIVE].max(axis=1, initial=-1.0)
 
 
 def _collapse(

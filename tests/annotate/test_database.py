@@ -217,8 +217,7 @@ def test_where_a_run_lies(tmp_path):
     assert find_run(out) == out
     run_path(out).touch()
     assert find_run(out) == find_run(run_path(out)) == run_path(out)
-    named = run_path(
-        out
-    )  # An output that is called as runs are has its run beside it all the same.
+    # An output that is called as runs are has its run beside it all the same.
+    named = run_path(out)
     run_path(named).touch()
     assert find_run(named) == find_run(run_path(named)) == run_path(named)
