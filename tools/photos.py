@@ -74,10 +74,13 @@ def seen(
 
 
 class MaskedPhotos:
-    """A folder with ``images/`` and ``instances.json``, held in memory."""
+    """A folder with ``images/`` and ``instances.json``, held in memory.
 
-    def __init__(self, folder: Path) -> None:
-        coco = COCO(str(folder / "instances.json"))
+    instances: the file, where it isn't the folder's own.
+    """
+
+    def __init__(self, folder: Path, instances: Path | None = None) -> None:
+        coco = COCO(str(instances or folder / "instances.json"))
         self.photos: list[tuple[np.ndarray, list[np.ndarray], np.ndarray]] = []
         self.cut_outs: list[CutOut] = []
         for index, entry in coco.imgs.items():

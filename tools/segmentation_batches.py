@@ -26,6 +26,7 @@ WEAK_SHARE = 0.1  # of a batch with photographs: pictures of which only boxes ar
 BOX_SHARE = 0.7  # of the pictures with masks: asked by a box; the others, by a point
 CLOSE_TO_BOX = 0.75  # how often a picture that is asked by a box is a close view of it
 CLOSE_TO_POINT, NEAR_POINT = 0.3, 0.4  # the same of a point; how often it is a view around it
+MASKED_SHARE = 0.5  # of the photographs with masks: those whose masks a network found
 CHOSEN = 0.9  # how often a close view is asked for what it is a view of
 LEAST_PIXELS = 16  # a drawn thing that shows less is not asked for
 GROUP_SHARE = 0.12  # how often a point on overlapping things means all of them
@@ -59,16 +60,19 @@ class SegmentationBatch:
 
 
 class SegmentationBatches(IterableDataset[SegmentationBatch]):
-    """Endless batches; ``data`` may hold photographs to teach with (see --data)."""
+    """Endless batches; ``data`` may hold photographs to teach with (see --data, --masked)."""
 
-    def __init__(self, *, side: int, size: int, seed: int, data: Path | None) -> None:
-        self.side, self.size, self.seed, self.data = side, size, seed, data
+    def __init__(
+        self, *, side: int, size: int, seed: int, data: Path | None, masked: Path | None = None
+    ) -> None:
+        self.side, self.size, self.seed = side, size, seed
+        self.data, self.masked = data, masked
 
     def __iter__(self) -> Iterator[SegmentationBatch]:
         cv2.setNumThreads(0)
         info = torch.utils.data.get_worker_info()
         worker = info.id if info else 0
-        artist = Artist(self.data)
+        artist = Artist(self.data, self.masked)
         boxed = BoxedPhotos(self.data / "photos_permissive") if self.data else None
         for step in count():
             rng = np.random.default_rng((2, self.seed, worker, step))
@@ -93,11 +97,16 @@ class SegmentationBatches(IterableDataset[SegmentationBatch]):
 
 
 class Artist:
-    """Draws pictures with masks: scenes on textures or photographs, and photographs themselves."""
+    """Draws pictures with masks: scenes on textures or photographs, and photographs themselves.
 
-    def __init__(self, data: Path | None) -> None:
+    masked: the masks that a network found for ``photos_permissive``.
+    """
+
+    def __init__(self, data: Path | None, masked: Path | None = None) -> None:
         self.painter = Painter()
-        self.photos = MaskedPhotos(data / "coco_train92") if data else None
+        self.photos = [MaskedPhotos(data / "coco_train92")] if data else []
+        if data and masked:
+            self.photos.append(MaskedPhotos(data / "photos_permissive", masked))
         self.backgrounds = Backgrounds(data / "photos_permissive") if data else None
 
     def draw(
@@ -110,16 +119,23 @@ class Artist:
         """
         while True:
             kind = rng.random()
-            if self.photos is None or self.backgrounds is None or kind >= 0.8:
+            photos = self._photos(rng)
+            if photos is None or self.backgrounds is None or kind >= 0.8:
                 on_photo = self.backgrounds is not None and kind >= 0.95
                 picture = self._scene(side, rng, on_photo=on_photo, close=close, near=near)
             elif kind >= 0.7:
-                picture = _pasted(self.photos, self.backgrounds, side, rng, close=close, near=near)
+                picture = _pasted(photos, self.backgrounds, side, rng, close=close, near=near)
             else:
-                picture = self.photos.cut(side, rng, close=close, near=near)
+                picture = photos.cut(side, rng, close=close, near=near)
             picture = picture.with_masks_of(LEAST_PIXELS)
             if len(picture.masks):
                 return replace(picture, image=recoloured(picture.image, rng))
+
+    def _photos(self, rng: Generator) -> MaskedPhotos | None:
+        """Those of which the next picture may be."""
+        if len(self.photos) == 2 and rng.random() < MASKED_SHARE:
+            return self.photos[1]
+        return self.photos[0] if self.photos else None
 
     def _scene(
         self, side: int, rng: Generator, *, on_photo: bool, close: float, near: float

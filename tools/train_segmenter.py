@@ -4,6 +4,7 @@
 
 --data names a folder with coco_train92/ (photographs under free licences, with masks) and
 photos_permissive/ (the same with boxes): with it, most pictures are, or stand on, photographs.
+--masked gives masks to the latter, which tools/mask_boxes.py finds.
 Saves often and resumes; ends with the weights as safetensors. Then: tools/export_nano.py. On the
 cores of a CPU: torchrun --nproc-per-node 2 tools/train_segmenter.py --out ... --workers 0
 """
@@ -198,6 +199,7 @@ def train(arguments: argparse.Namespace) -> None:
         size=arguments.batch // trainer.processes,
         seed=trainer.scene_seed(arguments.seed),
         data=arguments.data,
+        masked=arguments.masked,
     )
     losses = Losses.compiled() if arguments.compile else Losses()
     trainer.run(
@@ -212,6 +214,9 @@ def train(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = training_options(__doc__ or "", out=Path("runs/segmenter"), batch=16, rate=1e-3)
     parser.add_argument("--data", type=Path, default=None, help="folder with photographs")
+    parser.add_argument(
+        "--masked", type=Path, default=None, help="masks of photos_permissive, by mask_boxes.py"
+    )
     parser.add_argument("--start", type=Path, default=None, help="weights to begin with")
     parser.add_argument("--compile", action="store_true", help="compile the losses (needs g++)")
     train(parser.parse_args())

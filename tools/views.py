@@ -20,6 +20,9 @@ FILLS = 1.3, 1.8
 NEAR = 0.4, 6.0
 """The same of a view around a click, which isn't told how long the thing is."""
 
+STRETCH = 0.12
+"""Of both: how far the logarithm of its sides' ratio is from 0, by half, at most."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -119,17 +122,18 @@ def view_around(
 def _square(
     hw: tuple[int, int], middle: np.ndarray, length: float, side: int, rng: Generator
 ) -> View:
-    """The square of a length around a place (x, y); beyond the picture there is padding."""
-    x0, y0 = (int(n) for n in np.floor(middle - length / 2))
-    part = max(int(np.ceil(length)), 2)
+    """The square of a length around a place (x, y), stretched a little; beyond it: padding."""
+    stretch = np.exp(rng.uniform(-STRETCH, STRETCH) * np.array([1, -1]))
+    part = np.maximum(np.ceil(length * stretch).astype(int), 2)  # width, height
+    x0, y0 = (int(n) for n in np.floor(middle - length * stretch / 2))
     left, top = max(x0, 0), max(y0, 0)
-    right, bottom = min(x0 + part, hw[1]), min(y0 + part, hw[0])
+    right, bottom = min(x0 + int(part[0]), hw[1]), min(y0 + int(part[1]), hw[0])
     flip = bool(rng.random() < 0.5)
     scale = side / part
-    before = (x0 + part - right if flip else left - x0), top - y0
-    x, y = (min(round(n * scale), side - 1) for n in before)
-    height = int(np.clip(round((bottom - top) * scale), 1, side - y))
-    width = int(np.clip(round((right - left) * scale), 1, side - x))
+    before = np.array([x0 + part[0] - right if flip else left - x0, top - y0])
+    x, y = (min(round(float(n)), side - 1) for n in before * scale)
+    height = int(np.clip(round(float((bottom - top) * scale[1])), 1, side - y))
+    width = int(np.clip(round(float((right - left) * scale[0])), 1, side - x))
     return View(left, top, right, bottom, flip, (height, width), side, (x, y))
 
 

@@ -166,7 +166,8 @@ def basics(truth: Truth, answers: Answers) -> dict[str, Any]:
         **answers.info,
         "found": len(answers.found),
     }
-    if any(one.mask_score is not None for one in answers.found):
+    masks = "mask" in kinds_of(truth, answers)
+    if masks and any(one.mask_score is not None for one in answers.found):
         noted["masks ranked by"] = "score times quality"
     if answers.unanswered:
         noted["pictures without an answer"] = answers.unanswered

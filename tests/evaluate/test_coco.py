@@ -88,6 +88,9 @@ def test_a_poor_mask_comes_after_a_good_one(tmp_path):
     results = measure_coco(truth, read_answers(write(tmp_path / "r.json", found), truth))
     assert results.figure("mask", "AP50") == about(0.5)
     assert "masks ranked by" not in results.info
+    boxes = read_truth(write(tmp_path / "b.json", coco([row(1, 1, (0, 0, 20, 20), mask=False)])))
+    alone = measure_coco(boxes, read_answers(write(tmp_path / "f.json", coco(found)), boxes))
+    assert "masks ranked by" not in alone.info  # no masks are measured
     beyond = [wrong | {"quality": 7}, right | {"score": 0.95, "quality": 0.93}]
     clipped = measure_coco(truth, read_answers(write(tmp_path / "f.json", coco(beyond)), truth))
     assert clipped.figure("mask", "AP50") == about(0.5)  # 0.9 x 1 is more than 0.95 x 0.93

@@ -163,6 +163,16 @@ def test_every_picture_has_a_thing(painter: Painter, photos: Path, with_photos: 
         assert (picture.masks.sum((1, 2)) >= LEAST_PIXELS).all()
 
 
+def test_photographs_get_masks_from_another_file(photos: Path) -> None:
+    masks = photos / "coco_train92" / "instances.json"
+    artist = Artist(photos, masks)
+    assert len(artist.photos) == 2
+    taken = [artist.photos.index(artist._photos(rng(k))) for k in range(100)]
+    assert 30 < sum(taken) < 70
+    for k in range(8):
+        assert len(artist.draw(SIDE, rng(k)).masks) > 0
+
+
 @pytest.fixture(scope="module")
 def batch(painter: Painter) -> SegmentationBatch:
     return next(iter(SegmentationBatches(side=SIDE, size=SIZE, seed=0, data=None)))

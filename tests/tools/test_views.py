@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scenes.framed import PADDING
-from views import View, draw_view, recoloured, view_around
+from views import STRETCH, View, draw_view, recoloured, view_around
 
 from perception.masks import mask_to_box
 
@@ -80,7 +80,8 @@ def test_a_close_view_has_its_box_in_the_middle(image: np.ndarray, mask: np.ndar
         assert np.median(shown[seen][:, 0]) > 150
         assert np.abs(mask_to_box(seen) - box).max() <= 2
         assert np.abs((box[:2] + box[2:]) / 2 - 40).max() <= 12
-        assert 80 / 1.8 - 3 <= (box[2:] - box[:2]).max() <= 80 / 1.3 + 3
+        low, high = 80 / 1.8 / np.exp(STRETCH), 80 / 1.3 * np.exp(STRETCH)
+        assert low - 3 <= (box[2:] - box[:2]).max() <= high + 3
         padding = (shown == PADDING).all(2)
         beyond += bool(padding.any())
         x, y = view.corner
@@ -95,11 +96,12 @@ def test_a_view_around_a_click_has_it_in_the_middle(image: np.ndarray, mask: np.
     for seed in range(200):
         view = view_around(HW, (48.5, 12.5), BOX, 80, np.random.default_rng(seed))
         x, y = view.of_point((48.5, 12.5))
-        assert np.abs(np.array([x, y]) - 40).max() <= 80 / (view.x1 - view.x0) + 1
+        pixel = max(view.size[1] / (view.x1 - view.x0), view.size[0] / (view.y1 - view.y0))
+        assert np.abs(np.array([x, y]) - 40).max() <= pixel + 1
         assert np.median(view.of_image(image)[view.of_mask(mask)][:, 0]) > 150
         sides.append(80 * (view.x1 - view.x0) / view.size[1])
-    assert min(sides) == pytest.approx(24, rel=0.1)
-    assert max(sides) == pytest.approx(1.2 * 100, rel=0.1)
+    assert min(sides) == pytest.approx(24 * np.exp(-STRETCH), rel=0.1)
+    assert max(sides) == pytest.approx(1.2 * 100 * np.exp(STRETCH), rel=0.1)
 
 
 def test_a_box_may_stick_out_by_a_rounding_error() -> None:

@@ -1,0 +1,136 @@
+"""Finds masks for photographs of which boxes are known, to teach the segmenter with.
+
+    python tools/mask_boxes.py DIR/photos_permissive --out runs/masked.json [--least 0.9]
+
+Self-training (Xie et al. 2020, "Self-training with Noisy Student"): what the model that is shipped
+answers, and answers better than it will alone, as each box is looked at from several distances and
+mirrored, teaches the next one. A box says whether an answer is worth it: only a mask that the box
+fits, and of which all looks are in agreement, is kept. Writes the kept ones as COCO's instances;
+train_segmenter.py reads them (--masked).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from photos import LEAST_SIDE
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from tqdm import tqdm
+
+from perception import load
+from perception.boxes import box_iou
+from perception.close_ups import closer_view
+from perception.images import read_image
+from perception.log_odds import sigmoid
+from perception.look import Look
+from perception.masks import mask_to_box
+from perception.segmenter.protocol import Segmenter
+from perception.tiles import Tile
+from perception.types import FloatArray, ImageArray, Prompt
+
+WIDER = 0.9, 1.0, 1.25
+"""How many times as wide as the product's own view of a box each of these is."""
+
+
+def looks(segmenter: Segmenter, image: ImageArray, box: FloatArray) -> FloatArray:
+    """The chances of each pixel of a picture H x W x 3 to be in the thing of a box 4 (xyxy).
+
+    Returns L x H x W: of each of L looks, in 0..1.
+    """
+    width = image.shape[1]
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    box_there = np.array([width - box[2], box[1], width - box[0], box[3]], np.float32)
+    found = []
+    for wider in WIDER:
+        found.append(_look(segmenter, image, box, wider))
+        found.append(_look(segmenter, mirrored, box_there, wider)[:, ::-1])
+    return np.stack(found)
+
+
+def _look(segmenter: Segmenter, image: ImageArray, box: FloatArray, wider: float) -> FloatArray:
+    """The chances, H x W, as one view of the box shows them; beyond it there is nothing."""
+    height, width = image.shape[:2]
+    view = _widened(closer_view(box, (height, width)), wider)
+    look = Look(segmenter, image, view)
+    candidates = look.decode(Prompt(boxes=box[None]))
+    logits = look.mend(candidates.logits[0, candidates.best()[:1]])[0]
+    size = view.x1 - view.x0, view.y1 - view.y0
+    chances = cv2.resize(sigmoid(logits), size, interpolation=cv2.INTER_LINEAR)
+    inside = view.inside((height, width))
+    whole = np.zeros((height, width), np.float32)
+    whole[inside.y0 : inside.y1, inside.x0 : inside.x1] = chances[
+        inside.y0 - view.y0 : inside.y1 - view.y0, inside.x0 - view.x0 : inside.x1 - view.x0
+    ]
+    return whole
+
+
+def _widened(view: Tile, wider: float) -> Tile:
+    more = round((view.x1 - view.x0) * (wider - 1) / 2)
+    return Tile(view.x0 - more, view.y0 - more, view.x1 + more, view.y1 + more)
+
+
+def agreed(chances: FloatArray, box: FloatArray) -> tuple[np.ndarray, float, float]:
+    """What L looks, L x H x W, say together: a mask H x W of bool that stays in the box, 4 (xyxy).
+
+    With the IoU of its own box with that box, and the mean IoU of it with what each look says.
+    """
+    x0, y0 = (int(n) for n in np.floor(box[:2]))
+    x1, y1 = (int(n) for n in np.ceil(box[2:]))
+    inside = np.zeros(chances.shape[1:], bool)
+    inside[y0:y1, x0:x1] = True
+    mask = (chances.mean(0) > 0.5) & inside
+    if not mask.any():
+        return mask, 0.0, 0.0
+    fit = float(box_iou(mask_to_box(mask)[None].astype(np.float32), box[None])[0, 0])
+    each = [(mask & other).sum() / max((mask | other).sum(), 1) for other in chances > 0.5]
+    return mask, fit, float(np.mean(each))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="with images/ and boxes.json")
+    parser.add_argument("--out", type=Path, required=True, help="file of COCO's instances")
+    parser.add_argument("--least", type=float, default=0.9, help="IoU of a mask's box with the box")
+    parser.add_argument("--agreement", type=float, default=0.85, help="least IoU of the looks")
+    arguments = parser.parse_args()
+    segmenter = load("nano").segmenter
+    coco = COCO(str(arguments.folder / "boxes.json"))
+    kept = []
+    for index, entry in tqdm(coco.imgs.items()):
+        image = read_image(arguments.folder / "images" / entry["file_name"])
+        for annotation in coco.imgToAnns[index]:
+            x, y, w, h = annotation["bbox"]
+            if min(w, h) < LEAST_SIDE:
+                continue
+            # Whole numbers, cut off at the source: the box ends somewhere in the next pixel.
+            box = np.clip([x, y, x + w + 1, y + h + 1], 0, image.shape[1::-1] * 2)
+            box = box.astype(np.float32)
+            mask, fit, agreement = agreed(looks(segmenter, image, box), box)
+            if fit >= arguments.least and agreement >= arguments.agreement:
+                kept.append(
+                    annotation
+                    | {
+                        "segmentation": _rle(mask),
+                        "area": int(mask.sum()),
+                        "fit": round(fit, 3),
+                        "agreement": round(agreement, 3),
+                    }
+                )
+    written = {key: coco.dataset[key] for key in ("images", "categories")} | {"annotations": kept}
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(written))
+    print(f"{len(kept)} of {len(coco.anns)} boxes have a mask now: {arguments.out}")
+
+
+def _rle(mask: np.ndarray) -> dict[str, object]:
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode()}
+
+
+if __name__ == "__main__":
+    main()
