@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from perception.box_prior import box_log_odds
 from perception.colours import Colours
 from perception.segmenter.protocol import Segmenter
 from perception.tiles import Tile
@@ -36,12 +37,20 @@ class Look:
         return self._image.shape[0], self._image.shape[1]
 
     def decode(self, prompt: Prompt) -> MaskCandidates:
-        """What the segmenter says to a prompt in pixels of the picture, in the view's frame."""
+        """What the segmenter says to a prompt in pixels of the picture, in the view's frame.
+
+        A near-sighted one, asked by boxes alone, is reminded of them (``box_prior``).
+        """
         corner = np.array(self.view[:2], np.float32)
         if corner.any():
             boxes = moved_boxes(prompt.boxes, corner)
             prompt = replace(prompt, points=prompt.points - corner, boxes=boxes)
-        return self._segmenter.decode(self._embedding, prompt)
+        decoded = self._segmenter.decode(self._embedding, prompt)
+        if len(prompt.points) or not len(prompt.boxes) or not is_near_sighted(self._segmenter):
+            return decoded
+        boxes = decoded.frame.fit_prompt(prompt).boxes
+        known = box_log_odds(boxes, decoded.frame, decoded.logits.shape[2:])
+        return replace(decoded, logits=decoded.logits + known[:, None])
 
     def mend(self, logits: FloatArray) -> FloatArray:
         """M of the masks that it said, M x h x w, as they are shown.
