@@ -1,6 +1,6 @@
 """Finds masks for photographs of which boxes are known, to teach the segmenter with.
 
-    python tools/mask_boxes.py DIR/photos_permissive --out runs/masked.json [--least 0.9]
+    python tools/mask_boxes.py DIR/photos_permissive --out runs/masked.json [--least 0.85]
 
 Self-training (Xie et al. 2020, "Self-training with Noisy Student"): what the model that is shipped
 answers, and answers better than it will alone, as each box is looked at from several distances and
@@ -95,7 +95,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="with images/ and boxes.json")
     parser.add_argument("--out", type=Path, required=True, help="file of COCO's instances")
-    parser.add_argument("--least", type=float, default=0.9, help="IoU of a mask's box with the box")
+    parser.add_argument(
+        "--least", type=float, default=0.85, help="IoU of a mask's box with the box"
+    )
     parser.add_argument("--agreement", type=float, default=0.85, help="least IoU of the looks")
     arguments = parser.parse_args()
     segmenter = load("nano").segmenter
