@@ -24,6 +24,7 @@ ROWS = (
     (
         "absent",
         "answers",
+        "box_prior",
         "clicking",
         "close_ups",
         "colours",

@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from photos import LEAST_SIDE
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from tqdm import tqdm
 
@@ -28,7 +28,7 @@ from perception.close_ups import closer_view
 from perception.images import read_image
 from perception.log_odds import sigmoid
 from perception.look import Look
-from perception.masks import mask_to_box
+from perception.masks import mask_to_box, mask_to_rle
 from perception.segmenter.protocol import Segmenter
 from perception.tiles import Tile
 from perception.types import FloatArray, ImageArray, Prompt
@@ -91,12 +91,36 @@ def agreed(chances: FloatArray, box: FloatArray) -> tuple[np.ndarray, float, flo
     return mask, fit, float(np.mean(each))
 
 
+def answered(
+    segmenter: Segmenter, image: ImageArray, annotation: dict[str, Any], least: float, alike: float
+) -> dict[str, Any] | None:
+    """COCO's annotation of a box with the mask that is found for it; None: it isn't good enough.
+
+    least: the IoU of the mask's box with the box; alike: of the mask with each look, on average.
+    """
+    x, y, width, height = annotation["bbox"]
+    if min(width, height) < LEAST_SIDE:
+        return None
+    # Whole numbers, cut off at the source: the box ends somewhere in the next pixel.
+    box = np.clip([x, y, x + width + 1, y + height + 1], 0, image.shape[1::-1] * 2)
+    mask, fit, agreement = agreed(looks(segmenter, image, np.float32(box)), np.float32(box))
+    if fit < least or agreement < alike:
+        return None
+    rle = mask_to_rle(mask)
+    return annotation | {
+        "segmentation": {"size": list(rle.size), "counts": rle.counts},
+        "area": int(mask.sum()),
+        "fit": round(fit, 3),
+        "agreement": round(agreement, 3),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="with images/ and boxes.json")
     parser.add_argument("--out", type=Path, required=True, help="file of COCO's instances")
     parser.add_argument(
-        "--least", type=float, default=0.85, help="IoU of a mask's box with the box"
+        "--least", type=float, default=0.85, help="IoU of a mask's box with its box"
     )
     parser.add_argument("--agreement", type=float, default=0.85, help="least IoU of the looks")
     arguments = parser.parse_args()
@@ -106,32 +130,13 @@ def main() -> None:
     for index, entry in tqdm(coco.imgs.items()):
         image = read_image(arguments.folder / "images" / entry["file_name"])
         for annotation in coco.imgToAnns[index]:
-            x, y, w, h = annotation["bbox"]
-            if min(w, h) < LEAST_SIDE:
-                continue
-            # Whole numbers, cut off at the source: the box ends somewhere in the next pixel.
-            box = np.clip([x, y, x + w + 1, y + h + 1], 0, image.shape[1::-1] * 2)
-            box = box.astype(np.float32)
-            mask, fit, agreement = agreed(looks(segmenter, image, box), box)
-            if fit >= arguments.least and agreement >= arguments.agreement:
-                kept.append(
-                    annotation
-                    | {
-                        "segmentation": _rle(mask),
-                        "area": int(mask.sum()),
-                        "fit": round(fit, 3),
-                        "agreement": round(agreement, 3),
-                    }
-                )
+            found = answered(segmenter, image, annotation, arguments.least, arguments.agreement)
+            if found:
+                kept.append(found)
     written = {key: coco.dataset[key] for key in ("images", "categories")} | {"annotations": kept}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(written))
+    arguments.out.write_text(json.dumps(written), encoding="utf-8")
     print(f"{len(kept)} of {len(coco.anns)} boxes have a mask now: {arguments.out}")
-
-
-def _rle(mask: np.ndarray) -> dict[str, object]:
-    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(rle["size"]), "counts": rle["counts"].decode()}
 
 
 if __name__ == "__main__":

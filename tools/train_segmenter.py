@@ -219,7 +219,10 @@ def main() -> None:
     )
     parser.add_argument("--start", type=Path, default=None, help="weights to begin with")
     parser.add_argument("--compile", action="store_true", help="compile the losses (needs g++)")
-    train(parser.parse_args())
+    arguments = parser.parse_args()
+    if arguments.masked and not arguments.data:
+        parser.error("--masked needs --data: it has masks for that folder's photos_permissive/")
+    train(arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,15 @@ def test_a_deeper_network_begins_as_the_shallower_one(tmp_path: Path) -> None:
     save_file(deep.state_dict(), tmp_path / "deep.safetensors")
     with pytest.raises(SystemExit, match="has weights that the network has not"):
         load_start(shallow, tmp_path / "deep.safetensors")
+
+
+def test_masks_without_their_photographs_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train_segmenter.py", "--masked", str(tmp_path / "m.json")])
+    with pytest.raises(SystemExit):
+        train_segmenter.main()
+    assert "--masked needs --data" in capsys.readouterr().err
 
 
 def test_a_tiny_segmenter_learns_a_batch(sam: Sam, batch: SegmentationBatch) -> None:
