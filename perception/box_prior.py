@@ -15,7 +15,7 @@ from perception.types import FloatArray
 _REACH = 0.15
 """Of a box's width and height: so far beyond it a thing is hardly ever."""
 
-_LEAST = 6.0
+_MOST = 6.0
 """What is taken from the log-odds there, and farther away; a share of it on the way there."""
 
 
@@ -29,7 +29,7 @@ def box_log_odds(boxes: FloatArray, frame: Frame, cells_hw: tuple[int, int]) -> 
     cells: FloatArray = frame.boxes_to_model(boxes) * scale
     across = _beyond(cells[:, [0, 2]], columns)[:, None, :]  # N x 1 x w
     down = _beyond(cells[:, [1, 3]], rows)[:, :, None]  # N x h x 1
-    odds: FloatArray = -_LEAST * np.clip(np.maximum(across, down), 0, 1).astype(np.float32)
+    odds: FloatArray = -_MOST * np.clip(np.maximum(across, down), 0, 1).astype(np.float32)
     return odds
 
 

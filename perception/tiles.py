@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perception.errors import PromptError
 from perception.frame import RGB_MEAN
-from perception.types import BoolArray, FloatArray, ImageArray
+from perception.types import FloatArray, ImageArray
+
+_Value = TypeVar("_Value", bound=np.generic)
 
 OVERLAP = 0.2
 """The least that neighbouring tiles share, as a part of their side."""
@@ -54,14 +57,14 @@ class Tile(NamedTuple):
         height, width = image_hw
         return Tile(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
 
-    def pasted(self, masks: BoolArray, image_hw: tuple[int, int]) -> BoolArray:
-        """Masks ... x h x w of this part as ... x H x W of the picture of (height, width).
+    def pasted(self, masks: NDArray[_Value], image_hw: tuple[int, int]) -> NDArray[_Value]:
+        """Masks, or chances, ... x h x w of this part as ... x H x W of a picture (height, width).
 
-        Of the whole picture they are the same array.
+        Beyond this part they are 0. Of the whole picture they are the same array.
         """
         if self == (0, 0, *image_hw[::-1]):
             return masks
-        whole = np.zeros((*masks.shape[:-2], *image_hw), np.bool_)
+        whole = np.zeros((*masks.shape[:-2], *image_hw), masks.dtype)
         x0, y0, x1, y1 = self.inside(image_hw)
         if x0 < x1 and y0 < y1:
             whole[..., y0:y1, x0:x1] = masks[

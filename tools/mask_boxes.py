@@ -61,12 +61,7 @@ def _look(segmenter: Segmenter, image: ImageArray, box: FloatArray, wider: float
     logits = look.mend(candidates.logits[0, candidates.best()[:1]])[0]
     size = view.x1 - view.x0, view.y1 - view.y0
     chances = cv2.resize(sigmoid(logits), size, interpolation=cv2.INTER_LINEAR)
-    inside = view.inside((height, width))
-    whole = np.zeros((height, width), np.float32)
-    whole[inside.y0 : inside.y1, inside.x0 : inside.x1] = chances[
-        inside.y0 - view.y0 : inside.y1 - view.y0, inside.x0 - view.x0 : inside.x1 - view.x0
-    ]
-    return whole
+    return view.pasted(chances, (height, width))
 
 
 def _widened(view: Tile, wider: float) -> Tile:
@@ -102,8 +97,9 @@ def answered(
     if min(width, height) < LEAST_SIDE:
         return None
     # Whole numbers, cut off at the source: the box ends somewhere in the next pixel.
-    box = np.clip([x, y, x + width + 1, y + height + 1], 0, image.shape[1::-1] * 2)
-    mask, fit, agreement = agreed(looks(segmenter, image, np.float32(box)), np.float32(box))
+    limits = image.shape[1::-1] * 2
+    box = np.float32(np.clip([x, y, x + width + 1, y + height + 1], 0, limits))
+    mask, fit, agreement = agreed(looks(segmenter, image, box), box)
     if fit < least or agreement < alike:
         return None
     rle = mask_to_rle(mask)
