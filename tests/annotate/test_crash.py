@@ -86,10 +86,12 @@ def test_interrupted_in_the_middle_of_a_model(folder, tmp_path):
 
 
 def test_two_processes_on_one_run(folder, tmp_path):
-    first = start(folder, tmp_path / "out.json", seconds=0.1)
+    first = start(folder, tmp_path / "out.json")
     assert first.stdout.readline() == b"asked\n"
+    first.send_signal(signal.SIGSTOP)  # it can't end before the other one begins
     second = start(folder, tmp_path / "out.json")
     out, err = second.communicate(timeout=30)
+    first.send_signal(signal.SIGCONT)
     assert (second.returncode, out) == (1, b"")
     assert err.startswith(b"perception: error: ")
     assert b"another process works on this run" in err
