@@ -49,12 +49,9 @@ class Colours:
     def __init__(
         self, image: ImageArray, view: Tile, frame: Frame, cells_hw: tuple[int, int]
     ) -> None:
-        part = view.inside((image.shape[0], image.shape[1]))
-        self._cells = rows, columns = _cells_of(part, view, frame, cells_hw)
-        size = columns.stop - columns.start, rows.stop - rows.start
-        self._has_cells = min(size) > 0
+        shrunk, self._cells = shown_cells(image, view, frame, cells_hw)
+        self._has_cells = shrunk.size > 0
         if self._has_cells:
-            shrunk = _resized(image[part.y0 : part.y1, part.x0 : part.x1], size)
             self._palette = Palette(shrunk)
             self._smooth = GuidedFilter(shrunk, round(cells_hw[1] / _RADII))
 
@@ -139,6 +136,18 @@ def _log_likelihood_ratio(inside: FloatArray, around: FloatArray) -> FloatArray:
     inside, around = (cells / max(float(cells.sum()), 1e-6) + unseen for cells in (inside, around))
     ratio: FloatArray = np.clip(np.log(inside / around), -_MOST, _MOST)
     return ratio
+
+
+def shown_cells(
+    image: ImageArray, view: Tile, frame: Frame, cells_hw: tuple[int, int]
+) -> tuple[ImageArray, tuple[slice, slice]]:
+    """What cells show of a picture H x W x 3 in a view, r x c x 3, and which rows and columns."""
+    part = view.inside((image.shape[0], image.shape[1]))
+    rows, columns = _cells_of(part, view, frame, cells_hw)
+    size = columns.stop - columns.start, rows.stop - rows.start
+    if min(size) <= 0:
+        return np.zeros((0, 0, 3), np.uint8), (rows, columns)
+    return _resized(image[part.y0 : part.y1, part.x0 : part.x1], size), (rows, columns)
 
 
 def _cells_of(

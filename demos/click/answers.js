@@ -7,28 +7,32 @@
 
 const MOST = 48;
 
-/** @returns {{keep: (answer: Answer) => number, get: (id: number) => Answer | undefined}} */
+/**
+ * @returns {{keep: (answer: Answer, mend: (logits: Float32Array) => Float32Array) => number,
+ *   mask: (id: number, candidate: number) => Float32Array | null}}
+ *   keep(answer, mend): its number; mend makes one of its masks, cells x cells logits, as it is
+ *   shown. mask(id, candidate): one of its four masks, mended; null if it is no longer kept
+ */
 export function createAnswers() {
   const kept = new Map();
   let last = 0;
   return {
-    keep(answer) {
+    keep(answer, mend) {
       last += 1;
-      kept.set(last, answer);
+      kept.set(last, { answer, mend, masks: [] });
       if (kept.size > MOST) kept.delete(kept.keys().next().value);
       return last;
     },
-    get: (id) => kept.get(id),
+    mask(id, candidate) {
+      const one = kept.get(id);
+      if (!one) return null;
+      one.masks[candidate] ??= one.mend(logitsOf(one.answer, candidate));
+      return one.masks[candidate];
+    },
   };
 }
 
-/**
- * One of an answer's four masks.
- * @param {Answer} answer
- * @param {number} candidate 0 to 3
- * @returns {Float32Array} cells x cells logits
- */
-export function logitsOf(answer, candidate) {
-  const length = answer.logits.length / 4;
-  return answer.logits.subarray(candidate * length, (candidate + 1) * length);
+function logitsOf({ logits }, candidate) {
+  const length = logits.length / 4;
+  return logits.subarray(candidate * length, (candidate + 1) * length);
 }

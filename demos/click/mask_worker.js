@@ -10,14 +10,18 @@
  *   candidate {answer, candidate} -> {candidate, bounds, times}
  */
 
-import { createAnswers, logitsOf } from "./answers.js";
+import { createAnswers } from "./answers.js";
+import { remindOfBox } from "./box_prior.js";
+import { call } from "./client.js";
+import { createColours } from "./colours.js";
 import { boundsToLogits } from "./fed_back.js";
 import { bestAnswer, isAmbiguous } from "./geometry.js";
 import { openServiceEngine } from "./service_engine.js";
 import { logitsToBounds } from "./upsample.js";
 
 const answers = createAnswers();
-let [engine, model, imageHw] = [null, null, null];
+const asItIs = (logits) => logits;
+let [engine, model, imageHw, mend] = [null, null, null, asItIs];
 let waiting = new AbortController();
 let turn = Promise.resolve();
 
@@ -67,25 +71,40 @@ function warmUp() {
     { length: cells * cells },
     (_, n) => cells ** 2 / 16 - square(n % cells) - square(Math.floor(n / cells)),
   );
-  for (let n = 0; n < 16; n += 1) logitsToBounds(logits, cells, [1500, 2250], model.side);
+  const grey = new ArrayBuffer(cells * cells * 5);
+  const mended = model.nearSighted ? createColours(grey, [cells, cells], cells) : asItIs;
+  for (let n = 0; n < 16; n += 1) logitsToBounds(mended(logits), cells, [1500, 2250], model.side);
 }
 
 async function setPicture({ picture, imageHw: size, signal }) {
   signal.throwIfAborted();
-  imageHw = size;
+  [imageHw, mend] = [size, asItIs];
+  const colours = model.nearSighted ? coloursOf(picture, signal) : asItIs;
   await engine.setPicture(picture, signal);
+  mend = await colours;
+}
+
+/** What makes the masks of a near-sighted model agree with a picture's colours. */
+async function coloursOf(picture, signal) {
+  const answer = await call("cells", { query: { picture }, signal });
+  const size = answer.headers.get("x-cells-shape").split(",").map(Number);
+  return createColours(await answer.arrayBuffer(), size, engine.cells);
 }
 
 async function decode({ prompt, earlier }) {
   const began = performance.now();
   const logits = earlierLogits(earlier);
   const given = await engine.decode({ prompt, imageHw, earlier: logits });
+  if (model.nearSighted && prompt.box && !prompt.points.length) {
+    remindOfBox(given.logits, prompt.box, imageHw, model.side, engine.cells);
+  }
   const ambiguous = isAmbiguous(prompt, logits !== null);
   const candidate = bestAnswer(given.quality, ambiguous);
   const decoded = performance.now() - began;
-  const { bounds, times } = upsampled(given, candidate);
+  const id = answers.keep(given, mend);
+  const { bounds, times } = shown(id, candidate);
   return {
-    answer: answers.keep(given),
+    answer: id,
     quality: Array.from(given.quality),
     candidate,
     ambiguous,
@@ -95,20 +114,19 @@ async function decode({ prompt, earlier }) {
 }
 
 function showCandidate({ answer: id, candidate }) {
-  const given = answers.get(id);
-  if (!given) throw new Error("this answer is no longer kept: click again");
-  return { candidate, ...upsampled(given, candidate) };
+  return { candidate, ...shown(id, candidate) };
 }
 
-function upsampled(given, candidate) {
+function shown(id, candidate) {
   const began = performance.now();
-  const bounds = logitsToBounds(logitsOf(given, candidate), engine.cells, imageHw, model.side);
+  const logits = answers.mask(id, candidate);
+  if (!logits) throw new Error("this answer is no longer kept: click again");
+  const bounds = logitsToBounds(logits, engine.cells, imageHw, model.side);
   return { bounds, times: { decode: 0, upsample: performance.now() - began } };
 }
 
 function earlierLogits(earlier) {
   if (!earlier) return null;
   if (earlier.bounds) return boundsToLogits(earlier.bounds, imageHw, model.side, engine.cells);
-  const kept = answers.get(earlier.answer);
-  return kept ? logitsOf(kept, earlier.candidate) : null;
+  return answers.mask(earlier.answer, earlier.candidate);
 }

@@ -58,6 +58,17 @@ def picture_routes(service: Service) -> APIRouter:
         headers = {**kept(tag), "x-embedding-shape": shape}
         return Response(features.tobytes(), media_type="application/octet-stream", headers=headers)
 
+    @routes.get("/cells")
+    def cells(request: Request, picture: Name) -> Response:
+        content = service.content(picture)
+        tag = f"{content.uid}-{service.encoder.model_key[:16]}-cells"
+        if (same := unchanged(request, tag)) is not None:
+            return same
+        shown, bins = service.cells(picture)
+        headers = {**kept(tag), "x-cells-shape": f"{shown.shape[0]},{shown.shape[1]}"}
+        body = bins.astype("<u2").tobytes() + shown.tobytes()
+        return Response(body, media_type="application/octet-stream", headers=headers)
+
     @routes.put("/marks")
     def marks(picture: Name, body: MarksBody) -> Response:
         state = service.open(picture)

@@ -20,7 +20,9 @@ from perception.annotate.marks import Mark, MarkedContent, instances_to_marks
 from perception.annotate.records import ListedPicture
 from perception.annotate.results import result_of
 from perception.annotate.writer import RunWriter
+from perception.colours import colour_bins, shown_cells
 from perception.errors import ImageError
+from perception.frame import Frame
 from perception.images import printable
 from perception.look import is_near_sighted
 from perception.phrases import normalise, parse
@@ -32,7 +34,8 @@ from perception.serve.encoder import Encoder, to_half
 from perception.serve.known_picture import KnownPicture
 from perception.serve.open_pictures import OpenPictures
 from perception.serve.served_model import ServedModel
-from perception.types import FloatArray, Prompt
+from perception.tiles import Tile
+from perception.types import FloatArray, ImageArray, IntArray, Prompt
 
 
 class NoSuchPictureError(ImageError):
@@ -154,6 +157,14 @@ class Service:
 
     def _image(self, name: str) -> Any:
         return self.pictures.get(name).image
+
+    def cells(self, name: str) -> tuple[ImageArray, IntArray]:
+        """What the cells of a picture's masks show of it, r x c x 3, and their colours' bins."""
+        image, size = self._image(name), self.served.mask_size
+        image_hw = image.shape[0], image.shape[1]
+        frame = Frame(image_hw, self.served.segmenter.side)
+        shown, _ = shown_cells(image, Tile(0, 0, *image_hw[::-1]), frame, (size, size))
+        return shown, colour_bins(shown)
 
     def click(self, name: str, prompt: Prompt) -> tuple[HalfArray, FloatArray]:
         """Four masks' logits 4 x h x w and qualities 4 for one prompt; waits for the embedding."""

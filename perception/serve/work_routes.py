@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 
 from perception.images import printable
+from perception.look import is_near_sighted
 from perception.serve.answers import Json
 from perception.serve.bodies import ClassBody, ClickBody, TextBody, mark_to_json
 from perception.serve.page_files import page_folder, runtime_files
@@ -95,6 +96,7 @@ def _session(service: Service) -> dict[str, Any]:
             "side": served.segmenter.side,
             "embedding": served.segmenter.embedding_shape,
             "maskSize": served.mask_size,
+            "nearSighted": is_near_sighted(served.segmenter),
         },
         "inPage": served.decoder is not None and bool(runtime_files(page_folder())),
         "classes": _classes(service),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import perception as pc
 from perception.formats.verify.faults import Findings, Severity
 from perception.formats.verify.lint import lint
 from perception.formats.verify.reading import read_coco
+from perception.look import Look as LookAtPicture
 from perception.masks import mask_to_rle, rle_to_mask
 from perception.types import BoolArray, MaskCandidates, Prompt, Rle
 
@@ -35,10 +37,14 @@ def iou(a: BoolArray, b: BoolArray) -> float:
 
 @pytest.fixture(scope="module")
 def decode() -> Callable[[Prompt], MaskCandidates]:
-    """The Python decoder on the picture of the park."""
-    segmenter = pc.load("nano").segmenter
-    embedding = segmenter.encode(pc.read_image(PARK))
-    return lambda prompt: segmenter.decode(embedding, prompt)
+    """The Python decoder on the picture of the park, its masks as they are shown."""
+    look = LookAtPicture(pc.load("nano").segmenter, pc.read_image(PARK))
+
+    def decoded(prompt: Prompt) -> MaskCandidates:
+        found = look.decode(prompt)
+        return replace(found, logits=look.mend(found.logits[0])[None])
+
+    return decoded
 
 
 @pytest.mark.parametrize("where", ["page", "service"])

@@ -35,7 +35,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("name", PATHS)
-@pytest.mark.parametrize("path", ["picture", "image", "embedding"])
+@pytest.mark.parametrize("path", ["picture", "image", "embedding", "cells"])
 def test_no_name_leads_out_of_the_folder(client, path, name):
     answer = client.get(f"/api/{path}", params={"picture": name})
     assert answer.status_code == 404

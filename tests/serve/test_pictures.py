@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from fakes import HereReader, drawing
@@ -9,6 +10,7 @@ from PIL import Image
 
 from perception.annotate.annotate import annotate
 from perception.annotate.database import RunReader
+from perception.colours import colour_bins
 
 from .conftest import served_model
 
@@ -27,6 +29,7 @@ def test_the_session(client):
             "side": 256,
             "embedding": [3, 64, 64],
             "maskSize": 256,
+            "nearSighted": True,
         },
         "inPage": False,
         "classes": [{"id": 1, "name": "red"}, {"id": 2, "name": "sky"}],
@@ -93,7 +96,7 @@ def test_a_picture_that_cannot_be_read(folder, client):
     found = client.get("/api/picture", params={"picture": "b.jpg"}).json()
     assert found["failed"].startswith("not a picture")
     assert found["marks"] == []
-    for path in ("image", "embedding"):
+    for path in ("image", "embedding", "cells"):
         answer = client.get(f"/api/{path}", params={"picture": "b.jpg"})
         assert answer.status_code == 422
         assert answer.json()["error"].startswith("b.jpg: not a picture")
@@ -119,7 +122,7 @@ def test_a_turned_picture_comes_upright(folder, client):
     assert not Image.open(io.BytesIO(raw)).getexif()
 
 
-@pytest.mark.parametrize("path", ["image", "embedding"])
+@pytest.mark.parametrize("path", ["image", "embedding", "cells"])
 def test_what_a_browser_has_is_not_sent_again(folder, client, path):
     url, of = f"/api/{path}", {"picture": "a.png"}
     tag = client.get(url, params=of).headers["etag"]
@@ -136,6 +139,19 @@ def test_the_embedding(service, client):
     features = np.frombuffer(answer.content, np.float16).reshape(3, 64, 64)
     picture = service.pictures.get("a.png")
     assert (features == service.served.segmenter.encode(picture.image).features).all()
+
+
+def test_what_the_cells_of_masks_show(service, client):
+    answer = client.get("/api/cells", params={"picture": "a.png"})
+    rows, columns = (int(n) for n in answer.headers["x-cells-shape"].split(","))
+    assert (rows, columns) == (192, 256)  # 128 x 96 pixels in 256 x 256 cells
+    bins = np.frombuffer(answer.content, "<u2", rows * columns).reshape(rows, columns)
+    shown = np.frombuffer(answer.content, np.uint8, offset=bins.nbytes).reshape(rows, columns, 3)
+    np.testing.assert_array_equal(colour_bins(shown), bins)
+    image = service.pictures.get("a.png").image
+    wanted = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(shown, wanted)
+    assert len(np.unique(bins)) > 1
 
 
 def test_encoded_once(service, client):
