@@ -35,7 +35,7 @@ export function createColours(bytes, size, cells) {
       network.set(logits.subarray(row * cells, row * cells + columns), row * columns);
     }
     const chances = smooth(sigmoid(agreeing(network)));
-    const found = withoutSpecks(Float32Array.from(chances, logit), network, columns);
+    const found = withoutSpecks(logOdds(chances), network, columns);
     const mended = logits.slice(); // What shows none of the picture stays as it is.
     for (let row = 0; row < rows; row += 1) {
       mended.set(found.subarray(row * columns, (row + 1) * columns), row * cells);
@@ -44,10 +44,14 @@ export function createColours(bytes, size, cells) {
   };
 }
 
-/** The log-odds of a chance, which the filter may have moved beyond 0 and 1. */
-function logit(chance) {
-  const within = Math.min(1 - LEAST, Math.max(LEAST, chance));
-  return Math.log(within / (1 - within));
+/** The log-odds of chances, which the filter may have moved beyond 0 and 1. */
+function logOdds(chances) {
+  const logits = new Float32Array(chances.length);
+  for (let n = 0; n < logits.length; n += 1) {
+    const within = Math.min(1 - LEAST, Math.max(LEAST, chances[n]));
+    logits[n] = Math.log(within / (1 - within));
+  }
+  return logits;
 }
 
 /**
