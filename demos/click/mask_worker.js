@@ -78,10 +78,9 @@ function warmUp() {
 
 async function setPicture({ picture, imageHw: size, signal }) {
   signal.throwIfAborted();
-  [imageHw, mend] = [size, asItIs];
+  imageHw = size;
   const colours = model.nearSighted ? coloursOf(picture, signal) : asItIs;
-  await engine.setPicture(picture, signal);
-  mend = await colours;
+  [mend] = await Promise.all([colours, engine.setPicture(picture, signal)]);
 }
 
 /** What makes the masks of a near-sighted model agree with a picture's colours. */
