@@ -5,9 +5,8 @@
 Self-training (Xie et al. 2020, "Self-training with Noisy Student"): what the model that is shipped
 answers, and answers better than it will alone, as each box is looked at from several distances and
 mirrored, teaches the next one. A box says whether an answer is worth it: only a mask that the box
-fits, and of which all looks are in agreement, is kept. Writes the kept ones as COCO's instances,
-each also cut at several levels of its chances, so that the next model learns where this one was in
-doubt (Hinton et al. 2015, "Distilling the Knowledge"); train_segmenter.py reads them (--masked).
+fits, and of which all looks are in agreement, is kept. Writes the kept ones as COCO's instances;
+train_segmenter.py reads them (--masked).
 """
 
 from __future__ import annotations
@@ -36,9 +35,6 @@ from perception.types import FloatArray, ImageArray, Prompt
 
 WIDER = 0.9, 1.0, 1.25
 """How many times as wide as the product's own view of a box each of these is."""
-
-LEVELS = 0.1, 0.3, 0.5, 0.7, 0.9
-"""Where chances are cut: the mean of these masks is what the looks say, in fifths."""
 
 
 def looks(segmenter: Segmenter, image: ImageArray, box: FloatArray) -> FloatArray:
@@ -73,22 +69,21 @@ def _widened(view: Tile, wider: float) -> Tile:
     return Tile(view.x0 - more, view.y0 - more, view.x1 + more, view.y1 + more)
 
 
-def agreed(chances: FloatArray, box: FloatArray) -> tuple[FloatArray, float, float]:
-    """What L looks, L x H x W, say together: chances H x W, none beyond the box, 4 (xyxy).
+def agreed(chances: FloatArray, box: FloatArray) -> tuple[np.ndarray, float, float]:
+    """What L looks, L x H x W, say together: a mask H x W of bool that stays in the box, 4 (xyxy).
 
-    With the IoU of that box with the box of the mask where they are above a half, and the mean IoU
-    of that mask with what each look says.
+    With the IoU of its own box with that box, and the mean IoU of it with what each look says.
     """
     x0, y0 = (int(n) for n in np.floor(box[:2]))
     x1, y1 = (int(n) for n in np.ceil(box[2:]))
-    together = np.zeros(chances.shape[1:], np.float32)
-    together[y0:y1, x0:x1] = chances[:, y0:y1, x0:x1].mean(0)
-    mask = together > 0.5
+    inside = np.zeros(chances.shape[1:], bool)
+    inside[y0:y1, x0:x1] = True
+    mask = (chances.mean(0) > 0.5) & inside
     if not mask.any():
-        return together, 0.0, 0.0
+        return mask, 0.0, 0.0
     fit = float(box_iou(mask_to_box(mask)[None].astype(np.float32), box[None])[0, 0])
     each = [(mask & other).sum() / max((mask | other).sum(), 1) for other in chances > 0.5]
-    return together, fit, float(np.mean(each))
+    return mask, fit, float(np.mean(each))
 
 
 def answered(
@@ -104,22 +99,16 @@ def answered(
     # Whole numbers, cut off at the source: the box ends somewhere in the next pixel.
     limits = image.shape[1::-1] * 2
     box = np.float32(np.clip([x, y, x + width + 1, y + height + 1], 0, limits))
-    chances, fit, agreement = agreed(looks(segmenter, image, box), box)
+    mask, fit, agreement = agreed(looks(segmenter, image, box), box)
     if fit < least or agreement < alike:
         return None
-    codes = [_code(chances > level) for level in LEVELS]
+    rle = mask_to_rle(mask)
     return annotation | {
-        "segmentation": codes[len(LEVELS) // 2],
-        "levels": codes,
-        "area": int((chances > 0.5).sum()),
+        "segmentation": {"size": list(rle.size), "counts": rle.counts},
+        "area": int(mask.sum()),
         "fit": round(fit, 3),
         "agreement": round(agreement, 3),
     }
-
-
-def _code(mask: np.ndarray) -> dict[str, Any]:
-    rle = mask_to_rle(mask)
-    return {"size": list(rle.size), "counts": rle.counts}
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,15 +26,13 @@ class MaskedPicture:
     """A square picture with its things: image S x S x 3 uint8, masks N x S x S bool.
 
     chosen: which thing the picture is a view of; -1: none. click: the (x, y) in that thing around
-    which it is one, if there is one. chances: S x S uint8, how surely a pixel is in that thing, in
-    255ths; None: as its mask says.
+    which it is one, if there is one.
     """
 
     image: np.ndarray
     masks: np.ndarray
     chosen: int = -1
     click: tuple[float, float] | None = None
-    chances: np.ndarray | None = None
 
     def with_masks_of(self, pixels: int) -> MaskedPicture:
         """The same without the things of which fewer pixels show."""
@@ -46,7 +43,6 @@ class MaskedPicture:
             masks=self.masks[kept],
             chosen=int(kept[: self.chosen].sum()) if shown else -1,
             click=self.click if shown else None,
-            chances=self.chances if shown else None,
         )
 
 
@@ -62,12 +58,11 @@ def seen(
 ) -> MaskedPicture:
     """A view, side x side, of a picture with N masks H x W uint8 and their boxes N x 4 xyxy.
 
-    The masks are in 255ths: how surely a pixel is in a thing, or how much of it. close: how often
-    the view is one of a thing, see ``draw_view``; near: how often one around a click.
+    close: how often one of a thing, see ``draw_view``; near: how often one around a click.
     """
     chosen, click = _one_of(boxes, rng), None
     if near and rng.random() < near:
-        click = point_in(masks[chosen] > 127, rng)
+        click = point_in(masks[chosen], rng)
         view = view_around(image.shape[:2], click, boxes[chosen], side, rng)
         click = view.of_point(click)
     else:
@@ -75,15 +70,13 @@ def seen(
     shown = np.stack([view.of_mask(mask) for mask in masks])
     if click and not shown[chosen, int(click[1]), int(click[0])]:
         click = None  # a thin part that shrinking took away
-    chances = view.of_chances(masks[chosen])
-    return MaskedPicture(view.of_image(image), shown, chosen, click, chances)
+    return MaskedPicture(view.of_image(image), shown, chosen, click)
 
 
 class MaskedPhotos:
     """A folder with ``images/`` and ``instances.json``, held in memory.
 
-    instances: the file, where it isn't the folder's own; its masks may be cut at several levels of
-    their chances, the middle one above a half (see mask_boxes.py).
+    instances: the file, where it isn't the folder's own.
     """
 
     def __init__(self, folder: Path, instances: Path | None = None) -> None:
@@ -93,12 +86,12 @@ class MaskedPhotos:
         for index, entry in coco.imgs.items():
             image = read_image(folder / "images" / entry["file_name"])
             things = [a for a in coco.imgToAnns[index] if not a["iscrowd"]]
-            masks = [_chances(coco, thing) for thing in things]
-            masks = [mask for mask in masks if (mask > 127).any()]
+            masks = [coco.annToMask(a).astype(np.uint8) for a in things]
+            masks = [mask for mask in masks if mask.any()]
             if masks:
-                boxes = np.stack([mask_to_box(mask > 127) for mask in masks])
+                boxes = np.stack([mask_to_box(mask > 0) for mask in masks])
                 self.photos.append((image, masks, boxes))
-                cut = [cut_out(image, (mask > 127).astype(np.uint8)) for mask in masks]
+                cut = [cut_out(image, mask) for mask in masks]
                 self.cut_outs += [thing for thing in cut if thing is not None]
 
     def cut(self, side: int, rng: Generator, *, close: float = 0, near: float = 0) -> MaskedPicture:
@@ -114,13 +107,6 @@ class MaskedPhotos:
         count = int(rng.integers(1, 4))
         things = [self.cut_outs[int(rng.integers(len(self.cut_outs)))] for _ in range(count)]
         return MaskedPicture(*paste(picture.image, picture.masks, things, rng))
-
-
-def _chances(coco: COCO, annotation: dict[str, Any]) -> np.ndarray:
-    """How surely a pixel is in a thing, H x W uint8, in 255ths."""
-    levels = annotation.get("levels", [annotation["segmentation"]])
-    masks = [coco.annToMask(annotation | {"segmentation": level}) for level in levels]
-    return np.round(np.mean(masks, axis=0) * 255).astype(np.uint8)
 
 
 class BoxedPhotos:

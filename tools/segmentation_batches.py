@@ -46,8 +46,7 @@ class WeakBatch:
 @dataclass
 class SegmentationBatch:
     """images: B x S x S x 3 uint8. One prompt each, a box or a lone point: coords B x 2 x 2, labels
-    B x 2; masks: B x S x S uint8, what it means: how surely a pixel is inside, in 255ths. boxes:
-    how many of them, the first ones, are boxes.
+    B x 2; masks: B x S x S bool, what it means. boxes: how many of them, the first ones, are boxes.
 
     weak: further pictures, of which only boxes are known.
     """
@@ -148,7 +147,7 @@ class Artist:
         scene = self.painter.draw((height, width), rng, Style(things=(2, 8)), on)
         if not scene.things:
             return MaskedPicture(scene.image, np.zeros((0, height, width), bool))
-        masks = [_in_255ths(scene.mask(n)) for n in range(len(scene.things))]
+        masks = [scene.mask(n).astype(np.uint8) for n in range(len(scene.things))]
         return seen(scene.image, masks, scene.boxes, side, rng, close=close, near=near)
 
 
@@ -169,42 +168,29 @@ def _pasted(
     if not len(picture.masks):
         return picture
     boxes = np.stack([mask_to_box(mask) for mask in picture.masks])
-    masks = [_in_255ths(mask) for mask in picture.masks]
+    masks = [mask.astype(np.uint8) for mask in picture.masks]
     return seen(picture.image, masks, boxes, side, rng, close=close, near=near)
 
 
-def _in_255ths(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * np.uint8(255)
-
-
 Asked = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""A picture S x S x 3 uint8, the two coords of a prompt, 2 x 2, and the mask S x S it means, uint8
-in 255ths.
-"""
+"""A picture S x S x 3 uint8, the two coords of a prompt, 2 x 2, and the mask S x S it means."""
 
 
 def _ask_by_box(picture: MaskedPicture, rng: Generator) -> Asked:
-    asked = _one_of(picture, rng)
-    box = loose_box(picture.masks[asked], rng).reshape(2, 2).astype(np.float32)
-    return picture.image, box, _meant(picture, asked)
+    mask = picture.masks[_one_of(picture, rng)]
+    return picture.image, loose_box(mask, rng).reshape(2, 2).astype(np.float32), mask
 
 
 def _ask_by_point(picture: MaskedPicture, rng: Generator) -> Asked:
-    asked, click = picture.chosen, picture.click
-    if click is None:
-        asked = _one_of(picture, rng)
-        click = point_in(picture.masks[asked], rng)
+    if picture.click is None:
+        mask = picture.masks[_one_of(picture, rng)]
+        click = point_in(mask, rng)
+    else:
+        mask, click = picture.masks[picture.chosen], picture.click
     coords = np.array([click, (0, 0)], np.float32)
     if rng.random() < GROUP_SHARE:
-        return picture.image, coords, _in_255ths(_group(picture.masks[asked], picture.masks))
-    return picture.image, coords, _meant(picture, asked)
-
-
-def _meant(picture: MaskedPicture, asked: int) -> np.ndarray:
-    """How surely a pixel is in the thing that is asked for, S x S uint8, in 255ths."""
-    if asked == picture.chosen and picture.chances is not None:
-        return picture.chances
-    return _in_255ths(picture.masks[asked])
+        mask = _group(mask, picture.masks)
+    return picture.image, coords, mask
 
 
 def _one_of(picture: MaskedPicture, rng: Generator) -> int:

@@ -125,8 +125,7 @@ def step(
     images = batch.images
     if batch.weak is not None:
         images = torch.cat((images, batch.weak.images))
-    truth = batch.masks.to(device)[:, None].float() / 255
-    truth = F.avg_pool2d(truth, 2)[:, 0]  # the logits' size
+    truth = F.avg_pool2d(batch.masks.to(device).float()[:, None], 2)[:, 0]  # the logits' size
     colours = ColourMending(batch.images)
     with torch.autocast(device.type, torch.bfloat16):
         embeddings = sam.encode(normalise(images, device))

@@ -49,13 +49,9 @@ class View:
         return out
 
     def of_mask(self, mask: np.ndarray) -> np.ndarray:
-        """H x W uint8, in 255ths -> side x side bool: where it is more than a half."""
-        return self.of_chances(mask) > 127
-
-    def of_chances(self, mask: np.ndarray) -> np.ndarray:
-        """H x W uint8, in 255ths -> side x side, the same."""
-        out = np.zeros((self.side, self.side), np.uint8)
-        out[self._place] = self._resized(mask)
+        """H x W uint8 of 0 and 1 -> side x side bool."""
+        out = np.zeros((self.side, self.side), bool)
+        out[self._place] = self._resized(mask * np.uint8(255)) > 127
         return out
 
     def of_box(self, box: np.ndarray, *, clip: bool = True) -> np.ndarray:

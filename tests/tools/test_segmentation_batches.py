@@ -17,8 +17,6 @@ from segmentation_batches import (
     Artist,
     SegmentationBatch,
     SegmentationBatches,
-    _ask_by_box,
-    _ask_by_point,
     loose_box,
 )
 
@@ -135,13 +133,11 @@ def test_the_chosen_thing_keeps_its_number_without_small_ones() -> None:
     masks = np.zeros((3, 8, 8), bool)
     masks[1, :2, :2] = True
     masks[2, 3:, 3:] = True
-    chances = np.zeros((8, 8), np.uint8)
-    picture = MaskedPicture(np.zeros((8, 8, 3), np.uint8), masks, 2, (5, 5), chances)
+    picture = MaskedPicture(np.zeros((8, 8, 3), np.uint8), masks, chosen=2, click=(5, 5))
     kept = picture.with_masks_of(10)
     assert (len(kept.masks), kept.chosen, kept.click) == (1, 0, (5, 5))
-    assert kept.chances is chances
     lost = picture.with_masks_of(26)
-    assert (len(lost.masks), lost.chosen, lost.click, lost.chances) == (0, -1, None, None)
+    assert (len(lost.masks), lost.chosen, lost.click) == (0, -1, None)
     assert replace(picture, chosen=-1).with_masks_of(10).chosen == -1
 
 
@@ -177,42 +173,6 @@ def test_photographs_get_masks_from_another_file(photos: Path) -> None:
         assert len(artist.draw(SIDE, rng(k)).masks) > 0
 
 
-def test_masks_at_several_levels_teach_where_they_are_in_doubt(photos: Path) -> None:
-    path = photos / "coco_train92" / "instances.json"
-    dataset = json.loads(path.read_text(encoding="utf-8"))
-    thing = dataset["annotations"][0]
-    wide = np.zeros((48, 80), bool)
-    wide[4:30, 4:44] = True  # 4 columns more, which two of five levels hold
-    code = {"size": [48, 80], "counts": mask_to_rle(wide).counts}
-    thing["levels"] = [code] * 2 + [thing["segmentation"]] * 3
-    dataset["annotations"] = [thing]
-    path.write_text(json.dumps(dataset), encoding="utf-8")
-    masked = MaskedPhotos(photos / "coco_train92")
-    _, masks, boxes = masked.photos[0]
-    assert boxes.tolist() == [[4, 4, 40, 30]]
-    assert np.unique(masks[0]).tolist() == [0, 102, 255]
-    assert (masks[0] == 102).sum() == 26 * 4
-    doubted = pointed = 0
-    for k in range(20):
-        picture = masked.cut(SIDE, rng(k), close=1)
-        assert picture.chances is not None
-        assert np.array_equal(picture.masks[picture.chosen], picture.chances > 127)
-        doubted += (np.abs(picture.chances.astype(int) - 102) <= 1).any()
-        assert np.array_equal(_ask_by_box(picture, rng(k))[2], picture.chances)
-        meant = _ask_by_point(picture, rng(k))[2]
-        pointed += np.array_equal(meant, picture.chances)
-        assert np.array_equal(meant > 127, picture.chances > 127)
-    assert doubted > 15
-    assert pointed > 12  # others mean all that touches it, and that is sure
-
-
-def test_a_thing_that_a_picture_is_no_view_of_is_meant_as_its_mask_says() -> None:
-    masks = np.zeros((1, 8, 8), bool)
-    masks[0, 3:, 3:] = True
-    picture = MaskedPicture(np.zeros((8, 8, 3), np.uint8), masks)
-    assert np.array_equal(_ask_by_box(picture, rng())[2], masks[0] * np.uint8(255))
-
-
 @pytest.fixture(scope="module")
 def batch(painter: Painter) -> SegmentationBatch:
     return next(iter(SegmentationBatches(side=SIDE, size=SIZE, seed=0, data=None)))
@@ -226,16 +186,15 @@ def test_a_batch(batch: SegmentationBatch) -> None:
     assert batch.boxes == 2
     assert batch.labels.tolist() == [[TOP_LEFT, BOTTOM_RIGHT]] * 2 + [[IN, PAD]]
     assert batch.masks.shape == (SIZE, SIDE, SIDE)
-    assert batch.masks.dtype == torch.uint8
     assert batch.masks.flatten(1).any(1).all()
 
 
 def test_the_prompts_of_a_batch_mean_their_masks(batch: SegmentationBatch) -> None:
     boxes = batch.boxes
     for (x, y), mask in zip(batch.coords[boxes:, 0], batch.masks[boxes:], strict=True):
-        assert mask[int(y), int(x)] > 127
+        assert mask[int(y), int(x)]
     for corners, mask in zip(batch.coords[:boxes], batch.masks[:boxes], strict=True):
-        tight = mask_to_box(mask.numpy() > 127)
+        tight = mask_to_box(mask.numpy())
         size = np.tile(tight[2:] - tight[:2], 2)
         assert (np.abs(corners.reshape(4).numpy() - tight) <= 0.15 * size + 1e-3).all()
 

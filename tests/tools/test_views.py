@@ -14,7 +14,7 @@ BOX = np.array([20, 10, 50, 40], np.float32)
 @pytest.fixture
 def mask() -> np.ndarray:
     mask = np.zeros(HW, np.uint8)
-    mask[10:40, 20:50] = 255
+    mask[10:40, 20:50] = 1
     return mask
 
 
@@ -38,15 +38,6 @@ def test_a_flipped_view_mirrors_boxes(mask: np.ndarray) -> None:
     view = View(0, 0, 100, 60, flip=True, size=(60, 100), side=100)
     assert view.of_box(BOX).tolist() == [50, 10, 80, 40]
     assert mask_to_box(view.of_mask(mask)).tolist() == [50, 10, 80, 40]
-
-
-def test_chances_are_shown_as_they_are_and_a_mask_where_they_are_above_a_half() -> None:
-    chances = np.tile(np.uint8([0, 51, 102, 153, 204, 255]), (6, 1))
-    view = View(0, 0, 6, 6, flip=True, size=(6, 6), side=8)
-    shown = view.of_chances(chances)
-    assert shown[0].tolist() == [255, 204, 153, 102, 51, 0, 0, 0]
-    assert not shown[6:].any()
-    assert view.of_mask(chances)[0].tolist() == [True] * 3 + [False] * 5
 
 
 def test_a_box_is_cut_at_the_border_unless_it_is_to_be_whole() -> None:
