@@ -4,7 +4,8 @@
  */
 
 import { createGuidedFilter } from "./guided_filter.js";
-import { createPalette, sigmoid } from "./histogram.js";
+import { createPalette } from "./histogram.js";
+import { logit, sigmoid } from "./log_odds.js";
 
 /** How many times as wide as the filter's radius all cells are. */
 const RADII = 32;
@@ -35,23 +36,14 @@ export function createColours(bytes, size, cells) {
       network.set(logits.subarray(row * cells, row * cells + columns), row * columns);
     }
     const chances = smooth(sigmoid(agreeing(network)));
-    const found = withoutSpecks(logOdds(chances), network, columns);
+    // The filter may have moved a chance beyond 0 and 1.
+    const found = withoutSpecks(logit(chances, LEAST), network, columns);
     const mended = logits.slice(); // What shows none of the picture stays as it is.
     for (let row = 0; row < rows; row += 1) {
       mended.set(found.subarray(row * columns, (row + 1) * columns), row * cells);
     }
     return mended;
   };
-}
-
-/** The log-odds of chances, which the filter may have moved beyond 0 and 1. */
-function logOdds(chances) {
-  const logits = new Float32Array(chances.length);
-  for (let n = 0; n < logits.length; n += 1) {
-    const within = Math.min(1 - LEAST, Math.max(LEAST, chances[n]));
-    logits[n] = Math.log(within / (1 - within));
-  }
-  return logits;
 }
 
 /**

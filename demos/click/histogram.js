@@ -3,6 +3,8 @@
  * perception/colours.py.
  */
 
+import { sigmoid } from "./log_odds.js";
+
 /** Of a histogram along each axis. */
 const BINS = 16;
 
@@ -16,17 +18,6 @@ const MOST = 3;
 const UNSEEN = 2;
 
 const SHARED = shares();
-
-/**
- * The chances that logits stand for.
- * @param {Float32Array | Float64Array} logits
- * @returns {Float64Array}
- */
-export function sigmoid(logits) {
-  const chances = new Float64Array(logits.length);
-  for (let n = 0; n < logits.length; n += 1) chances[n] = 1 / (1 + Math.exp(-logits[n]));
-  return chances;
-}
 
 /**
  * What the colours of a picture say of its masks.

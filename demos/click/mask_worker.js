@@ -71,9 +71,11 @@ function warmUp() {
     { length: cells * cells },
     (_, n) => cells ** 2 / 16 - square(n % cells) - square(Math.floor(n / cells)),
   );
-  const grey = new ArrayBuffer(cells * cells * 5);
-  const mended = model.nearSighted ? createColours(grey, [cells, cells], cells) : asItIs;
-  for (let n = 0; n < 16; n += 1) logitsToBounds(mended(logits), cells, [1500, 2250], model.side);
+  if (model.nearSighted) {
+    const mended = createColours(new ArrayBuffer(cells * cells * 5), [cells, cells], cells);
+    for (let n = 0; n < 2; n += 1) mended(logits);
+  }
+  for (let n = 0; n < 16; n += 1) logitsToBounds(logits, cells, [1500, 2250], model.side);
 }
 
 async function setPicture({ picture, imageHw: size, signal }) {

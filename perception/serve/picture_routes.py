@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from perception.annotate.marks import MarkedContent
 from perception.annotate.records import ListedPicture
 from perception.errors import ImageError
 from perception.serve.answers import Json, error, kept, unchanged
@@ -24,6 +25,10 @@ _MOST_AT_ONCE = 1000
 def picture_routes(service: Service) -> APIRouter:
     """What is about the pictures of a run."""
     routes, tabs = APIRouter(prefix="/api"), Tabs()
+
+    def _tag(content: MarkedContent) -> str:
+        """Of what this model makes of a picture."""
+        return f"{content.uid}-{service.encoder.model_key[:16]}"
 
     @routes.get("/pictures")
     def pictures(
@@ -48,7 +53,7 @@ def picture_routes(service: Service) -> APIRouter:
     @routes.get("/embedding")
     async def embedding(request: Request, picture: Name, ahead: bool = False) -> Response:
         content = await run_in_threadpool(service.content, picture)
-        tag = f"{content.uid}-{service.encoder.model_key[:16]}"
+        tag = _tag(content)
         if (same := unchanged(request, tag)) is not None:
             return same
         waited = await run_in_threadpool(service.features, picture, ahead=ahead)
@@ -61,7 +66,7 @@ def picture_routes(service: Service) -> APIRouter:
     @routes.get("/cells")
     def cells(request: Request, picture: Name) -> Response:
         content = service.content(picture)
-        tag = f"{content.uid}-{service.encoder.model_key[:16]}-cells"
+        tag = _tag(content)
         if (same := unchanged(request, tag)) is not None:
             return same
         shown, bins = service.cells(picture)

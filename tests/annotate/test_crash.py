@@ -90,8 +90,10 @@ def test_two_processes_on_one_run(folder, tmp_path):
     assert first.stdout.readline() == b"asked\n"
     first.send_signal(signal.SIGSTOP)  # it can't end before the other one begins
     second = start(folder, tmp_path / "out.json")
-    out, err = second.communicate(timeout=30)
-    first.send_signal(signal.SIGCONT)
+    try:
+        out, err = second.communicate(timeout=30)
+    finally:
+        first.send_signal(signal.SIGCONT)
     assert (second.returncode, out) == (1, b"")
     assert err.startswith(b"perception: error: ")
     assert b"another process works on this run" in err
