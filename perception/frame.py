@@ -190,13 +190,18 @@ def fit_picture(
     stretched, mean, std: see ``Frame`` and ``Frame.pixels``. Raises ImageError for another shape or
     type.
     """
+    check_rgb(image)
+    frame = Frame((image.shape[0], image.shape[1]), side, stretched)
+    return frame, frame.pixels(image, mean, std)[None]
+
+
+def check_rgb(image: ImageArray) -> None:
+    """Raise ImageError for anything but an RGB array of uint8, H x W x 3, that isn't empty."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(
             "expected an RGB picture (an RGB array of uint8, H x W x 3), "
             f"got {image.dtype} of {image.shape}"
         )
-    frame = Frame((image.shape[0], image.shape[1]), side, stretched)
-    return frame, frame.pixels(image, mean, std)[None]
 
 
 def _points(points: ArrayLike) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,14 @@ from perception.errors import DeviceError, MissingExtraError, WeightsError
 from perception.images import printable
 from perception.model import Model
 from perception.parts import EXPORTED, Part, find_parts, with_exported_segmenter
+from perception.predictor.protocol import MaskPredictor
+from perception.predictor.whole import WholeImagePredictor
+from perception.predictor.zoom import ZoomPredictor
 from perception.segmenter.protocol import Segmenter
 from perception.weights.checking import installed_path
 from perception.weights.digests import sha256_of_file
 from perception.weights.embedded import locate, sha256_of
-from perception.weights.families import Role
+from perception.weights.families import FAMILIES, Role
 from perception.weights.installed import find, missing
 
 if TYPE_CHECKING:
@@ -39,6 +42,10 @@ _NANO_FILES = {
 }
 _ONNX_PARTS = ("encoder", "preparer", "decoder")
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".onnx")
+_PREDICTORS: dict[str, Callable[[Segmenter], MaskPredictor]] = {
+    WholeImagePredictor.kind: WholeImagePredictor,
+    ZoomPredictor.kind: ZoomPredictor,
+}
 _VERSION = 12  # Digits of a sha256 that tell one set of weights from another.
 
 
@@ -95,10 +102,27 @@ def load(
             segments = _segmenter(part, path, where, _version(sums))
     return Model(
         detector=detects or NoDetector(parts[0].name),
-        segmenter=segments or NoSegmenter(parts[0].name),
+        predictor=_predictor(segments or NoSegmenter(parts[0].name), parts),
         weights=weights,
         precision=where.precision,
     )
+
+
+def _predictor(segmenter: Segmenter, parts: tuple[Part, ...]) -> MaskPredictor:
+    """The predictor that a segmenter's spec names: that of its files, or of its family."""
+    from perception.segmenter.onnx import OnnxSegmenter
+
+    if isinstance(segmenter, OnnxSegmenter):
+        kind = segmenter.metadata.predictor
+    else:
+        kinds = [FAMILIES[part.family].predictor for part in parts if part.family in FAMILIES]
+        kind = kinds[-1] if kinds else WholeImagePredictor.kind
+    if kind not in _PREDICTORS:
+        raise WeightsError(
+            f"{segmenter.name}: its files ask for a predictor {kind!r} that this version hasn't; "
+            "install a newer perception, or export them again"
+        )
+    return _PREDICTORS[kind](segmenter)
 
 
 def _check_there(parts: tuple[Part, ...]) -> None:

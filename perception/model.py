@@ -6,11 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from perception.clicking import answer_points
-from perception.close_ups import answer_boxes
 from perception.defaults import (
     CROP_LAYERS,
     CROP_OVERLAP,
@@ -32,10 +29,13 @@ from perception.halving import Batches
 from perception.images import ImageSource
 from perception.instances import Instances
 from perception.phrases import PromptText
-from perception.pipeline import find_boxes, find_masks
-from perception.questions import ask, ask_each
-from perception.segmenter.everything import find_everything
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.pipeline import find_boxes, find_masks, segment_prompt
+from perception.predictor.everything import find_everything
+from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.interactive import InteractiveSession
+from perception.predictor.predictions import LowResMask
+from perception.predictor.protocol import EncodedImage, MaskPredictor
+from perception.questions import ask, ask_each, noted, read_source
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import TileSize
@@ -59,11 +59,16 @@ class Model:
     """
 
     detector: Detector
-    segmenter: Segmenter
+    predictor: MaskPredictor
     weights: Mapping[str, str] = field(default_factory=dict)
     precision: str = "fp32"
     batches: Batches = field(default_factory=Batches, compare=False, repr=False)
     examples: Examples | None = None
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The network that ``predictor`` runs."""
+        return self.predictor.segmenter
 
     @overload
     def __call__(
@@ -126,7 +131,7 @@ class Model:
         def find(detector: Detector, one: ImageArray) -> Instances:
             return find_masks(
                 detector,
-                self.segmenter,
+                self.predictor,
                 one,
                 asked,
                 threshold=threshold,
@@ -228,31 +233,71 @@ class Model:
         found = ask(image, work, batches=self.batches, max_pixels=max_pixels)
         return replace(found, info=info)
 
+    def encode(self, image: ImageSource, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+        """Return an image that ``segment`` and ``interactive`` take in place of a source.
+
+        What prompts need of it is encoded once. Raises ImageError for the image.
+        """
+        pixels, file_name = read_source(image, max_pixels)
+        return self.predictor.encode(pixels, file_name=file_name)
+
+    def interactive(
+        self, image: ImageSource | EncodedImage, *, max_pixels: int = MAX_PIXELS
+    ) -> InteractiveSession:
+        """Return a session of clicks on an image, each correcting the mask before it."""
+        if isinstance(image, EncodedImage):
+            return InteractiveSession(image)
+        return InteractiveSession(self.encode(image, max_pixels=max_pixels))
+
     def segment(
         self,
-        image: ImageSource,
+        image: ImageSource | EncodedImage,
         *,
         points: ArrayLike = (),
         point_labels: ArrayLike | None = None,
         boxes: ArrayLike = (),
+        previous: LowResMask | None = None,
         candidates: bool = False,
         label: str = "object",
         max_pixels: int = MAX_PIXELS,
     ) -> Instances:
-        """Cuts out what points or boxes show; the predicted quality of a mask is its score.
+        """Return the masks of points or boxes; the predicted quality of a mask is its score.
 
-        points: K x 2 (x, y), all together one prompt; point_labels: K, 1 = in, 0 = out; boxes:
-        N x 4 xyxy, each a prompt of its own, or one that the points refine. candidates: all three
-        masks of a lone point, best first, not only the best one. label: what to call the results.
-        Raises PromptError for a prompt that can't be used, ImageError for the picture.
+        Args:
+            image: An image, or one that ``encode`` has returned.
+            points: K x 2 (x, y) in pixels of the image, all together one prompt.
+            point_labels: K, 1 = in, 0 = out; all 1 by default.
+            boxes: N x 4 xyxy, each a prompt of its own, or one that the points refine.
+            previous: The mask that the last of the points corrects.
+            candidates: Return all three masks of a lone point, best first.
+            label: The class of the masks.
+            max_pixels: The largest image that is read.
+
+        Raises:
+            PromptError: The prompt can't be used.
+            ImageError: The image can't be read.
         """
         prompt = Prompt(points, point_labels, boxes)  # type: ignore[arg-type]  # it converts
-        return self._ask(
-            image,
-            lambda pixels: _answer(self.segmenter, pixels, prompt, candidates, label),
-            self.info(prompt=_listed(prompt)),
-            max_pixels,
-        )
+
+        def answer(encoded: EncodedImage, watch: Stopwatch | None = None) -> Instances:
+            return segment_prompt(
+                encoded,
+                prompt,
+                previous=previous,
+                candidates=candidates,
+                label=label,
+                watch=watch,
+            )
+
+        info = self.info(prompt=_listed(prompt))
+        if isinstance(image, EncodedImage):
+            return noted(answer(image), image.image, image.file_name, {}, info)
+
+        def work(pixels: ImageArray) -> Instances:
+            watch = Stopwatch()
+            return answer(self.predictor.encode(pixels, watch=watch), watch)
+
+        return self._ask(image, work, info, max_pixels)
 
     def everything(
         self,
@@ -297,7 +342,7 @@ class Model:
         )
         return self._ask(
             image,
-            lambda pixels: find_everything(self.segmenter, pixels, settings, step=step),
+            lambda pixels: find_everything(self.predictor, pixels, settings, step=step),
             self.info(everything=settings.to_info()),
             max_pixels,
         )
@@ -323,30 +368,6 @@ def chosen_info(*, tile: int, drop_nested: bool, disjoint: bool) -> dict[str, An
     """What a result's ``info`` says of these choices: only of those that aren't the usual ones."""
     choices = {"tile": tile, "drop_nested": drop_nested, "disjoint": disjoint}
     return {name: choice for name, choice in choices.items() if choice}
-
-
-def _answer(
-    segmenter: Segmenter, image: ImageArray, prompt: Prompt, candidates: bool, label: str
-) -> Instances:
-    watch = Stopwatch()
-    if len(prompt.points):
-        answers = answer_points(segmenter, image, prompt, candidates=candidates, watch=watch)
-    else:
-        answers = answer_boxes(segmenter, image, prompt.boxes, watch=watch)
-    height, width = image.shape[:2]
-    return Instances(
-        image_hw=(height, width),
-        classes=(label,),
-        boxes=answers.boxes,
-        scores=np.clip(answers.quality, 0, 1),
-        class_ids=np.zeros(len(answers.rles), np.int64),
-        rles=answers.rles,
-        quality=answers.quality,
-        stability=answers.stability,
-        prompt_ids=answers.prompt_ids,
-        image=image,
-        seconds=watch.seconds,
-    )
 
 
 def _listed(prompt: Prompt) -> dict[str, Any]:

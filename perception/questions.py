@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from perception.defaults import BATCH
 from perception.detector.protocol import Detector
@@ -67,6 +68,12 @@ def ask_each(
     return batches.run(sources, several, most=BATCH)
 
 
+def read_source(source: ImageSource, max_pixels: int) -> tuple[ImageArray, str]:
+    """Return an image H x W x 3 and its name in results; raises ImageError."""
+    picture = _read(source, max_pixels)
+    return picture.image, picture.file_name
+
+
 def _read(source: ImageSource, max_pixels: int) -> _Picture:
     watch = Stopwatch()
     with watch("read"):
@@ -75,11 +82,23 @@ def _read(source: ImageSource, max_pixels: int) -> _Picture:
 
 
 def _noted(found: Instances, picture: _Picture) -> Instances:
+    return noted(found, picture.image, picture.file_name, picture.seconds, found.info)
+
+
+def noted(
+    found: Instances,
+    image: ImageArray,
+    file_name: str,
+    seconds: Mapping[str, float],
+    info: Mapping[str, Any],
+) -> Instances:
+    """Return a result with its image's name and uid, what reading took, and how it is made."""
     return replace(
         found,
-        file_name=picture.file_name,
-        uid=picture_uid(picture.image),
-        seconds={**picture.seconds, **found.seconds},
+        file_name=file_name,
+        uid=picture_uid(image),
+        seconds={**seconds, **found.seconds},
+        info=info,
     )
 
 

@@ -12,6 +12,7 @@ from perception.detector.decode import label
 from perception.frame import Frame
 from perception.model import Model
 from perception.phrases import NEGATIVE, Phrases
+from perception.predictor.whole import WholeImagePredictor
 from perception.types import Candidates, Detections, Embedding, MaskCandidates, Prompt, Proposals
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}
@@ -179,7 +180,7 @@ def propose_one_by_one(segmenter, embedding, points, *, least_quality=-np.inf):
 
 
 def colour_model():
-    return Model(ColourDetector(), ColourSegmenter(), {"fake.onnx": "0" * 64})
+    return Model(ColourDetector(), WholeImagePredictor(ColourSegmenter()), {"fake.onnx": "0" * 64})
 
 
 def drawing(height=96, width=128, things=(("red", (8, 8, 40, 40)), ("blue", (64, 32, 112, 80)))):

@@ -9,12 +9,13 @@ from fakes import ColourSegmenter, ShowableDetector, colour_model, drawing
 from perception.errors import PromptError
 from perception.examples import as_examples, examples_info
 from perception.model import Model
+from perception.predictor.whole import WholeImagePredictor
 from perception.types import Examples
 
 
 @pytest.fixture
 def model() -> Model:
-    return Model(ShowableDetector(), ColourSegmenter())
+    return Model(ShowableDetector(), WholeImagePredictor(ColourSegmenter()))
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_list_of_pictures() -> None:
     pictures = [drawing(things=[("red", (8, 8, 20 + n, 40))]) for n in range(6)]
     expected = colour_model()(pictures, "red")
     detector = Narrow(2)
-    model = Model(detector, colour_model().segmenter)
+    model = Model(detector, colour_model().predictor)
     with pytest.warns(RuntimeWarning, match="4 pictures at once"):
         found = model(pictures, "red")
     assert detector.given == [4, 2, 2, 2]
@@ -102,6 +102,6 @@ def test_a_list_of_pictures() -> None:
         assert one.rles == other.rles
         np.testing.assert_array_equal(one.boxes, other.boxes)
     with pytest.raises(OutOfMemoryError, match="smaller picture"):
-        Model(Narrow(0), model.segmenter).detect(pictures[0], "red")
+        Model(Narrow(0), model.predictor).detect(pictures[0], "red")
     with pytest.raises(ImageError, match="no such file"):
         model([pictures[0], "nowhere.png"], "red")

@@ -13,7 +13,7 @@ from perception.errors import ImageError, PromptError, WeightsError
 from perception.formats.coco import to_coco
 from perception.loading import load
 from perception.model import Model
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything_settings import EverythingSettings
 
 
 def as_sources(image, tmp_path):
@@ -73,7 +73,7 @@ def test_choices_of_what_comes_after_the_models():
 
 
 def test_tiles_of_many_pictures():
-    model = Model(NearSightedDetector(), colour_model().segmenter)
+    model = Model(NearSightedDetector(), colour_model().predictor)
     images = [drawing(40, 60, [("red", (8, 8, 20, 20))]), drawing(), drawing(200, 90)]
     together = model(images, "red. blue", tile="auto")
     for one, image in zip(together, images, strict=True):

@@ -12,11 +12,12 @@ from perception import pipeline
 from perception.annotate.reading import ReadPicture
 from perception.annotate.records import Task
 from perception.annotate.work import Question, answer_pictures
-from perception.answers import own_answers
 from perception.detector.decode import label
 from perception.frame import Frame
 from perception.model import Model
 from perception.phrases import parse
+from perception.predictor.predictions import MaskPredictions
+from perception.predictor.whole import WholeImagePredictor
 from perception.types import BoxMasks, Candidates, Detections
 
 CELLS = 64
@@ -50,7 +51,9 @@ class MaskingColourDetector(ColourDetector):
 def test_the_segmenter_is_not_asked():
     segmenter = ColourSegmenter()
     image = drawing(64, 64, [("red", (8, 8, 40, 40)), ("blue", (44, 4, 60, 20))])
-    found = pipeline.find_masks(MaskingColourDetector(), segmenter, image, "red. blue")
+    found = pipeline.find_masks(
+        MaskingColourDetector(), WholeImagePredictor(segmenter), image, "red. blue"
+    )
     assert segmenter.encoded == 0
     assert found.labels == ("red",)  # an empty mask is no instance
     assert found.boxes.tolist() == [[8, 8, 40, 24]]
@@ -62,7 +65,7 @@ def test_the_segmenter_is_not_asked():
 
 def test_nothing_found():
     image = drawing(64, 64, [])
-    found = pipeline.find_masks(MaskingColourDetector(), ColourSegmenter(), image, "red")
+    found = pipeline.find_masks(MaskingColourDetector(), WholeImagePredictor(ColourSegmenter()), image, "red")
     assert found.masks.shape == (0, 64, 64)
 
 
@@ -75,7 +78,7 @@ def test_boxes_only():
 
 def test_a_run_stores_the_same_masks():
     image = drawing(64, 64, [("red", (8, 8, 40, 40)), ("blue", (44, 4, 60, 20))])
-    model = Model(MaskingColourDetector(), ColourSegmenter())
+    model = Model(MaskingColourDetector(), WholeImagePredictor(ColourSegmenter()))
     question = Question(parse("red. blue"), True, 0.05, 0.9, 0.3, 10**6)
     picture = ReadPicture(Task(1, "1.png"), image, "uid", None)
     (record,) = answer_pictures(model, [picture], question)
@@ -107,6 +110,6 @@ def test_as_many_masks_as_boxes():
 
 
 def test_no_masks_are_no_answers():
-    answers = own_answers(BoxMasks(np.zeros((0, 4, 4)), Frame((8, 8), 8)))
+    answers = MaskPredictions.of_detector(BoxMasks(np.zeros((0, 4, 4)), Frame((8, 8), 8)))
     assert answers.boxes.shape == (0, 4)
     assert answers.rles == ()

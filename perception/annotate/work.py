@@ -15,7 +15,6 @@ import numpy as np
 from perception.annotate.reading import ReadPicture
 from perception.annotate.records import Answer, Failure, Record
 from perception.boxes import clip_boxes
-from perception.close_ups import answer_boxes
 from perception.detector.decode import best_two, label, worth_keeping
 from perception.detector.tiled import tiled
 from perception.errors import PerceptionError
@@ -23,6 +22,7 @@ from perception.halving import is_out_of_memory, one_too_large
 from perception.model import Model
 from perception.onnx_session import runtime_errors
 from perception.phrases import NEGATIVE, Phrases
+from perception.pipeline import predict_masks
 from perception.types import Candidates, FloatArray, ImageArray
 
 
@@ -206,7 +206,8 @@ def _cut_out(model: Model, image: ImageArray, new: Candidates, tile: int) -> _Ma
     clipped = clip_boxes(new.boxes, (image.shape[0], image.shape[1]))
     inside = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
     own = None if new.masks is None else new.masks[inside]
-    answers = answer_boxes(model.segmenter, image, clipped[inside], own=own, side=tile)
+    encoded = model.predictor.encode(image)
+    answers = predict_masks(encoded, clipped[inside], own=own, tile=tile)
     counts: list[str | None] = [None] * len(new)
     quality, stability, consensus = np.zeros((3, len(new)), np.float32)
     for n, row in enumerate(inside[answers.prompt_ids].tolist()):

@@ -177,7 +177,7 @@ def everything(
     asked = _Asked(**shared)
     things = asked.things()
     from perception.evaluate.proposal_result import measure_proposals
-    from perception.segmenter.everything_settings import EverythingSettings
+    from perception.predictor.everything_settings import EverythingSettings
 
     settings = EverythingSettings(
         points_per_side=points_per_side, quality=quality, stability=stability, nms=nms

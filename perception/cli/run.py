@@ -33,7 +33,7 @@ from perception.inputs import find_images
 from perception.instances import Instances
 from perception.model import Model
 from perception.phrases import parse
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything_settings import EverythingSettings
 from perception.stopwatch import Stopwatch
 from perception.tiles import TileSize, check_tile
 from perception.types import Prompt

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 
-from perception.close_ups import view_chooser
-from perception.look import Look
-from perception.segmenter.protocol import Segmenter
-from perception.types import BoolArray, FloatArray, ImageArray, Prompt
+from perception.predictor.protocol import MaskPredictor
+from perception.types import BoolArray, FloatArray, ImageArray
 
-_BOXES_AT_ONCE = 32
 ITERATIONS = 5
 """Of GrabCut, for which the reference figure on its own set was measured."""
 
@@ -31,33 +27,25 @@ class BoxMasks(Protocol):
         ...
 
 
-class SegmenterBoxMasks:
-    """A segmenter's four masks for each box: the single-mask answer, then the candidates.
+class PredictorBoxMasks:
+    """A predictor's four masks for each box: the single-mask answer, then the candidates.
 
-    Each box is answered in the view in which ``Model.segment`` answers it, and each mask is as it
-    would be shown.
+    Each box is predicted as ``Model.segment`` does it, and each mask is as it would be shown.
     """
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
+    def __init__(self, predictor: MaskPredictor) -> None:
+        self._predictor = predictor
 
     @property
     def name(self) -> str:
-        return self._segmenter.name
+        return self._predictor.segmenter.name
 
     def masks(self, image: ImageArray, boxes: FloatArray) -> Iterator[BoolArray]:
-        height, width = image.shape[:2]
-        view_of = view_chooser(self._segmenter, (height, width))
-        for view, group in groupby(boxes, view_of):
-            look = Look(self._segmenter, image, view)
-            for masks in self._decoded(look, np.stack(list(group))):
-                yield view.pasted(masks, (height, width))
-
-    def _decoded(self, look: Look, boxes: FloatArray) -> Iterator[BoolArray]:
-        for start in range(0, len(boxes), _BOXES_AT_ONCE):
-            decoded = look.decode(Prompt(boxes=boxes[start : start + _BOXES_AT_ONCE]))
-            for logits in decoded.logits:
-                yield decoded.frame.logits_to_masks(look.mend(logits))
+        encoded = self._predictor.encode(image)
+        # Box by box, since predict_boxes may change their order.
+        for box in boxes:
+            ((_, candidates),) = encoded.predict_boxes(box[None])
+            yield np.stack([one.mask() for one in candidates])
 
 
 class GrabCutBoxMasks:

@@ -12,7 +12,7 @@ import numpy as np
 from perception.annotate.review.watch import Watch, unwatched
 from perception.evaluate.answering import answer_all
 from perception.evaluate.asked import asked_by_name, asked_of
-from perception.evaluate.box_masks import BoxMasks, SegmenterBoxMasks
+from perception.evaluate.box_masks import BoxMasks, PredictorBoxMasks
 from perception.evaluate.boxes import DRAWS, JITTER, SEED, BoxedThing, answer_boxes, boxed_things
 from perception.evaluate.measurement import Case, Line, Plot, Table, rounded, worst
 from perception.evaluate.shown_things import as_instances, truth_instances
@@ -41,7 +41,7 @@ def measure_boxes(
     """Boxes around every thing; draws: jittered ones of each; keep: see ``kept_answers``."""
     settings = {"jitter": JITTER, "draws": draws, "seed": seed}
     if isinstance(answerer, Model):
-        masks: BoxMasks = SegmenterBoxMasks(answerer.segmenter)
+        masks: BoxMasks = PredictorBoxMasks(answerer.predictor)
         asked = asked_of(answerer, things, measured="boxes", settings=settings)
     else:
         masks = answerer

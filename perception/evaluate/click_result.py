@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from perception.annotate.review.watch import Watch, unwatched
-from perception.clicking import Clicker
 from perception.evaluate.answering import answer_all
 from perception.evaluate.asked import asked_of
 from perception.evaluate.clicks import (
@@ -58,11 +57,11 @@ def measure_clicks(
     """Clicks on every thing, at most ``most`` times; keep: see ``kept_answers``."""
 
     def ask(image: ImageArray, picture: TruePicture) -> list[dict[str, Any]]:
-        clicker = Clicker(model.segmenter, image)
+        encoded = model.predictor.encode(image)
         rows = []
         for thing in picture.things:
             own, oracle = (
-                click_through(clicker, thing, choose=choose, most=most)
+                click_through(encoded, thing, choose=choose, most=most)
                 for choose in (own_choice, oracle_choice)
             )
             rows.append({"own": own.to_row(), "oracle": oracle.to_row()})

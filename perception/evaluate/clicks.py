@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from perception.clicking import Clicker, ClickMask
 from perception.evaluate.click_simulator import Click, first_click, next_click
 from perception.evaluate.overlap import mask_iou
 from perception.evaluate.things import Thing
 from perception.masks import mask_to_rle
-from perception.types import BoolArray, Rle
+from perception.predictor.predictions import PredictedMask
+from perception.predictor.protocol import EncodedImage
+from perception.types import BoolArray, Prompt, Rle
 
 MOST = 20
 """Clicks for one thing, as in the literature."""
@@ -32,7 +33,7 @@ MOST = 20
 TARGETS = (0.85, 0.90)
 """The IoUs to which clicks are counted."""
 
-Choose = Callable[[Sequence[ClickMask], BoolArray, BoolArray | None], ClickMask]
+Choose = Callable[[Sequence[PredictedMask], BoolArray, BoolArray | None], PredictedMask]
 """Of the masks for some clicks, the truth and what is known of it: which one is taken."""
 
 
@@ -69,21 +70,21 @@ class Walk:
 
 
 def own_choice(
-    found: Sequence[ClickMask], _truth: BoolArray, _known: BoolArray | None
-) -> ClickMask:
+    found: Sequence[PredictedMask], _truth: BoolArray, _known: BoolArray | None
+) -> PredictedMask:
     """What a user sees."""
     return found[0]
 
 
 def oracle_choice(
-    found: Sequence[ClickMask], truth: BoolArray, known: BoolArray | None
-) -> ClickMask:
+    found: Sequence[PredictedMask], truth: BoolArray, known: BoolArray | None
+) -> PredictedMask:
     """The best one of what a user could choose from; the first of equally good ones."""
     return max(found, key=lambda one: mask_iou(one.mask(), truth, known))
 
 
 def click_through(
-    clicker: Clicker, thing: Thing, *, choose: Choose = own_choice, most: int = MOST
+    encoded: EncodedImage, thing: Thing, *, choose: Choose = own_choice, most: int = MOST
 ) -> Walk:
     """Clicks until nothing is wrong, at most ``most`` times."""
     truth, known = thing.truth, thing.known
@@ -91,12 +92,13 @@ def click_through(
     click: Click | None = first_click(truth)
     ious: list[float] = []
     masks: list[BoolArray] = []
-    earlier: ClickMask | None = None
+    earlier: PredictedMask | None = None
     while click is not None and len(ious) < most:
         clicks = (*clicks, click)
         points = np.array([(click.x, click.y) for click in clicks], np.float32)
         labels = np.array([click.label for click in clicks], np.int64)
-        earlier = choose(clicker(points, labels, earlier), truth, known)
+        previous = earlier.low_res if earlier else None
+        earlier = choose(encoded.predict(Prompt(points, labels), previous), truth, known)
         mask = earlier.mask()
         ious.append(mask_iou(mask, truth, known))
         masks = [*masks[:1], mask]

@@ -26,7 +26,8 @@ from perception.evaluate.things import Thing, Things, TruePicture
 from perception.evaluate.told_segmenter import Tell, ToldSegmenter
 from perception.masks import mask_to_rle
 from perception.model import Model
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.whole import WholeImagePredictor
 from perception.types import BoolArray, Prompt
 
 GRABCUT_MIOU, GRABCUT_SLACK = 0.863, 0.01
@@ -141,4 +142,4 @@ def _told(rows: Callable[[Prompt], int]) -> Model:
 
 
 def _model(tell: Tell) -> Model:
-    return Model(NoDetector("told"), ToldSegmenter(tell))
+    return Model(NoDetector("told"), WholeImagePredictor(ToldSegmenter(tell)))

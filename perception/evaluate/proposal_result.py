@@ -27,8 +27,8 @@ from perception.evaluate.shown_things import as_instances
 from perception.evaluate.things import Things, TruePicture
 from perception.instances import Instances
 from perception.model import Model
-from perception.segmenter.everything import find_everything
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything import find_everything
+from perception.predictor.everything_settings import EverythingSettings
 from perception.types import ImageArray, Rle
 
 
@@ -43,7 +43,7 @@ def measure_proposals(
     """Segment-everything on every picture; keep: see ``kept_answers``."""
 
     def ask(image: ImageArray, _picture: TruePicture) -> dict[str, Any]:
-        found = find_everything(model.segmenter, image, settings)[: BUDGETS[-1]]
+        found = find_everything(model.predictor, image, settings)[: BUDGETS[-1]]
         quality = [] if found.quality is None else found.quality.tolist()
         return {"masks": [rle.counts for rle in found.rles], "quality": quality}
 

@@ -81,7 +81,9 @@ def _segmenter(
     name, is_nano = source.name, source.path.name == NANO
     sam = load_nano(source.path) if is_nano else load_sam(source.path)
     exports = {
-        FAST: lambda: export_fast(sam, folder, name=name, prefix=name),
+        FAST: lambda: export_fast(
+            sam, folder, name=name, prefix=name, predictor="zoom" if is_nano else "whole"
+        ),
         REFERENCE: lambda: export_reference(
             sam, folder, name=name, prefix=name, single_mask=single_mask
         ),

@@ -54,4 +54,4 @@ def export_detector(network: NanoNetwork, folder: Path, *, side: int) -> dict[st
 
 def export_segmenter(sam: Sam, folder: Path) -> dict[str, float]:
     """Writes the image encoder, the preparer and the mask decoder; see ``export_fast``."""
-    return export_fast(sam, folder, name="nano", prefix="nano-segmenter")
+    return export_fast(sam, folder, name="nano", prefix="nano-segmenter", predictor="zoom")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,13 +30,16 @@ ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.3), (0.011, 1.0))
 """Heights and widths of the pictures that an export is tried with, over the longer side."""
 
 
-def export_fast(sam: Sam, folder: Path, *, name: str, prefix: str) -> dict[str, float]:
+def export_fast(
+    sam: Sam, folder: Path, *, name: str, prefix: str, predictor: str = "whole"
+) -> dict[str, float]:
     """Writes the image encoder, the preparer and the mask decoder, as ``OnnxSegmenter`` reads them.
 
+    predictor: how prompts become masks, see ``SegmenterMetadata``.
     Returns the largest difference from torch by file name; raises ExportError if it is too large.
     """
     draw = torch.Generator().manual_seed(0)
-    metadata = _metadata(sam, name)
+    metadata = replace(_metadata(sam, name), predictor=predictor)
     paths = {
         part: folder / f"{prefix}-{part.removeprefix('segmenter-')}.onnx"
         for part in (ENCODER, PREPARER, DECODER)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from perception.onnx_metadata import OnnxMetadata
 
@@ -13,10 +15,23 @@ DECODER = "segmenter-decoder"
 
 @dataclass(frozen=True)
 class SegmenterMetadata(OnnxMetadata):
-    """side: of the model's square input in pixels; embedding: (C, h, w)."""
+    """What the files of one segmenter say alike.
+
+    side: of the model's square input in pixels; embedding: (C, h, w); predictor: how prompts become
+    masks, "whole" or "zoom" (``perception.predictor``).
+    """
 
     side: int
     embedding: tuple[int, int, int]
+    predictor: str = "whole"
+
+    @classmethod
+    def from_map(cls, values: Mapping[str, str], part: str, *, path: str) -> Self:
+        """Read what ``to_map`` wrote; see ``OnnxMetadata``."""
+        # Files from before this field existed: of all that were exported, nano alone zooms.
+        zooms = values.get("name", "").startswith("nano")
+        older = {"predictor": "zoom" if zooms else "whole"}
+        return super().from_map({**older, **values}, part, path=path)
 
     @property
     def mask_size(self) -> int:

@@ -13,13 +13,23 @@ from perception.annotate.marks import Mark, Origin
 from perception.defaults import THRESHOLD
 from perception.errors import PromptError
 from perception.formats.verify.run_lengths import RunLengthsError, read_run_lengths
+from perception.frame import Frame
+from perception.masks import rle_to_mask
+from perception.predictor.predictions import LowResMask
+from perception.serve.served_model import ServedModel
+from perception.tiles import Tile
 from perception.types import FloatArray, Prompt, Rle
 
 MOST_POINTS = 1000
 MOST_MARKS = 10_000
 _MOST_COUNTS = 8 << 20
 _MOST_TEXT = 2000
+_MOST_BEYOND = 2
+"""How many times the longer side of an image a window may be long."""
+_SMALL_WINDOW = 64
+"""Pixels; a window may always be so long."""
 
+Pixel = Annotated[int, Field(ge=-(10**6), le=10**6)]
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 Part = Annotated[float, Field(ge=0, le=1)]
 # A network predicts it, and nothing keeps a prediction within its limits.
@@ -29,6 +39,7 @@ Place = Annotated[tuple[Coordinate, Coordinate], Field(strict=False)]
 Box = Annotated[tuple[Coordinate, Coordinate, Coordinate, Coordinate], Field(strict=False)]
 Side = Annotated[int, Field(ge=1, le=2**31)]
 Size = Annotated[tuple[Side, Side], Field(strict=False)]
+Window = Annotated[tuple[Pixel, Pixel, Pixel, Pixel], Field(strict=False)]
 Tab = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
 
 
@@ -40,23 +51,58 @@ class Body(BaseModel):
     )
 
 
+class RleBody(Body):
+    """A mask as COCO's compressed run lengths; size: height, width."""
+
+    size: Size
+    counts: Annotated[str, Field(max_length=_MOST_COUNTS)]
+
+
+class PreviousBody(Body):
+    """The mask that the last click corrects: of an earlier answer, or any mask of the image.
+
+    logits: base64 of float16, mask size x mask size, in a window of the image; rle: of the image.
+    """
+
+    window: Window | None = None
+    logits: Annotated[str, Field(max_length=4 << 20)] | None = None
+    rle: RleBody | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.logits is None) == (self.rle is None) or (self.logits and self.window is None):
+            raise ValueError("a previous mask is window and logits, or rle")
+        return self
+
+
 class ClickBody(Body):
-    """A prompt in pixels of the picture; earlier: base64 of float16 logits of an answer."""
+    """A prompt in pixels of the image, and the mask that its last point corrects."""
 
     points: Annotated[list[Place], Field(max_length=MOST_POINTS)] = []
     labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] = []
     box: Box | None = None
-    earlier: Annotated[str, Field(max_length=4 << 20)] | None = None
+    previous: PreviousBody | None = None
 
-    def prompt(self, mask_size: int) -> Prompt:
-        """As the segmenter takes it; PromptError for one that makes no sense."""
+    def previous_mask(self, image_hw: tuple[int, int], served: ServedModel) -> LowResMask | None:
+        """The previous mask on an image of (H, W); PromptError for one that can't be used."""
+        if self.previous is None:
+            return None
+        size, side = served.mask_size, served.segmenter.side
+        if self.previous.rle is not None:
+            mask = rle_to_mask(_checked_rle(self.previous.rle, image_hw))
+            return LowResMask.from_mask(mask, Frame(image_hw, side), size)
+        window = checked_window(Tile(*(self.previous.window or ())), image_hw)
+        frame = Frame((window.y1 - window.y0, window.x1 - window.x0), side)
+        return LowResMask(window, _logits(self.previous.logits or "", size), frame, image_hw)
+
+    def prompt(self) -> Prompt:
+        """As the predictor takes it; PromptError for one that makes no sense."""
         if not self.points and self.box is None:
             raise PromptError("neither points nor a box: give at least one point, or a box")
         return Prompt(
             points=np.array(self.points, np.float32),
             point_labels=np.array(self.labels, np.int64),
             boxes=np.array([] if self.box is None else [self.box], np.float32),
-            mask_logits=None if self.earlier is None else _logits(self.earlier, mask_size)[None],
         )
 
 
@@ -79,13 +125,6 @@ class TabBody(Body):
     tab: Tab
 
 
-class RleBody(Body):
-    """A mask as COCO's compressed run lengths; size: height, width."""
-
-    size: Size
-    counts: Annotated[str, Field(max_length=_MOST_COUNTS)]
-
-
 class MarkBody(Body):
     """One mark; see ``Mark``."""
 
@@ -101,17 +140,8 @@ class MarkBody(Body):
 
     def mark(self, image_hw: tuple[int, int]) -> Mark:
         """The mark, on a picture of (H, W); PromptError for a mask that can't be one of it."""
-        if tuple(self.rle.size) != image_hw:
-            raise PromptError(
-                f"a mask of {self.rle.size[0]} x {self.rle.size[1]} pixels on a picture of "
-                f"{image_hw[0]} x {image_hw[1]} (height x width)"
-            )
-        try:
-            counts = read_run_lengths(self.rle.counts, image_hw).counts()
-        except RunLengthsError as error:
-            raise PromptError(f"a mask's run lengths can't be used: {error}") from None
+        rle = _checked_rle(self.rle, image_hw)
         score = None if self.origin == "hand" else self.score
-        rle = Rle(image_hw, counts)
         return Mark(self.uid, self.label, self.origin, rle, score, self.quality, self.stability)
 
 
@@ -127,6 +157,37 @@ class MarksBody(Body):
         if len({mark.uid for mark in self.marks}) != len(self.marks):
             raise ValueError("two marks have one uid")
         return self
+
+
+def checked_window(window: Tile, image_hw: tuple[int, int]) -> Tile:
+    """The window, if it shows something of an image of (H, W); PromptError for another one."""
+    height, width = image_hw
+    sides = window.x1 - window.x0, window.y1 - window.y0
+    inside = window.inside(image_hw)
+    if (
+        min(sides) < 1
+        or max(sides) > max(_MOST_BEYOND * max(image_hw), _SMALL_WINDOW)
+        or inside.x0 >= inside.x1
+        or inside.y0 >= inside.y1
+    ):
+        raise PromptError(
+            f"a window {','.join(map(str, window))} on an image of {width} x {height} pixels "
+            "(width x height): it shows nothing of it, or is too large"
+        )
+    return window
+
+
+def _checked_rle(rle: RleBody, image_hw: tuple[int, int]) -> Rle:
+    """The mask, on an image of (H, W); PromptError for one that can't be of it."""
+    if tuple(rle.size) != image_hw:
+        raise PromptError(
+            f"a mask of {rle.size[0]} x {rle.size[1]} pixels on a picture of "
+            f"{image_hw[0]} x {image_hw[1]} (height x width)"
+        )
+    try:
+        return Rle(image_hw, read_run_lengths(rle.counts, image_hw).counts())
+    except RunLengthsError as error:
+        raise PromptError(f"a mask's run lengths can't be used: {error}") from None
 
 
 def mark_to_json(mark: Mark) -> dict[str, object]:
@@ -146,12 +207,12 @@ def _logits(text: str, mask_size: int) -> FloatArray:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise PromptError("the earlier mask isn't base64") from None
+        raise PromptError("the previous mask isn't base64") from None
     if len(raw) != 2 * mask_size**2:
         raise PromptError(
-            f"an earlier mask is {mask_size} x {mask_size} numbers of 2 bytes, got {len(raw)} bytes"
+            f"a previous mask is {mask_size} x {mask_size} numbers of 2 bytes, got {len(raw)} bytes"
         )
     logits = np.frombuffer(raw, "<f2").astype(np.float32).reshape(mask_size, mask_size)
     if not np.isfinite(logits).all():
-        raise PromptError("the earlier mask has numbers that are inf or nan")
+        raise PromptError("the previous mask has numbers that are inf or nan")
     return logits

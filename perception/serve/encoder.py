@@ -16,10 +16,11 @@ import numpy as np
 from perception.annotate.marks import MarkedContent
 from perception.serve.embedding_cache import EmbeddingCache, HalfArray
 from perception.serve.served_model import ServedModel
+from perception.tiles import Tile
 from perception.types import Embedding, ImageArray
 from perception.version import __version__
 
-_MOST_PREPARED = 6
+_MOST_PREPARED = 8
 _NOW, _AHEAD, _STOP = 0, 1, -1
 Job = Callable[[], None]
 
@@ -55,42 +56,56 @@ class Encoder:
                 future.cancel()
 
     def features(
-        self, content: MarkedContent, image: Callable[[], ImageArray], *, ahead: bool = False
+        self,
+        content: MarkedContent,
+        image: Callable[[], ImageArray],
+        *,
+        window: Tile | None = None,
+        ahead: bool = False,
     ) -> Future[HalfArray]:
-        """A picture's features C x h x w.
+        """Return the features C x h x w of an image, or of a crop of it.
 
-        image: gives its pixels, in case they are needed; ahead: it isn't looked at yet.
+        Args:
+            content: What the image is.
+            image: Gives its pixels, in case they are needed.
+            window: The crop; the whole image by default. Crops aren't kept on disk.
+            ahead: The image isn't looked at yet.
         """
-        key = _digest(content.uid, self.model_key)
+        key = _key(content, self.model_key, window)
         with self._lock:
             future = self._waiting.get(key)
             if future is None:
                 future = self._waiting[key] = Future()
         # Asked for once more with a higher priority: whichever comes first does it.
         place = _AHEAD if ahead else _NOW
-        self._jobs.put((place, next(self._numbers), lambda: self._do(key, image, future)))
+        self._jobs.put((place, next(self._numbers), lambda: self._do(key, image, window, future)))
         return future
 
-    def embedding(self, content: MarkedContent, image: Callable[[], ImageArray]) -> Embedding:
-        """A picture's embedding, ready for prompts; waits for it."""
+    def embedding(
+        self,
+        content: MarkedContent,
+        image: Callable[[], ImageArray],
+        window: Tile | None = None,
+    ) -> Embedding:
+        """Return the embedding of an image, or of a crop of it, ready for prompts; wait for it."""
+        key = _key(content, self.model_key, window)
         with self._lock:
-            found = self._prepared.get(content.uid)
+            found = self._prepared.get(key)
             if found is not None:
-                self._prepared.move_to_end(content.uid)
+                self._prepared.move_to_end(key)
                 return found
-        kept = self._from_disk(content)
-        features = self.features(content, image).result() if kept is None else kept
-        embedding = self._served.segmenter.restore(features.astype(np.float32), content.image_hw)
+        kept = self._from_disk(key) if window is None else None
+        features = self.features(content, image, window=window).result() if kept is None else kept
+        hw = content.image_hw if window is None else (window.y1 - window.y0, window.x1 - window.x0)
+        embedding = self._served.segmenter.restore(features.astype(np.float32), hw)
         with self._lock:
-            self._prepared[content.uid] = embedding
+            self._prepared[key] = embedding
             while len(self._prepared) > _MOST_PREPARED:
                 self._prepared.popitem(last=False)
         return embedding
 
-    def _from_disk(self, content: MarkedContent) -> HalfArray | None:
-        return self._cache.get(
-            _digest(content.uid, self.model_key), self._served.segmenter.embedding_shape
-        )
+    def _from_disk(self, key: str) -> HalfArray | None:
+        return self._cache.get(key, self._served.segmenter.embedding_shape)
 
     def _work(self) -> None:
         while True:
@@ -99,16 +114,24 @@ class Encoder:
                 return
             job()
 
-    def _do(self, key: str, image: Callable[[], ImageArray], future: Future[HalfArray]) -> None:
+    def _do(
+        self,
+        key: str,
+        image: Callable[[], ImageArray],
+        window: Tile | None,
+        future: Future[HalfArray],
+    ) -> None:
         with self._lock:
             if self._waiting.get(key) is not future:
                 return  # Done meanwhile.
         try:
-            found = self._cache.get(key, self._served.segmenter.embedding_shape)
+            found = self._from_disk(key) if window is None else None
             if found is None:
-                encoded = self._served.segmenter.encode(image()).features
+                pixels = image() if window is None else window.cut_from(image())
+                encoded = self._served.segmenter.encode(np.ascontiguousarray(pixels)).features
                 found = to_half(np.asarray(encoded))
-                self._cache.put(key, found)
+                if window is None:
+                    self._cache.put(key, found)
         except BaseException as error:  # noqa: BLE001  # it is for whoever waits
             self._settle(key)
             future.set_exception(error)
@@ -119,6 +142,11 @@ class Encoder:
     def _settle(self, key: str) -> None:
         with self._lock:
             self._waiting.pop(key, None)
+
+
+def _key(content: MarkedContent, model_key: str, window: Tile | None) -> str:
+    crop = () if window is None else (str(tuple(window)),)
+    return _digest(content.uid, model_key, *crop)
 
 
 def to_half(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> HalfArray:

@@ -13,12 +13,14 @@ from perception.annotate.marks import MarkedContent
 from perception.annotate.records import ListedPicture
 from perception.errors import ImageError
 from perception.serve.answers import Json, error, kept, unchanged
-from perception.serve.bodies import MarksBody, TabBody, mark_to_json
+from perception.serve.bodies import MarksBody, TabBody, checked_window, mark_to_json
 from perception.serve.image_files import to_image_file
 from perception.serve.service import PictureState, Service
 from perception.serve.tabs import Tabs
+from perception.tiles import Tile
 
 Name = Annotated[str, Query(max_length=4096)]
+WindowText = Annotated[str, Query(pattern=r"^(-?\d{1,6}(,-?\d{1,6}){3})?$")]
 _MOST_AT_ONCE = 1000
 
 
@@ -51,12 +53,15 @@ def picture_routes(service: Service) -> APIRouter:
         return Response(file.raw, media_type=file.content_type, headers=kept(found.content.uid))
 
     @routes.get("/embedding")
-    async def embedding(request: Request, picture: Name, ahead: bool = False) -> Response:
+    async def embedding(
+        request: Request, picture: Name, ahead: bool = False, window: WindowText = ""
+    ) -> Response:
         content = await run_in_threadpool(service.content, picture)
-        tag = _tag(content)
+        crop = read_window(window, content.image_hw)
+        tag = _tag(content) + window
         if (same := unchanged(request, tag)) is not None:
             return same
-        waited = await run_in_threadpool(service.features, picture, ahead=ahead)
+        waited = await run_in_threadpool(service.features, picture, window=crop, ahead=ahead)
         # Others may wait for the same: whoever leaves doesn't take it along.
         features = await asyncio.shield(asyncio.wrap_future(waited))
         shape = ",".join(str(n) for n in features.shape)
@@ -64,13 +69,14 @@ def picture_routes(service: Service) -> APIRouter:
         return Response(features.tobytes(), media_type="application/octet-stream", headers=headers)
 
     @routes.get("/cells")
-    def cells(request: Request, picture: Name) -> Response:
+    def cells(request: Request, picture: Name, window: WindowText = "") -> Response:
         content = service.content(picture)
-        tag = _tag(content)
+        tag = _tag(content) + window
         if (same := unchanged(request, tag)) is not None:
             return same
-        shown, bins = service.cells(picture)
-        headers = {**kept(tag), "x-cells-shape": f"{shown.shape[0]},{shown.shape[1]}"}
+        shown, bins, (row, column) = service.cells(picture, read_window(window, content.image_hw))
+        shape = f"{shown.shape[0]},{shown.shape[1]},{row},{column}"
+        headers = {**kept(tag), "x-cells-shape": shape}
         body = bins.astype("<u2").tobytes() + shown.tobytes()
         return Response(body, media_type="application/octet-stream", headers=headers)
 
@@ -96,6 +102,11 @@ def picture_routes(service: Service) -> APIRouter:
         return Json({"others": tabs.others(service.find(picture).name, body.tab)})
 
     return routes
+
+
+def read_window(text: str, image_hw: tuple[int, int]) -> Tile | None:
+    """The crop "x0,y0,x1,y1" of an image of (H, W), None for ""; PromptError for another one."""
+    return checked_window(Tile(*map(int, text.split(","))), image_hw) if text else None
 
 
 def _row(picture: ListedPicture, marks: int) -> dict[str, Any]:

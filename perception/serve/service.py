@@ -6,6 +6,7 @@ prompt waits for no picture but its own to be encoded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,28 +15,30 @@ from threading import Lock, RLock
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from perception.annotate.annotate import write_annotations
 from perception.annotate.database import RunReader
 from perception.annotate.marks import Mark, MarkedContent, instances_to_marks
 from perception.annotate.records import ListedPicture
 from perception.annotate.results import result_of
 from perception.annotate.writer import RunWriter
-from perception.colours import colour_bins, shown_cells
 from perception.errors import ImageError
 from perception.frame import Frame
 from perception.images import printable
-from perception.look import is_near_sighted
 from perception.phrases import normalise, parse
 from perception.pipeline import find_masks
-from perception.segmenter.protocol import Segmenter
+from perception.predictor.predictions import PredictedMask
+from perception.predictor.protocol import EncodedImage
+from perception.predictor.refine.color_model import color_bins, shown_cells
+from perception.serve.bodies import ClickBody
 from perception.serve.class_names import checked_name, known_name, new_name
 from perception.serve.embedding_cache import EmbeddingCache, HalfArray
-from perception.serve.encoder import Encoder, to_half
-from perception.serve.known_picture import KnownPicture
-from perception.serve.open_pictures import OpenPictures
+from perception.serve.encoder import Encoder
+from perception.serve.open_pictures import OpenPicture, OpenPictures
 from perception.serve.served_model import ServedModel
 from perception.tiles import Tile
-from perception.types import FloatArray, ImageArray, IntArray, Prompt
+from perception.types import Embedding, ImageArray, IntArray
 
 
 class NoSuchPictureError(ImageError):
@@ -150,29 +153,63 @@ class Service:
             self._found[stored.picture] = instances_to_marks(result.instances)
         return self._found[stored.picture]
 
-    def features(self, name: str, *, ahead: bool) -> Future[HalfArray]:
-        """A picture's embedding C x h x w, when it is there."""
+    def features(
+        self, name: str, *, window: Tile | None = None, ahead: bool = False
+    ) -> Future[HalfArray]:
+        """Return the embedding C x h x w of an image, or of a crop of it, when it is there."""
         content = self.content(name)
-        return self.encoder.features(content, partial(self._image, name), ahead=ahead)
+        image = partial(self._image, name)
+        return self.encoder.features(content, image, window=window, ahead=ahead)
 
     def _image(self, name: str) -> Any:
         return self.pictures.get(name).image
 
-    def cells(self, name: str) -> tuple[ImageArray, IntArray]:
-        """What the cells of a picture's masks show of it, r x c x 3, and their colours' bins."""
-        image, size = self._image(name), self.served.mask_size
-        image_hw = image.shape[0], image.shape[1]
-        frame = Frame(image_hw, self.served.segmenter.side)
-        shown, _ = shown_cells(image, Tile(0, 0, *image_hw[::-1]), frame, (size, size))
-        return shown, colour_bins(shown)
+    def cells(
+        self, name: str, window: Tile | None = None
+    ) -> tuple[ImageArray, IntArray, tuple[int, int]]:
+        """Return what the cells of masks show of an image, or of a crop of it.
 
-    def click(self, name: str, prompt: Prompt) -> tuple[HalfArray, FloatArray]:
-        """Four masks' logits 4 x h x w and qualities 4 for one prompt; waits for the embedding."""
-        content = self.content(name)
-        embedding = self.encoder.embedding(content, partial(self._image, name))
+        Returns:
+            The image at the size of the cells, r x c x 3; its color bins, r x c; and the row and
+            the column of the first of these cells among all.
+        """
+        image, size = self._image(name), self.served.mask_size
+        window = window or Tile(0, 0, image.shape[1], image.shape[0])
+        frame = Frame((window.y1 - window.y0, window.x1 - window.x0), self.served.segmenter.side)
+        shown, (rows, columns) = shown_cells(image, window, frame, (size, size))
+        bins = color_bins(shown) if shown.size else np.zeros((0, 0), np.int64)
+        return shown, bins, (rows.start, columns.start)
+
+    def click(self, name: str, body: ClickBody) -> tuple[PredictedMask, ...]:
+        """Return the candidate masks of one prompt, the one to show first.
+
+        Waits for the embeddings of the image and of its crops.
+        """
+        encoded = self._encoded(name)
+        image_hw = encoded.image.shape[0], encoded.image.shape[1]
+        prompt = body.prompt()
+        previous = body.previous_mask(image_hw, self.served)
         with self._decoding:  # Side by side they would share the cores, and all be late.
-            found = self.served.segmenter.decode(embedding, prompt)
-        return to_half(found.logits[0]), found.quality[0]
+            candidates = encoded.predict(prompt, previous)
+            for one in candidates:
+                _ = one.low_res  # refined here, where the cores are ours
+        return candidates
+
+    def _encoded(self, name: str) -> EncodedImage:
+        """An image with the embeddings that the page gets, in float16."""
+        picture = self.pictures.get(name)
+        return self.served.model.predictor.encode(
+            picture.image, file_name=name, embed=self._embed(picture)
+        )
+
+    def _embed(self, picture: OpenPicture) -> Callable[[Tile], Embedding]:
+        whole = Tile(0, 0, *picture.content.image_hw[::-1])
+
+        def embed(window: Tile) -> Embedding:
+            crop = None if window == whole else window
+            return self.encoder.embedding(picture.content, lambda: picture.image, crop)
+
+        return embed
 
     def text(
         self, name: str, text: str, threshold: float
@@ -188,11 +225,14 @@ class Service:
         self, name: str, text: str, threshold: float
     ) -> tuple[tuple[Mark, ...], tuple[str, ...]]:
         picture, model = self.pictures.get(name), self.served.model
-        segmenter: Segmenter = self.served.segmenter
-        if not is_near_sighted(segmenter):  # Such a one looks at each thing in a view of its own.
-            embedding = partial(self.encoder.embedding, picture.content, lambda: picture.image)
-            segmenter = KnownPicture(segmenter, embedding)
-        found = find_masks(model.detector, segmenter, picture.image, text, threshold=threshold)
+        found = find_masks(
+            model.detector,
+            model.predictor,
+            picture.image,
+            text,
+            threshold=threshold,
+            embed=self._embed(picture),
+        )
         with self._writing:
             spelled = {normalise(one): one for one in self.run.classes}
             for label in dict.fromkeys(found.labels):

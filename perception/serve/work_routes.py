@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 
 from perception.images import printable
-from perception.look import is_near_sighted
 from perception.serve.answers import Json
 from perception.serve.bodies import ClassBody, ClickBody, TextBody, mark_to_json
+from perception.serve.encoder import to_half
 from perception.serve.page_files import page_folder, runtime_files
 from perception.serve.picture_routes import Name
 from perception.serve.service import Service
@@ -25,7 +27,7 @@ from perception.serve.uploads import receive_upload
 
 def work_routes(service: Service) -> APIRouter:
     """What a hand does."""
-    routes, served = APIRouter(prefix="/api"), service.served
+    routes = APIRouter(prefix="/api")
 
     @routes.get("/session")
     def session() -> Response:
@@ -33,9 +35,15 @@ def work_routes(service: Service) -> APIRouter:
 
     @routes.post("/click")
     def click(picture: Name, body: ClickBody) -> Response:
-        logits, quality = service.click(picture, body.prompt(served.mask_size))
-        headers = {"x-quality": ",".join(f"{value:.6f}" for value in quality)}
-        return Response(logits.tobytes(), media_type="application/octet-stream", headers=headers)
+        candidates = service.click(picture, body)
+        logits = np.stack([one.low_res.logits for one in candidates])
+        about = [
+            {"window": list(one.window), "quality": round(one.quality, 6)} for one in candidates
+        ]
+        headers = {"x-candidates": json.dumps(about, separators=(",", ":"))}
+        return Response(
+            to_half(logits).tobytes(), media_type="application/octet-stream", headers=headers
+        )
 
     @routes.post("/text")
     async def text(picture: Name, body: TextBody) -> Response:
@@ -96,7 +104,7 @@ def _session(service: Service) -> dict[str, Any]:
             "side": served.segmenter.side,
             "embedding": served.segmenter.embedding_shape,
             "maskSize": served.mask_size,
-            "nearSighted": is_near_sighted(served.segmenter),
+            "predictor": served.model.predictor.kind,
         },
         "inPage": served.decoder is not None and bool(runtime_files(page_folder())),
         "classes": _classes(service),

@@ -16,15 +16,20 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True)
 class Family:
-    """role: what its models do; model_types: ``model_type`` in the config.json of its folders."""
+    """What the models of a family are.
+
+    role: what they do; model_types: ``model_type`` in the config.json of their folders; predictor:
+    how prompts become masks, "whole" or "zoom" (``perception.predictor``).
+    """
 
     role: Role
     model_types: tuple[str, ...] = ()
+    predictor: str = "whole"
 
 
 FAMILIES = {
     "nano-detector": Family(Role.DETECTOR),
-    "nano-segmenter": Family(Role.SEGMENTER),
+    "nano-segmenter": Family(Role.SEGMENTER, predictor="zoom"),
     "grounding-dino": Family(Role.DETECTOR, ("grounding-dino",)),
     "mm-grounding-dino": Family(Role.DETECTOR, ("mm-grounding-dino",)),
     "owlv2": Family(Role.DETECTOR, ("owlv2",)),

@@ -12,6 +12,7 @@ from perception.annotate.records import Answer, Failure, Task
 from perception.annotate.work import Question, answer_pictures
 from perception.model import Model
 from perception.phrases import parse
+from perception.predictor.whole import WholeImagePredictor
 from perception.types import Candidates
 
 OUT_OF_MEMORY = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 B")
@@ -26,7 +27,7 @@ def picture(number=1, image=None, **task):
 def detector_of(found):
     detector = ColourDetector()
     detector.candidates = lambda images, phrases, *, floor: [found] * len(images)
-    return Model(detector, ColourSegmenter())
+    return Model(detector, WholeImagePredictor(ColourSegmenter()))
 
 
 def test_records_can_travel(pictures):

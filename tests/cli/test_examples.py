@@ -8,12 +8,13 @@ from fakes import ColourSegmenter, ShowableDetector
 
 from perception import loading
 from perception.model import Model
+from perception.predictor.whole import WholeImagePredictor
 
 
 @pytest.fixture
 def showable(perception, monkeypatch):
     """The command line over a model that takes examples."""
-    model = Model(ShowableDetector(), ColourSegmenter())
+    model = Model(ShowableDetector(), WholeImagePredictor(ColourSegmenter()))
     monkeypatch.setattr(loading, "load", lambda *_, **__: model)
     return perception
 

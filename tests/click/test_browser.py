@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from perception.look import Look as LookAtPicture
 
 import perception as pc
 from perception.formats.verify.faults import Findings, Severity
 from perception.formats.verify.lint import lint
 from perception.formats.verify.reading import read_coco
-from perception.look import Look as LookAtPicture
 from perception.masks import mask_to_rle, rle_to_mask
 from perception.types import BoolArray, MaskCandidates, Prompt, Rle
 

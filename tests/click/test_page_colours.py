@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click_page import run_node
 
-from perception.box_prior import box_log_odds
-from perception.colours import Colours, colour_bins, shown_cells
 from perception.frame import Frame
 from perception.log_odds import sigmoid
+from perception.predictor.refine.box_prior import box_logits
+from perception.predictor.refine.color_model import ColorModel, color_bins, shown_cells
 from perception.tiles import Tile
 from perception.types import FloatArray, ImageArray
 
@@ -44,12 +44,12 @@ def test_masks_agree_with_colours_as_pythons(hw: tuple[int, int]) -> None:
     image, frame, logits = picture(*hw), Frame(hw, SIDE), masks(hw[0])
     view = Tile(0, 0, hw[1], hw[0])
     shown, (rows, columns) = shown_cells(image, view, frame, (CELLS, CELLS))
-    body = colour_bins(shown).astype("<u2").tobytes() + shown.tobytes()
+    body = color_bins(shown).astype("<u2").tobytes() + shown.tobytes()
     answers = run_node(
         """
         const { createColours } = await load("colours.js");
         const bytes = Uint8Array.from(Buffer.from(data.body, "base64")).buffer;
-        const mend = createColours(bytes, data.size, data.cells);
+        const mend = createColorModel(bytes, data.size, data.cells);
         return data.masks.map((logits) => {
           const given = Float32Array.from(logits);
           const mended = mend(given);
@@ -63,7 +63,7 @@ def test_masks_agree_with_colours_as_pythons(hw: tuple[int, int]) -> None:
             "masks": [mask.ravel().tolist() for mask in logits],
         },
     )
-    wanted = Colours(image, view, frame, (CELLS, CELLS)).mend(logits)
+    wanted = ColorModel(image, view, frame, (CELLS, CELLS)).refine_masks(logits)
     for network, want, (mended, unharmed) in zip(logits, wanted, answers, strict=True):
         have = np.array(mended, np.float32).reshape(CELLS, CELLS)
         assert unharmed
@@ -101,7 +101,7 @@ def test_masks_stay_near_their_box_as_pythons(hw: tuple[int, int]) -> None:
     )  # fmt: skip
     within = np.clip(boxes, 0, [width, height] * 2).astype(np.float32)
     for box, answer in zip(within, answers, strict=True):
-        odds = box_log_odds(box[None], Frame(hw, SIDE), (CELLS, CELLS))
+        odds = box_logits(box[None], Frame(hw, SIDE), (CELLS, CELLS))
         have = np.array(answer, np.float32).reshape(4, CELLS, CELLS)
         np.testing.assert_allclose(have, logits + odds, rtol=0, atol=1e-3)
         assert odds.min() < -1

@@ -12,7 +12,6 @@ from evaluate.things_on_disk import (
     thing_under,
     told_model,
 )
-from perception.clicking import Clicker
 from perception.evaluate.click_result import measure_clicks
 from perception.evaluate.clicks import Walk, click_through, oracle_choice, own_choice
 from perception.evaluate.coco_things import read_coco_things
@@ -105,8 +104,8 @@ def test_the_mask_before_is_fed_back(things):
         return np.stack([mask, none, mask, none])
 
     thing = things.pictures[0].things[0]
-    clicker = Clicker(told_model(tell).segmenter, np.zeros((*HW, 3), np.uint8))
-    click_through(clicker, thing, choose=own_choice, most=3)
+    encoded = told_model(tell).predictor.encode(np.zeros((*HW, 3), np.uint8))
+    click_through(encoded, thing, choose=own_choice, most=3)
     first, second, third = seen
     assert first.mask_logits is None
     assert first.is_ambiguous
@@ -114,18 +113,16 @@ def test_the_mask_before_is_fed_back(things):
     assert not (second.mask_logits > 0).any()
     assert ((third.mask_logits[0] > 0).sum(axis=1) > 0).sum() == 2
     seen.clear()
-    click_through(clicker, thing, choose=oracle_choice, most=2)
+    click_through(encoded, thing, choose=oracle_choice, most=2)
     assert second.mask_logits.shape == (1, 128, 128)
 
 
 def test_a_wrong_excess_gets_a_negative_click():
     truth = part(BOXES["red"])
     thing = Thing("0", "red", mask_to_rle(truth))
-    clicker = Clicker(
-        told_model(lambda prompt: truth | part(BOXES["blue"])).segmenter,
-        np.zeros((*HW, 3), np.uint8),
-    )
-    walk = click_through(clicker, thing, most=2)
+    model = told_model(lambda prompt: truth | part(BOXES["blue"]))
+    encoded = model.predictor.encode(np.zeros((*HW, 3), np.uint8))
+    walk = click_through(encoded, thing, most=2)
     assert walk.clicks[1] == (87.5, 55.5, 0)
 
 

@@ -8,7 +8,7 @@ from perception.evaluate.coco_things import read_coco_things
 from perception.evaluate.proposal_result import ProposalResult, measure_proposals
 from perception.evaluate.proposals import ProposedPicture, best_matches, measure_recall
 from perception.masks import mask_to_rle
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything_settings import EverythingSettings
 
 SETTINGS = EverythingSettings(points_per_side=6)
 

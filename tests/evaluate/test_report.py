@@ -23,7 +23,7 @@ from perception.evaluate.report_plots import draw_plot
 from perception.evaluate.shown_things import as_instances
 from perception.instances import Instances
 from perception.masks import mask_to_rle
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything_settings import EverythingSettings
 
 VOID = {"meta", "img", "br"}
 

@@ -12,6 +12,7 @@ from perception.absent import NoDetector
 from perception.evaluate.told_segmenter import ToldSegmenter
 from perception.masks import mask_to_rle
 from perception.model import Model
+from perception.predictor.whole import WholeImagePredictor
 
 HW = (96, 128)
 BOXES = {"red": (8, 8, 40, 40), "blue": (64, 32, 112, 80)}
@@ -85,7 +86,7 @@ def told_model(tell):
         masks = tell(prompt)
         return masks if masks.ndim == 3 else np.repeat(masks[None], 4, axis=0)
 
-    return Model(NoDetector("told"), ToldSegmenter(four))
+    return Model(NoDetector("told"), WholeImagePredictor(ToldSegmenter(four)))
 
 
 def thing_under(prompt):

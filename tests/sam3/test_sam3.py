@@ -24,6 +24,7 @@ from perception.frame import fit_picture
 from perception.loading import load
 from perception.model import Model
 from perception.phrases import parse
+from perception.predictor.whole import WholeImagePredictor
 from perception.sam3.finder import RGB_MEAN, RGB_STD
 from perception.sam3.load import load_sam3
 from perception.sam3.sam3 import Sam3
@@ -44,7 +45,7 @@ PROMPTS = {
 
 @pytest.fixture(scope="module")
 def model(sam3: Sam3) -> Model:
-    return Model(sam3, sam3)
+    return Model(sam3, WholeImagePredictor(sam3))
 
 
 @pytest.fixture(scope="module")

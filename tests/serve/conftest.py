@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from perception.frame import Frame
 from perception.model import Model
+from perception.predictor.whole import WholeImagePredictor
 from perception.serve.access import Access
 from perception.serve.app import build_app
 from perception.serve.embedding_cache import EmbeddingCache
@@ -32,7 +33,7 @@ class KeptColours(ColourSegmenter):
 
 def served_model():
     segmenter = KeptColours()
-    model = Model(ColourDetector(), segmenter, {"fake.onnx": "0" * 64})
+    model = Model(ColourDetector(), WholeImagePredictor(segmenter), {"fake.onnx": "0" * 64})
     return ServedModel(model, segmenter)
 
 

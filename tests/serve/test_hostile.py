@@ -384,8 +384,11 @@ def test_a_tab_that_is_none(client, tab):
         '{"points": [["1", "1"]], "labels": [1]}',
         '{"points": [[-1e300, 1]], "labels": [1]}',
         '{"points": [[1, 1]], "labels": [1], "box": [1, 2, 3]}',
-        '{"points": [[1, 1]], "labels": [1], "earlier": "AAAA"}',
-        '{"points": [[1, 1]], "labels": [1], "earlier": "not base64!"}',
+        '{"points": [[1, 1]], "labels": [1], "previous": {}}',
+        '{"points": [[1, 1]], "labels": [1], "previous": {"logits": "AAAA"}}',
+        '{"points": [[1, 1]], "labels": [1], "previous": {"window": [0, 0, 9, 9], "logits": "AA"}}',
+        '{"points": [[1, 1]], "labels": [1], "previous": {"window": [0, 0, 9, 9], "logits": "a!"}}',
+        '{"points": [[1, 1]], "labels": [1], "previous": {"rle": {"size": [9, 9], "counts": "0"}}}',
         '{"points": [[1, 1]], "labels": [1], "model": "x.pkl"}',
         "[]",
         "null",
@@ -407,12 +410,13 @@ def test_a_thousand_million_points(client):
     assert_refused(client, body, "/api/click", "POST")
 
 
-def test_an_earlier_mask_of_nan(client):
+def test_a_previous_mask_of_nan(client):
     import base64
 
     raw = np.full((256, 256), np.nan, np.float16).tobytes()
     earlier = base64.b64encode(raw).decode()
-    body = json.dumps({"points": [[1, 1]], "labels": [1], "earlier": earlier})
+    previous = {"window": [0, 0, 128, 96], "logits": earlier}
+    body = json.dumps({"points": [[1, 1]], "labels": [1], "previous": previous})
     assert_refused(client, body, "/api/click", "POST")
 
 

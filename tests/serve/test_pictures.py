@@ -10,7 +10,7 @@ from PIL import Image
 
 from perception.annotate.annotate import annotate
 from perception.annotate.database import RunReader
-from perception.colours import colour_bins
+from perception.predictor.refine.color_model import color_bins
 
 from .conftest import served_model
 
@@ -29,7 +29,7 @@ def test_the_session(client):
             "side": 256,
             "embedding": [3, 64, 64],
             "maskSize": 256,
-            "nearSighted": True,
+            "predictor": "whole",
         },
         "inPage": False,
         "classes": [{"id": 1, "name": "red"}, {"id": 2, "name": "sky"}],
@@ -143,11 +143,12 @@ def test_the_embedding(service, client):
 
 def test_what_the_cells_of_masks_show(service, client):
     answer = client.get("/api/cells", params={"picture": "a.png"})
-    rows, columns = (int(n) for n in answer.headers["x-cells-shape"].split(","))
+    rows, columns, *first = (int(n) for n in answer.headers["x-cells-shape"].split(","))
+    assert first == [0, 0]
     assert (rows, columns) == (192, 256)  # 128 x 96 pixels in 256 x 256 cells
     bins = np.frombuffer(answer.content, "<u2", rows * columns).reshape(rows, columns)
     shown = np.frombuffer(answer.content, np.uint8, offset=bins.nbytes).reshape(rows, columns, 3)
-    np.testing.assert_array_equal(colour_bins(shown), bins)
+    np.testing.assert_array_equal(color_bins(shown), bins)
     image = service.pictures.get("a.png").image
     wanted = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(shown, wanted)

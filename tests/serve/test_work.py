@@ -8,6 +8,10 @@ import pytest
 from fakes import drawing
 from PIL import Image
 
+from perception.masks import mask_to_rle
+from perception.predictor.whole import WholeImagePredictor
+from perception.predictor.zoom import ZoomPredictor
+
 A = {"params": {"picture": "a.png"}}
 
 
@@ -24,20 +28,48 @@ def click(client, **body):
     return client.post("/api/click", **A, json=body)
 
 
+def candidates_of(answer):
+    return json.loads(answer.headers["x-candidates"])
+
+
+def as_previous(logits, window=(0, 0, 128, 96)):
+    return {"window": window, "logits": base64.b64encode(logits.tobytes()).decode()}
+
+
 def test_a_click(client):
     answer = click(client, points=[[20, 20]], labels=[1])
     assert answer.status_code == 200
-    logits = np.frombuffer(answer.content, np.float16).reshape(4, 64, 64)
-    assert [float(part) for part in answer.headers["x-quality"].split(",")] == [0.95, 0.5, 0.9, 0.7]
+    logits = np.frombuffer(answer.content, np.float16).reshape(3, 64, 64)
+    assert candidates_of(answer) == [
+        {"window": [0, 0, 128, 96], "quality": quality} for quality in (0.9, 0.7, 0.5)
+    ]
     rows, columns = np.nonzero(logits[0] > 0)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 19, 4, 19)
 
 
-def test_a_box_and_an_earlier_mask(client):
-    earlier = base64.b64encode(np.zeros((256, 256), np.float16).tobytes()).decode()
-    answer = click(client, points=[[20, 20]], labels=[0], box=[0, 0, 50, 50], earlier=earlier)
+def test_a_box_and_a_previous_mask(client):
+    logits = np.zeros((256, 256), np.float16)
+    prompt = {"points": [[20, 20]], "labels": [0], "box": [0, 0, 50, 50]}
+    answer = click(client, **prompt, previous=as_previous(logits))
     assert answer.status_code == 200
+    assert len(candidates_of(answer)) == 4
+    rle = mask_to_rle(np.eye(96, 128))
+    previous = {"rle": {"size": rle.size, "counts": rle.counts}}
+    assert click(client, **prompt, previous=previous).status_code == 200
     assert click(client, box=[0, 0, 50, 50]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "window", [[0, 0, 0, 9], [500, 0, 600, 90], [-9, -9, 0, 0], [0, 0, 999, 999]]
+)
+def test_a_previous_mask_is_of_the_image(client, window):
+    previous = as_previous(np.zeros((256, 256), np.float16), window)
+    answer = click(client, points=[[20, 20]], labels=[1], previous=previous)
+    assert answer.status_code == 422
+    assert "window" in answer.json()["error"]
+    params = {"picture": "a.png", "window": ",".join(map(str, window))}
+    for path in ("embedding", "cells"):
+        assert client.get(f"/api/{path}", params=params).status_code == 422
 
 
 def test_a_click_needs_a_place_in_the_picture(client):
@@ -62,16 +94,16 @@ def test_text(client):
     assert again[0]["rle"] == answer["instances"][0]["rle"]
 
 
-@pytest.mark.parametrize("looks_closer", [False, True])
-def test_text_gives_the_masks_of_the_library(service_and_client, monkeypatch, looks_closer):
+@pytest.mark.parametrize("predictor", [WholeImagePredictor, ZoomPredictor])
+def test_text_gives_the_masks_of_the_library(service_and_client, predictor):
     service, client = service_and_client
     segmenter = service.served.segmenter
-    monkeypatch.setattr(type(segmenter), "side", 256 if looks_closer else 1024)
+    object.__setattr__(service.served.model, "predictor", predictor(segmenter))
     client.post("/api/text", **A, json={"text": "red"})
     encoded = segmenter.encoded
     answer = client.post("/api/text", **A, json={"text": "red. blue"}).json()["instances"]
-    # The picture's embedding is kept; a view is encoded for each thing where it looks closer.
-    assert segmenter.encoded - encoded == (2 if looks_closer else 0)
+    # The image's embedding is kept, and so are the crops that were encoded last.
+    assert segmenter.encoded - encoded == (1 if predictor is ZoomPredictor else 0)
     expected = service.served.model(service.pictures.get("a.png").image, "red. blue")
     assert len(answer) == len(expected) == 2
     assert sorted(mark["rle"]["counts"] for mark in answer) == sorted(

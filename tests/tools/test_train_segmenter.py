@@ -23,7 +23,7 @@ from train_segmenter import (
     step,
 )
 
-from perception.colours import Palette
+from perception.predictor.refine.color_model import ColorHistogram
 from perception.segmenter.mask_decoder import MaskDecoder
 from perception.segmenter.nano_encoder import NanoImageEncoder
 from perception.segmenter.prompt_encoder import (
@@ -246,7 +246,7 @@ def test_colours_are_asked_of_some_answers_and_are_constants(
     assert torch.equal(mended[2:], plain[2:])
     small = cv2.resize(images[1].numpy(), (16, 16), interpolation=cv2.INTER_AREA)
     for k in range(3):
-        want = Palette(small).agreeing(plain[1, k].numpy())
+        want = ColorHistogram(small).agreeing(plain[1, k].numpy())
         np.testing.assert_allclose(mended[1, k].detach(), want, atol=1e-5)
         assert not torch.equal(mended[1, k], plain[1, k])
     later = colours.mend(logits[1:], first=1)  # the answers of the pictures from that one on
@@ -274,7 +274,7 @@ def test_every_loss_is_of_answers_with_their_colours(
             return box_loss(logits, boxes, alike)
 
         monkeypatch.setattr(train_segmenter, "COLOUR_SHARE", share)
-        monkeypatch.setattr(Palette, "agreeing", lambda _, logits: logits + 5)
+        monkeypatch.setattr(ColorHistogram, "agreeing", lambda _, logits: logits + 5)
         torch.manual_seed(1)
         step(sam.eval(), batch, torch.device("cpu"), Losses(mask, box))
     assert len(seen[0.0]) == len(seen[1.0]) == 3

@@ -21,7 +21,7 @@ from perception.defaults import (
     STABILITY_OFFSET,
 )
 from perception.errors import PromptError
-from perception.segmenter.point_grid import Crop, point_grid
+from perception.predictor.point_grid import Crop, point_grid
 
 MOST_POINTS = 100_000
 """Points that one picture may be asked about: more would take hours."""

@@ -9,8 +9,9 @@ from fakes import ColourSegmenter, drawing
 from perception.boxes import nms
 from perception.frame import Frame
 from perception.masks import mask_to_rle, rle_area
-from perception.segmenter.everything import find_everything
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything import find_everything
+from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.whole import WholeImagePredictor
 from perception.types import Embedding, Proposals
 
 RED, BLUE = [8, 8, 40, 40], [64, 32, 112, 80]
@@ -19,7 +20,9 @@ RED, BLUE = [8, 8, 40, 40], [64, 32, 112, 80]
 def everything(image=None, segmenter=None, *, step=None, **settings):
     picture = drawing() if image is None else image
     options = EverythingSettings(**({"points_per_side": 8, "stability": 0.9} | settings))
-    return find_everything(segmenter or ColourSegmenter(), picture, options, step=step)
+    return find_everything(
+        WholeImagePredictor(segmenter or ColourSegmenter()), picture, options, step=step
+    )
 
 
 class Scripted:

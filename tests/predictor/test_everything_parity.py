@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from perception.images import read_image
 from perception.instances import Instances
-from perception.segmenter.everything import find_everything
-from perception.segmenter.everything_settings import EverythingSettings
+from perception.predictor.everything import find_everything
+from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.whole import WholeImagePredictor
 from perception.segmenter.load import load_nano
 from perception.segmenter.torch_segmenter import TorchSegmenter
 from perception.types import ImageArray
@@ -83,7 +84,7 @@ def both(
     theirs = {THEIR_NAMES[name]: value for name, value in chosen.items()}
     generator = SamAutomaticMaskGenerator(reference, **theirs, output_mode="coco_rle")
     return (
-        find_everything(segmenter, image, EverythingSettings(**chosen)),
+        find_everything(WholeImagePredictor(segmenter), image, EverythingSettings(**chosen)),
         generator.generate(image),
     )
 

@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike
 from perception.boxes import as_boxes, box_area, nms
 from perception.instances import Instances
 from perception.masks import cut_out, mask_to_box, rle_area, window_to_rle
+from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.point_grid import Crop, picture_crops, points_in
+from perception.predictor.protocol import EncodedImage, MaskPredictor
 from perception.regions import clean_rle
-from perception.segmenter.everything_settings import EverythingSettings
-from perception.segmenter.point_grid import Crop, picture_crops, points_in
-from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
+from perception.tiles import Tile
 from perception.types import FloatArray, ImageArray, Proposals, Rle
 
 _NEAR = 20
@@ -38,7 +39,7 @@ class _Mask(NamedTuple):
 
 
 def find_everything(
-    segmenter: Segmenter,
+    predictor: MaskPredictor,
     image: ImageArray,
     settings: EverythingSettings,
     *,
@@ -50,9 +51,10 @@ def find_everything(
     """
     watch = Stopwatch()
     masks: list[_Mask] = []
+    encoded = predictor.encode(image, watch=watch)
     crops = picture_crops(image.shape[:2], settings.crop_layers, settings.crop_overlap)
     for crop in crops:
-        found = list(_masks_in(segmenter, image, crop, settings, watch, step))
+        found = list(_masks_in(encoded, crop, settings, watch, step))
         masks += _unlike(found, [mask.quality for mask in found], settings.nms)
     with watch("select"):
         if len(crops) > 1:  # Small crops show most detail.
@@ -66,25 +68,21 @@ def find_everything(
 
 
 def _masks_in(
-    segmenter: Segmenter,
-    image: ImageArray,
+    encoded: EncodedImage,
     crop: Crop,
     settings: EverythingSettings,
     watch: Stopwatch,
     step: Callable[[int], object] | None,
 ) -> Iterator[_Mask]:
     """What the points of one crop find; the logits of one batch of points exist at a time."""
-    x0, y0, x1, y1 = crop.box
-    with watch("encode"):
-        embedding = segmenter.encode(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    window, image_hw = Tile(*crop.box), encoded.image.shape[:2]
     points = points_in(settings.grid_of(crop), crop)
     for start in range(0, len(points), settings.points_per_batch):
         some = points[start : start + settings.points_per_batch]
-        with watch("decode"):
-            least = settings.quality or -np.inf  # 0 lets all through, also what is predicted below
-            proposals = segmenter.propose(embedding, some, least_quality=least)
+        least = settings.quality or -np.inf  # 0 lets all through, also what is predicted below
+        proposals = encoded.propose(some, crop=window, min_quality=least)
         with watch("masks"):
-            found = list(_stable_masks(proposals, some, crop, image.shape[:2], settings))
+            found = list(_stable_masks(proposals, some, crop, image_hw, settings))
         yield from found
         if step is not None:
             step(len(some))

@@ -1,11 +1,10 @@
-"""Masks that agree with the colours of the picture.
+"""Color refinement: masks whose edges agree with the colors of the image.
 
-A small network knows what a thing looks like, but its edges are a little off. The picture knows
-better where the colours change: what has a colour that is frequent in a mask and rare around it
-belongs to the mask. This is the colour model of GrabCut (Rother et al. 2004), with histograms
-instead of Gaussians, and asked softly: by the rule of Bayes, its log-likelihood ratio is added to
-the network's log-odds, for each cell of the mask. Then the edges of the mask are drawn to those of
-the picture (``guided_filter``).
+The masks of a small network are a little off at their edges. A pixel whose color is frequent inside
+a mask and rare around it belongs to the mask. This is the color model of GrabCut (Rother et al.
+2004) with histograms in place of Gaussian mixtures; its log-likelihood ratio is added to the
+network's logits, cell by cell. A guided filter then moves the edges of the mask to those of the
+image (``guided_filter``).
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from perception.frame import Frame
-from perception.guided_filter import GuidedFilter
 from perception.log_odds import logit, sigmoid
+from perception.predictor.refine.guided_filter import GuidedFilter
 from perception.tiles import Tile
 from perception.types import FloatArray, ImageArray, IntArray
 
@@ -22,16 +21,16 @@ _BINS = 16
 """Of a histogram along L, a and b each."""
 
 _CHROMA = 96
-"""The range of a and of b that is divided into bins, around grey; few colours are stronger."""
+"""The range of a and of b that is divided into bins, around gray; few colors are stronger."""
 
 _ROUNDS = 2
-"""How often the colours are taken from the mask, and the mask from the colours."""
+"""How often the colors are taken from the mask, and the mask from the colors."""
 
 _MOST = 3.0
-"""The largest log-likelihood ratio: colours don't outvote a network that is sure."""
+"""The largest log-likelihood ratio: colors don't outvote a network that is sure."""
 
 _UNSEEN = 2.0
-"""Cells that are added to every bin, so that a colour seen seldom says little."""
+"""Cells that are added to every bin, so that a color seen seldom says little."""
 
 _RADII = 32
 """How many times as wide as the filter's radius all cells are."""
@@ -40,58 +39,58 @@ _LEAST = 1e-4
 """The least probability of a cell, and of its opposite."""
 
 
-class Colours:
-    """What a view of a picture H x W x 3 shows, with which masks h x w in its frame agree.
+class ColorModel:
+    """The colors of a window of an image H x W x 3, for masks h x w in the window's frame.
 
-    What of the view lies beyond the picture has no colours, and its cells stay as they are.
+    Cells of the window that lie beyond the image have no color and stay as they are.
     """
 
     def __init__(
-        self, image: ImageArray, view: Tile, frame: Frame, cells_hw: tuple[int, int]
+        self, image: ImageArray, window: Tile, frame: Frame, cells_hw: tuple[int, int]
     ) -> None:
-        shrunk, self._cells = shown_cells(image, view, frame, cells_hw)
+        shrunk, self._cells = shown_cells(image, window, frame, cells_hw)
         self._has_cells = shrunk.size > 0
         if self._has_cells:
-            self._palette = Palette(shrunk)
+            self._histogram_of = ColorHistogram(shrunk)
             self._smooth = GuidedFilter(shrunk, round(cells_hw[1] / _RADII))
 
-    def mend(self, logits: FloatArray) -> FloatArray:
-        """The logits of M masks, M x h x w, each mask made to agree with the colours."""
-        mended = logits.copy()
-        for mask in mended if self._has_cells else ():
+    def refine_masks(self, logits: FloatArray) -> FloatArray:
+        """Return the logits of M masks, M x h x w, each made to agree with the colors."""
+        refined = logits.copy()
+        for mask in refined if self._has_cells else ():
             network = mask[self._cells]
-            chance = self._smooth(sigmoid(self._palette.agreeing(network)))
-            # The filter may move a chance beyond 0 and 1.
-            mask[self._cells] = _without_specks(logit(chance, least=_LEAST), network)
-        return mended
+            probability = self._smooth(sigmoid(self._histogram_of.agreeing(network)))
+            # The filter may move a probability beyond 0 and 1.
+            mask[self._cells] = _without_specks(logit(probability, least=_LEAST), network)
+        return refined
 
 
-def _without_specks(mended: FloatArray, network: FloatArray) -> FloatArray:
-    """Mended logits h x w; those of parts in which the network saw nothing are its own again.
+def _without_specks(refined: FloatArray, network: FloatArray) -> FloatArray:
+    """Return refined logits h x w, with the network's own in parts in which it saw nothing.
 
-    Colours move the edges of what a network saw. By themselves they find no further part: another
-    thing of that colour is another thing. If it saw nothing at all, they have the say.
+    Colors move the edges of what a network saw. By themselves they find no further part: another
+    thing of that color is another thing. If it saw nothing at all, they have the say.
     """
     import cv2
 
-    seen = mended > 0
+    seen = refined > 0
     count, parts = cv2.connectedComponents(seen.view(np.uint8), connectivity=8)
     if count <= 2:  # what isn't seen is part 0, so there is one at most
-        return mended
+        return refined
     known = np.zeros(count, np.bool_)
     known[parts[seen & (network > 0)]] = True
-    return np.where(seen & ~known[parts], network, mended) if known.any() else mended
+    return np.where(seen & ~known[parts], network, refined) if known.any() else refined
 
 
-class Palette:
-    """The colours of a picture h x w x 3: the bin of each pixel, and how full all bins are."""
+class ColorHistogram:
+    """The colors of an image h x w x 3: the bin of each pixel, and how full all bins are."""
 
     def __init__(self, image: ImageArray) -> None:
-        self._bins = colour_bins(image)
+        self._bins = color_bins(image)
         self._everywhere = _histogram(self._bins, np.ones(self._bins.shape, np.float32))
 
     def agreeing(self, logits: FloatArray) -> FloatArray:
-        """A mask's logits h x w with what the colours say of it."""
+        """A mask's logits h x w with what the colors say of it."""
         answer = logits
         for _ in range(_ROUNDS):
             inside = _histogram(self._bins, sigmoid(answer))
@@ -99,8 +98,8 @@ class Palette:
         return answer
 
 
-def colour_bins(image: ImageArray) -> IntArray:
-    """The bin of each pixel's colour, H x W, of a picture H x W x 3."""
+def color_bins(image: ImageArray) -> IntArray:
+    """The bin of each pixel's color, H x W, of an image H x W x 3."""
     import cv2
 
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.int64)
@@ -111,7 +110,7 @@ def colour_bins(image: ImageArray) -> IntArray:
 
 
 def _histogram(bins: IntArray, weights: FloatArray) -> FloatArray:
-    """What each bin has; neighbouring bins share it, as noise and shade spread a colour."""
+    """What each bin has; neighbouring bins share it, as noise and shade spread a color."""
     counts = np.bincount(bins.ravel(), weights.ravel(), _BINS**3)
     cube = counts.astype(np.float32).reshape((_BINS,) * 3)
     for _ in range(3):  # along each axis; the first one becomes the last one
@@ -131,7 +130,7 @@ _SHARED = _shared()
 
 
 def _log_likelihood_ratio(inside: FloatArray, around: FloatArray) -> FloatArray:
-    """Of each bin: how much more frequent its colour is in a mask than around it."""
+    """Of each bin: how much more frequent its color is in a mask than around it."""
     unseen = _UNSEEN / float(inside.sum() + around.sum())
     inside, around = (cells / max(float(cells.sum()), 1e-6) + unseen for cells in (inside, around))
     ratio: FloatArray = np.clip(np.log(inside / around), -_MOST, _MOST)
@@ -139,11 +138,11 @@ def _log_likelihood_ratio(inside: FloatArray, around: FloatArray) -> FloatArray:
 
 
 def shown_cells(
-    image: ImageArray, view: Tile, frame: Frame, cells_hw: tuple[int, int]
+    image: ImageArray, window: Tile, frame: Frame, cells_hw: tuple[int, int]
 ) -> tuple[ImageArray, tuple[slice, slice]]:
-    """What cells show of a picture H x W x 3 in a view, r x c x 3, and which rows and columns."""
-    part = view.inside((image.shape[0], image.shape[1]))
-    rows, columns = _cells_of(part, view, frame, cells_hw)
+    """What cells show of an image H x W x 3 in a window, r x c x 3, and which rows and columns."""
+    part = window.inside((image.shape[0], image.shape[1]))
+    rows, columns = _cells_of(part, window, frame, cells_hw)
     size = columns.stop - columns.start, rows.stop - rows.start
     if min(size) <= 0:
         return np.zeros((0, 0, 3), np.uint8), (rows, columns)
@@ -151,13 +150,13 @@ def shown_cells(
 
 
 def _cells_of(
-    part: Tile, view: Tile, frame: Frame, cells_hw: tuple[int, int]
+    part: Tile, window: Tile, frame: Frame, cells_hw: tuple[int, int]
 ) -> tuple[slice, slice]:
-    """The rows and columns of cells that a part of a view touches."""
+    """The rows and columns of cells that a part of a window touches."""
     slices = []
     for first, last, start, pixels, resized, cells in (
-        (part.y0, part.y1, view.y0, view.y1 - view.y0, frame.resized_hw[0], cells_hw[0]),
-        (part.x0, part.x1, view.x0, view.x1 - view.x0, frame.resized_hw[1], cells_hw[1]),
+        (part.y0, part.y1, window.y0, window.y1 - window.y0, frame.resized_hw[0], cells_hw[0]),
+        (part.x0, part.x1, window.x0, window.x1 - window.x0, frame.resized_hw[1], cells_hw[1]),
     ):
         # Exactly, in whole numbers: a cell is frame.side / cells pixels of the model's input.
         low, high = (n * resized * cells for n in (first - start, last - start))
@@ -166,7 +165,7 @@ def _cells_of(
 
 
 def _resized(pixels: ImageArray, size: tuple[int, int]) -> ImageArray:
-    """A picture with another (width, height)."""
+    """A image with another (width, height)."""
     import cv2
 
     how = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_LINEAR

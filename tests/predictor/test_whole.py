@@ -5,15 +5,18 @@ import pytest
 from fakes import ColourSegmenter, NearSightedDetector, drawing
 
 from perception import pipeline
-from perception.answers import answer
-from perception.close_ups import answer_boxes, closer_view, view_of
 from perception.errors import PromptError
-from perception.look import moved_boxes
+from perception.pipeline import predict_masks
+from perception.predictor.whole import WholeImagePredictor, tile_window
 from perception.tiles import Tile, tiles
-from perception.types import Prompt
 
 HW, SIDE = (200, 320), 64
 GRID = tiles(HW, SIDE)
+
+
+def predict(segmenter, image, boxes, side=0):
+    encoded = WholeImagePredictor(segmenter).encode(image)
+    return predict_masks(encoded, boxes, tile=side)
 
 
 class Seen(ColourSegmenter):
@@ -29,7 +32,7 @@ class Seen(ColourSegmenter):
 
 
 def view(*box):
-    return view_of(np.float32(box), HW, GRID, SIDE)
+    return tile_window(np.float32(box), HW, GRID, SIDE)
 
 
 def test_a_small_box_is_seen_in_the_tile_in_whose_middle_it_is():
@@ -71,13 +74,13 @@ def test_masks_lie_where_they_are():
     boxes = [(201, 33, 207, 39), (10, 20, 30, 30), (100, 5, 104, 195), (250, 100, 320, 200)]
     image = drawing(*HW, [("red", box) for box in boxes])
     prompts = np.float32(boxes)[[2, 0, 3, 1]]
-    answers = answer_boxes(ColourSegmenter(), image, prompts, side=SIDE)
+    answers = predict(ColourSegmenter(), image, prompts, side=SIDE)
     assert answers.prompt_ids.tolist() == [0, 1, 2, 3]
     assert np.abs(answers.boxes - prompts)[[1, 3]].max() == 0
     assert np.abs(answers.boxes - prompts).max() <= 4  # Of 256 pixels a side, 64 cells.
     for rle, box in zip(answers.rles, answers.boxes, strict=True):
         assert rle.size == HW
-        alone = answer_boxes(ColourSegmenter(), image, box[None], side=SIDE)
+        alone = predict(ColourSegmenter(), image, box[None], side=SIDE)
         assert np.abs(alone.boxes - box).max() <= 4
 
 
@@ -85,96 +88,32 @@ def test_a_view_is_encoded_once_and_only_if_it_is_needed():
     boxes = np.float32([(20, 20, 30, 30), (22, 34, 30, 40), (200, 100, 210, 110)])
     image = drawing(*HW, [("red", tuple(box)) for box in boxes.astype(int)])
     segmenter = Seen()
-    answer_boxes(segmenter, image, boxes, side=SIDE)
+    predict(segmenter, image, boxes, side=SIDE)
     assert segmenter.sizes == [(64, 64)] * 2
     segmenter = Seen()
-    assert len(answer_boxes(segmenter, image, boxes[:0], side=SIDE).rles) == 0
+    assert len(predict(segmenter, image, boxes[:0], side=SIDE).rles) == 0
     assert segmenter.sizes == []
 
 
 def test_an_empty_mask_is_no_answer():
     image = drawing(*HW, [("red", (20, 20, 30, 30))])
     boxes = np.float32([(200, 100, 210, 110), (20, 20, 30, 30)])
-    assert answer_boxes(ColourSegmenter(), image, boxes, side=SIDE).prompt_ids.tolist() == [1]
+    assert predict(ColourSegmenter(), image, boxes, side=SIDE).prompt_ids.tolist() == [1]
 
 
 @pytest.mark.parametrize("side", [0, 128, 500])
 def test_a_picture_that_fits_is_answered_as_it_is(side):
     boxes = np.float32([[64, 32, 112, 80], [8, 8, 40, 40]])
-    ours = answer_boxes(ColourSegmenter(), drawing(), boxes, side=side)
-    theirs = answer(ColourSegmenter(), drawing(), Prompt(boxes=boxes))
+    ours = predict(ColourSegmenter(), drawing(), boxes, side=side)
+    theirs = predict(ColourSegmenter(), drawing(), boxes)
     assert ours.rles == theirs.rles
     assert ours.prompt_ids.tolist() == theirs.prompt_ids.tolist()
 
 
-class NearSighted(Seen):
-    """Has so small an input that it looks closer."""
-
-    side = 64
-
-
-@pytest.mark.parametrize("longer", [320, 199, 63, 20, 5.5, 1])
-def test_a_closer_view_has_its_box_in_the_middle(longer):
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        x, y = rng.uniform(0, (320 - longer, 200 - longer / 2))
-        box = np.float32([x, y, x + longer, y + longer / 2])
-        view = closer_view(box, HW)
-        side = max(np.ceil(np.float32(box[2] - box[0]) * 1.5), 16)
-        assert view.x1 - view.x0 == view.y1 - view.y0
-        assert 0 <= view.x1 - view.x0 - side <= 1  # a box in single precision
-        assert view.holds(box)
-        middle = np.array([view.x0 + view.x1, view.y0 + view.y1]) / 2
-        assert np.abs(middle - (box[:2] + box[2:]) / 2).max() <= 1
-
-
-def test_what_sticks_out_of_the_picture_moves_no_view():
-    inside, outside = np.float32([[280, 150, 320, 200], [280, 150, 999, 400]])
-    assert closer_view(outside, HW) == closer_view(inside, HW)
-
-
-def test_a_view_shows_the_mean_colour_beyond_the_picture():
-    image = drawing(*HW, [("red", (0, 0, 10, 10))])
-    view = Tile(-5, -3, 15, 17)
-    pixels = view.cut_from(image)
-    assert pixels.shape == (20, 20, 3)
-    assert (pixels[3:, 5:] == image[:17, :15]).all()
-    assert (pixels[:3] == (124, 116, 104)).all()
-    assert (pixels[:, :5] == (124, 116, 104)).all()
-    assert np.shares_memory(Tile(1, 2, 15, 17).cut_from(image), image)
-
-
-def test_a_near_sighted_segmenter_looks_closer():
-    boxes = [(201, 33, 207, 39), (10, 20, 13, 30), (100, 5, 104, 195)]
-    image = drawing(*HW, [("red", box) for box in boxes])
-    segmenter = NearSighted()
-    answers = answer_boxes(segmenter, image, np.float32(boxes))
-    assert answers.prompt_ids.tolist() == [0, 1, 2]
-    assert np.abs(answers.boxes - boxes)[:2].max() <= 1
-    assert np.abs(answers.boxes - boxes).max() <= 5  # of a view of 285 pixels, 64 cells
-    assert sorted(segmenter.sizes) == [(16, 16), (16, 16), (285, 285)]
-    for box, rle in zip(boxes, answers.rles, strict=True):
-        assert answer_boxes(NearSighted(), image, np.float32([box])).rles == (rle,)
-
-
-def test_a_box_thinner_than_rounding_stays_one():
-    x = np.float32(36)
-    box = np.array([[x, 12, np.nextafter(x, np.float32(99)), 60]], np.float32)
-    image = drawing(*HW, [("red", (30, 10, 50, 70))])
-    for segmenter, side in ((NearSighted(), 0), (ColourSegmenter(), 64)):
-        assert answer_boxes(segmenter, image, box, side=side).prompt_ids.tolist() in ([], [0])
-    moved = moved_boxes(box, np.float32([3.3, -8]))
-    assert (moved[:, 2:] > moved[:, :2]).all()
-    assert moved.dtype == np.float32
-
-
-def test_a_box_outside_is_named_as_it_was_given():
-    with pytest.raises(PromptError, match="400"):
-        answer_boxes(NearSighted(), drawing(*HW), np.float32([(400, 10, 410, 20)]))
-
-
 def find(image, text, **options):
-    return pipeline.find_masks(NearSightedDetector(), ColourSegmenter(), image, text, **options)
+    return pipeline.find_masks(
+        NearSightedDetector(), WholeImagePredictor(ColourSegmenter()), image, text, **options
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from perception.errors import PromptError
-from perception.segmenter.everything_settings import EverythingSettings
-from perception.segmenter.point_grid import Crop
+from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.point_grid import Crop
 
 REFERENCE = {
     "points_per_side": "points_per_side",

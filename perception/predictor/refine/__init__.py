@@ -1,0 +1,1 @@
+"""What improves the masks of a segmenter with a small input: box prior and color refinement."""

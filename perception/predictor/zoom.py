@@ -1,0 +1,202 @@
+"""Masks predicted in crops around what is asked for, by a segmenter with a small input.
+
+Such a segmenter sees little of a small object in the whole image. So each box is predicted in a
+square crop with the box in its middle, and gets the box prior; a lone click is predicted at three
+scales; further clicks are predicted in a crop around the mask that they correct, as Sofiiuk et al.
+2020, "f-BRS", zoom in. All masks are refined by the colors of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil, floor, inf
+
+import numpy as np
+
+from perception.masks import mask_to_box
+from perception.predictor.crop import ImageCrops
+from perception.predictor.predictions import LowResMask, PredictedMask, obedient_first
+from perception.predictor.protocol import Embed
+from perception.predictor.whole import (
+    boxes_by_window,
+    check_one,
+    decode_one,
+    labels_of,
+    propose_in,
+)
+from perception.segmenter.protocol import Segmenter
+from perception.stopwatch import Stopwatch
+from perception.tiles import Tile
+from perception.types import FloatArray, ImageArray, Prompt, Proposals
+
+_SCALES = (1.0, 0.3, 0.1)
+"""Sides of the crops in which a lone click is predicted, as shares of the image's longer side."""
+
+_MIN_CLICK_CROP = 24
+"""Pixels; the least side of a crop around a click."""
+
+_WIDER = 1.5
+"""How many times the longer side of a box its crop is wide."""
+
+_MIN_BOX_CROP = 16
+"""Pixels; the least side of a crop around a box."""
+
+
+class ZoomPredictor:
+    """A ``MaskPredictor`` over a segmenter with a small input (nano)."""
+
+    kind = "zoom"
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.segmenter = segmenter
+
+    def encode(
+        self,
+        image: ImageArray,
+        *,
+        file_name: str = "",
+        embed: Embed | None = None,
+        watch: Stopwatch | None = None,
+    ) -> ZoomImage:
+        """Return the image as prompts are predicted on it; see ``MaskPredictor``."""
+        crops = ImageCrops(self.segmenter, image, refined=True, embed=embed, watch=watch)
+        return ZoomImage(crops, file_name)
+
+
+class ZoomImage:
+    """An ``EncodedImage`` whose prompts are predicted in crops of it."""
+
+    def __init__(self, crops: ImageCrops, file_name: str = "") -> None:
+        self._crops, self.file_name = crops, file_name
+
+    @property
+    def image(self) -> ImageArray:
+        """The image, H x W x 3."""
+        return self._crops.image
+
+    def predict(
+        self, prompt: Prompt, previous: LowResMask | None = None
+    ) -> tuple[PredictedMask, ...]:
+        """Return the candidates of one prompt, the one to show first; see ``EncodedImage``.
+
+        Points are clicks in their order. Without a previous mask they are replayed: the box first,
+        then click by click, each correcting the mask of those before it.
+        """
+        checked = check_one(prompt, self._crops.image_hw)
+        if previous is not None:
+            return self._correct(checked, previous)
+        candidates, first = self._begin(checked)
+        for count in range(first + 1, len(checked.points) + 1):
+            part = _clicks(checked, count)
+            candidates = self._correct(part, candidates[0].low_res)
+        return candidates
+
+    def predict_boxes(
+        self, boxes: FloatArray, *, tile: int = 0
+    ) -> Iterator[tuple[int, tuple[PredictedMask, ...]]]:
+        """Yield the candidates of each of N boxes; see ``EncodedImage``. Tiles change nothing."""
+        del tile
+        image_hw = self._crops.image_hw
+        yield from boxes_by_window(self._crops, boxes, lambda box: zoom_window(box, image_hw))
+
+    def propose(
+        self, points: FloatArray, *, crop: Tile | None = None, min_quality: float = -inf
+    ) -> Proposals:
+        """Return the good candidates of N lone points; see ``EncodedImage``."""
+        return propose_in(self._crops, points, crop, min_quality)
+
+    def _begin(self, prompt: Prompt) -> tuple[tuple[PredictedMask, ...], int]:
+        """Return the candidates of the box, or of the clicks up to the first positive one.
+
+        With how many clicks that used.
+        """
+        if len(prompt.boxes):
+            window = zoom_window(prompt.boxes[0], self._crops.image_hw)
+            return self._predict_in(window, Prompt(boxes=prompt.boxes)), 0
+        positive = np.flatnonzero(labels_of(prompt) > 0)
+        count = int(positive[0]) + 1 if len(positive) else len(prompt.points)
+        part = _clicks(prompt, count)
+        if count == 1:
+            return self._lone(part), 1
+        return self._predict_in(self._crops.whole, part), count
+
+    def _lone(self, prompt: Prompt) -> tuple[PredictedMask, ...]:
+        """Return the best candidate at each scale, by falling quality."""
+        found = [self._predict_in(self._crops.whole, prompt)[0]]
+        for window in click_windows(prompt.points[0], self._crops.image_hw):
+            found.append(replace(self._predict_in(window, prompt)[0], may_be_cut=True))
+        found.sort(key=lambda one: -one.quality)
+        return obedient_first(found, prompt.points, labels_of(prompt))
+
+    def _correct(self, prompt: Prompt, previous: LowResMask) -> tuple[PredictedMask, ...]:
+        """Predict in a crop around the previous mask, the box and the positive points.
+
+        Points beyond that crop are negative and far away: the network isn't shown them, unless
+        there is nothing else.
+        """
+        mask = previous.mask()
+        points, labels = prompt.points, labels_of(prompt)
+        if not mask.any() and not len(prompt.boxes):
+            return self._predict_in(self._crops.whole, prompt)
+        inside = points[labels > 0]
+        boxes = [*prompt.boxes, *([mask_to_box(mask)] if mask.any() else [])]
+        low = np.min([*(box[:2] for box in boxes), *inside], axis=0)
+        high = np.max([*(box[2:] for box in boxes), *(inside + 1)], axis=0)
+        window = zoom_window(np.concatenate([low, high]), self._crops.image_hw)
+        shown = ((points >= window[:2]) & (points < window[2:])).all(axis=1)
+        near = Prompt(points[shown], labels[shown], prompt.boxes)
+        if not len(near):
+            low, high = np.min([low, *points], axis=0), np.max([high, *(points + 1)], axis=0)
+            window, near = zoom_window(np.concatenate([low, high]), self._crops.image_hw), prompt
+        return self._predict_in(window, near, previous, asked=prompt)
+
+    def _predict_in(
+        self,
+        window: Tile,
+        prompt: Prompt,
+        previous: LowResMask | None = None,
+        *,
+        asked: Prompt | None = None,
+    ) -> tuple[PredictedMask, ...]:
+        """Return the candidates in one crop; asked: the prompt that they have to obey."""
+        candidates = self._decode(window, prompt, previous)
+        obeyed = asked or prompt
+        return obedient_first(candidates, obeyed.points, labels_of(obeyed))
+
+    def _decode(
+        self, window: Tile, prompt: Prompt, previous: LowResMask | None = None
+    ) -> tuple[PredictedMask, ...]:
+        crop = self._crops.crop(window)
+        with self._crops.watch("decode"):
+            return decode_one(crop, prompt, previous)
+
+
+def _clicks(prompt: Prompt, count: int) -> Prompt:
+    """Return a prompt with its first clicks only."""
+    return Prompt(prompt.points[:count], labels_of(prompt)[:count], prompt.boxes)
+
+
+def click_windows(point: FloatArray, image_hw: tuple[int, int]) -> list[Tile]:
+    """Return the two square crops around a lone click (x, y), the larger one first."""
+    x, y = point
+    windows = []
+    for scale in _SCALES[1:]:
+        side = max(round(max(image_hw) * scale), _MIN_CLICK_CROP)
+        left, top = floor(float(x) - side / 2), floor(float(y) - side / 2)
+        windows.append(Tile(left, top, left + side, top + side))
+    return windows
+
+
+def zoom_window(box: FloatArray, image_hw: tuple[int, int]) -> Tile:
+    """Return the square crop of an image of (H, W) with a box, 4 (xyxy), in its middle.
+
+    It may reach beyond the image.
+    """
+    height, width = image_hw
+    low, high = (np.clip(corner, 0, (width, height)) for corner in (box[:2], box[2:]))
+    if (high <= low).any():  # the segmenter says what is wrong with it
+        return Tile(0, 0, width, height)
+    side = max(ceil(float((high - low).max()) * _WIDER), _MIN_BOX_CROP)
+    x, y = (floor(float(middle) - side / 2) for middle in (low + high) / 2)
+    return Tile(x, y, x + side, y + side)
