@@ -3,7 +3,7 @@
 import { saveCoco } from "./client.js";
 import { byId } from "./elements.js";
 import { picked } from "./scene.js";
-import { announce, say } from "./status.js";
+import { announce, counted, say } from "./status.js";
 
 /**
  * @param {object} page its parts
@@ -78,18 +78,16 @@ export function accept({ editor, classes }) {
     return false;
   }
   const isDone = editor.accept(classes.current);
-  if (isDone) announce(`${editor.scene.marks.length} marks`);
+  if (isDone) announce(counted(editor.scene.marks.length, "mark"));
   return isDone;
 }
 
 /**
- * Opens another picture; a mask in work is accepted first.
+ * Opens another picture; a mask in work stays with the one that is left.
  * @param {object} page
  * @param {string} name
  */
 export function openPicture(page, name) {
-  const { draft } = page.editor.scene;
-  if (draft?.bounds?.length && !draft.pending && !accept(page)) return;
   page.saving.flush();
   page.book.open(name);
 }
@@ -100,15 +98,24 @@ function turn(page, step) {
   else say(step > 0 ? "This is the last picture" : "This is the first picture");
 }
 
-async function save({ saving }) {
+async function save({ saving, editor }) {
   try {
     await saving.flush();
     if (saving.hasUnsaved) throw new Error("not all changes have reached the service yet");
     const { output, instances, pictures } = await saveCoco();
-    say(`${output}: ${instances} instances in ${pictures} pictures`, "good");
+    const written = `${counted(instances, "instance")} in ${counted(pictures, "picture")}`;
+    say(`${output}: ${written}${unfinishedLine(editor)}`, "good");
   } catch (error) {
     say(`The COCO file isn't written: ${error.message}`, "bad");
   }
+}
+
+/** What the file lacks because nobody has accepted it. */
+function unfinishedLine({ scene, unfinished }) {
+  const names = [...(scene.draft ? ["this one"] : []), ...unfinished];
+  if (!names.length) return "";
+  const others = names.length > 1 ? ` and ${counted(names.length - 1, "other picture")}` : "";
+  return `, without the masks that aren't accepted yet (${names[0]}${others})`;
 }
 
 function settle({ saving, book, editor }, how) {

@@ -17,7 +17,7 @@ import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Saving } from "./saving.js";
 import { Stage } from "./stage.js";
-import { announce, say, sayBusy, sayDecoder, saySaved, sayTimes } from "./status.js";
+import { announce, counted, say, sayBusy, sayDecoder, saySaved, sayTimes } from "./status.js";
 import { themed } from "./theme.js";
 import { listenToTools, showTools } from "./tools.js";
 import { Unsaved } from "./unsaved.js";
@@ -27,6 +27,7 @@ const state = document.documentElement.dataset;
 const tab = newUid();
 const bad = (text) => say(text, "bad");
 let opened = ""; // the picture that is shown
+let openedKey = ""; // of that picture and its content
 
 themed(byId("theme"));
 createMenu(byId("menu"));
@@ -81,9 +82,13 @@ createDropping({
 });
 listenToTools(stage);
 showWindow({ editor, stage });
-addEventListener("pagehide", () => saving.leave());
+addEventListener("pagehide", () => {
+  saving.leave();
+  book.leave();
+});
 addEventListener("beforeunload", (event) => {
-  if (saving.hasUnsaved && state.saved === "failed") event.preventDefault();
+  const isUnfinished = editor.scene.draft || editor.unfinished.length;
+  if (isUnfinished || (saving.hasUnsaved && state.saved === "failed")) event.preventDefault();
 });
 
 showAll();
@@ -121,7 +126,7 @@ function begins(some) {
 }
 
 function begin(name) {
-  close();
+  const left = close();
   state.ready = "loading";
   state.picture = name;
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
@@ -133,24 +138,32 @@ function begin(name) {
   byId("conflict").hidden = true;
   byId("others").hidden = true;
   byId("empty").hidden = true;
-  say("");
+  say(left && left !== name ? `${left}: its mask isn't accepted yet; it waits there` : "");
 }
 
 function show(picture, image) {
   opened = picture.name;
+  openedKey = `${picture.uid} ${picture.name}`;
   const size = [picture.height, picture.width];
-  editor.load(size, saving.open(picture));
+  editor.load(size, saving.open(picture), openedKey);
   stage.open(image);
   state.ready = "encoding";
-  announce(`${picture.name}, ${editor.scene.marks.length} marks`);
+  pictures.update(opened, { unfinished: false });
+  announce(`${picture.name}, ${counted(editor.scene.marks.length, "mark")}`);
 }
 
-/** Until a picture is shown, nothing that is done belongs to one. */
+/**
+ * Leaves the picture that is open: until another one is shown, nothing that is done belongs to one.
+ * @returns {string} its name, if a mask is in work on it
+ */
 function close() {
+  const unfinished = opened && editor.leave(opened, openedKey) ? opened : "";
+  if (unfinished) pictures.update(unfinished, { unfinished: true });
   opened = "";
   editor.load([1, 1], []);
   stage.open(null);
   sayBusy("");
+  return unfinished;
 }
 
 function cannotShow(reason) {

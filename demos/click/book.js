@@ -54,6 +54,11 @@ export class Book {
     }
   }
 
+  /** Says that this tab has no picture open any more. */
+  leave() {
+    if (this.name) tellTab(this.name, this.#tab, true).catch(() => {});
+  }
+
   async #encoded(encoded, isOpen) {
     try {
       await encoded;

@@ -47,7 +47,10 @@ export class Camera {
   }
 
   #whole() {
-    return fitted(this.#imageHw, this.#stage, byId("tools").offsetWidth + 4);
+    const { offsetWidth: width, offsetHeight: height } = byId("tools");
+    const isColumn = height > width; // else the tools are a row above the picture
+    const taken = isColumn ? { left: width + 4, top: 0 } : { left: 0, top: height + 4 };
+    return fitted(this.#imageHw, this.#stage, taken);
   }
 
   #look(view) {

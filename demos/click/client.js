@@ -100,9 +100,11 @@ export const putMarks = (picture, body, keepalive = false) =>
 /**
  * @param {string} picture
  * @param {string} tab id of this tab
- * @returns {Promise<{others: number}>}
+ * @param {boolean} leaving whether the tab is about to go
+ * @returns {Promise<{others: number}>} how many other tabs have the picture open
  */
-export const tellTab = (picture, tab) => json("tab", { query: { picture }, body: { tab } });
+export const tellTab = (picture, tab, leaving = false) =>
+  json("tab", { query: { picture }, body: { tab, leaving }, keepalive: leaving });
 
 /**
  * @param {string} name

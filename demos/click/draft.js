@@ -4,7 +4,8 @@
  *
  * @typedef {{answer: number, candidate: number} | {bounds: Uint32Array} | null} Earlier
  *   What goes with the next prompt: an answer that the worker keeps, or a mask
- * @typedef {{id: number, quality: number[], candidate: number, ambiguous: boolean}} Answer
+ * @typedef {{id: number | null, quality: number[], candidate: number, ambiguous: boolean}} Answer
+ *   id: null where the worker no longer keeps it
  * @typedef {{of: string | null, points: number[][], labels: number[], box: number[] | null,
  *   around: number[] | null, earlier: Earlier, ask: number, pending: boolean,
  *   answer: Answer | null,
@@ -104,10 +105,24 @@ export function withAnswer(draft, answer, bounds) {
   return { ...draft, answer, bounds, pending: false };
 }
 
+/**
+ * A draft as it is kept while another picture is open. The worker forgets that picture's answers,
+ * so from now on the mask itself goes with the next prompt, and no other candidate can be shown.
+ * @param {Draft} draft
+ * @returns {Draft}
+ */
+export function withoutWorker(draft) {
+  const answer = draft.answer && { ...draft.answer, id: null, ambiguous: false };
+  const mask = draft.bounds?.length ? { bounds: draft.bounds } : null;
+  const earlier = draft.earlier && (draft.earlier.bounds ? draft.earlier : mask);
+  return { ...draft, answer, earlier, pending: false };
+}
+
 /** What goes with a draft's next prompt. */
 function fedBack(draft) {
   if (draft.pending) return draft.earlier;
-  if (draft.answer) return { answer: draft.answer.id, candidate: draft.answer.candidate };
+  if (draft.answer && draft.answer.id !== null)
+    return { answer: draft.answer.id, candidate: draft.answer.candidate };
   return draft.bounds?.length ? { bounds: draft.bounds } : null;
 }
 

@@ -3,9 +3,13 @@
  * the decoder and come back into it.
  */
 
-import { nextCandidate, promptOf, withBox, withPoint, withStroke } from "./draft.js";
-import { amended, begun, redone, stepped, undone } from "./history.js";
+import * as drafts from "./draft.js";
+import { amended, begun, redone, Shelf, stepped, trimmed, undone } from "./history.js";
+import { sameMarks } from "./marks.js";
 import * as scenes from "./scene.js";
+
+/** How many pictures that were left keep their steps, and how many steps each. */
+const MOST_LEFT = { pictures: 20, steps: 100 };
 
 /** An editor of one picture at a time. */
 export class Editor {
@@ -14,6 +18,7 @@ export class Editor {
   #changed;
   #failed;
   #lastAsk = 0;
+  #shelf = new Shelf(MOST_LEFT.pictures);
 
   /**
    * @param {object} options
@@ -46,14 +51,45 @@ export class Editor {
     return this.#history.future.length > 0;
   }
 
+  /** @returns {string[]} pictures that were left with a mask in work */
+  get unfinished() {
+    return this.#shelf.unfinished;
+  }
+
   /**
-   * Begins with a picture.
+   * Begins with a picture: where it was left, if it is still that one, so that what was done can
+   * be undone and a mask in work goes on.
    * @param {[number, number]} size height, width
    * @param {import("./marks.js").Mark[]} marks
+   * @param {string} [key] of the picture and its content
    */
-  load(size, marks) {
+  load(size, marks, key = "") {
     this.size = size;
-    this.#go(begun(scenes.sceneOf(marks)), true);
+    const left = this.#shelf.take(key);
+    if (!left) {
+      this.#go(begun(scenes.sceneOf(marks)), true);
+      return;
+    }
+    const { present } = left.history;
+    const isSame = sameMarks(present.marks, marks);
+    this.#go(isSame ? left.history : stepped(left.history, scenes.withMarks(present, marks)), true);
+    if (left.isWaiting && this.scene.draft) this.#askAgain(this.scene.draft);
+  }
+
+  /**
+   * Keeps what was done on the open picture until it is opened again.
+   * @param {string} name
+   * @param {string} key of the picture and its content
+   * @returns {boolean} whether a mask is in work on it
+   */
+  leave(name, key) {
+    const { draft } = this.scene;
+    const isUnfinished = Boolean(draft);
+    if (!isUnfinished && !this.canUndo && !this.canRedo) return false;
+    const history = amended(trimmed(this.#history, MOST_LEFT.steps), scenes.rested);
+    const isWaiting = Boolean(draft?.pending);
+    this.#shelf.put(key, { name, history, isUnfinished, isWaiting });
+    return isUnfinished;
   }
 
   /** The marks become others, as a step: what another tab has saved. */
@@ -63,29 +99,29 @@ export class Editor {
 
   /** @param {number[]} place x, y in pixels of the picture; @param {0 | 1} label */
   addPoint(place, label) {
-    this.#ask((draft, ask) => withPoint(draft, place, label, ask));
+    this.#ask((draft, ask) => drafts.withPoint(draft, place, label, ask));
   }
 
   /** @param {number[]} box x0, y0, x1, y1 */
   addBox(box) {
-    this.#ask((draft, ask) => withBox(draft, box, ask));
+    this.#ask((draft, ask) => drafts.withBox(draft, box, ask));
   }
 
   /** @param {Uint32Array} covered by the brush; @param {boolean} erase */
   addStroke(covered, erase) {
-    const draft = withStroke(scenes.draftIn(this.scene), covered, erase);
+    const draft = drafts.withStroke(scenes.draftIn(this.scene), covered, erase);
     this.#step({ ...this.scene, draft });
   }
 
   /** The mask in work as a stroke that goes on would leave it. */
   strokePreview(covered, erase) {
-    return withStroke(scenes.draftIn(this.scene), covered, erase);
+    return drafts.withStroke(scenes.draftIn(this.scene), covered, erase);
   }
 
   /** Shows the next or the last of a lone click's candidates. @param {1 | -1} step */
   cycle(step) {
     const answer = this.scene.draft?.answer;
-    if (answer?.ambiguous) this.choose(nextCandidate(answer, step));
+    if (answer?.ambiguous) this.choose(drafts.nextCandidate(answer, step));
   }
 
   /** Shows one of the candidates. @param {number} candidate 1 to 3 */
@@ -150,12 +186,28 @@ export class Editor {
     this.#go(redone(this.#history));
   }
 
-  async #ask(change) {
-    const began = performance.now();
-    this.#lastAsk += 1;
-    const ask = this.#lastAsk;
+  #ask(change) {
+    const ask = this.#nextAsk();
     const draft = change(scenes.draftIn(this.scene), ask);
     this.#step({ ...this.scene, draft });
+    this.#answer(draft, ask);
+  }
+
+  /** Asks what had no answer when its picture was left; that is no step. */
+  #askAgain(left) {
+    const ask = this.#nextAsk();
+    const draft = { ...left, ask, pending: true };
+    this.#go({ ...this.#history, present: { ...this.scene, draft } });
+    this.#answer(draft, ask);
+  }
+
+  #nextAsk() {
+    this.#lastAsk += 1;
+    return this.#lastAsk;
+  }
+
+  async #answer(draft, ask) {
+    const began = performance.now();
     try {
       const {
         answer: id,
@@ -164,7 +216,7 @@ export class Editor {
         ambiguous,
         bounds,
         times,
-      } = await this.#decoding.decode(promptOf(draft), draft.earlier);
+      } = await this.#decoding.decode(drafts.promptOf(draft), draft.earlier);
       const answer = { id, quality, candidate, ambiguous };
       this.times = { ...times, began };
       this.#amend((scene) => scenes.answered(scene, ask, answer, bounds));

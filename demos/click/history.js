@@ -60,3 +60,53 @@ export function redone(history) {
   if (!future.length) return history;
   return { past: [...past, present], present: future[0], future: future.slice(1) };
 }
+
+/**
+ * The last few steps, and the next few that were undone.
+ * @template State
+ * @param {History<State>} history
+ * @param {number} most of each
+ * @returns {History<State>}
+ */
+export function trimmed({ past, present, future }, most) {
+  return { past: past.slice(-most), present, future: future.slice(0, most) };
+}
+
+/**
+ * What was left of the last few pictures, until they are opened again; unfinished ones stay.
+ *
+ * @template State
+ * @typedef {{name: string, history: History<State>, isUnfinished: boolean}} Left
+ */
+export class Shelf {
+  /** @type {Map<string, Left>} */
+  #left = new Map();
+  #most;
+
+  /** @param {number} most how many are kept, unless more are unfinished */
+  constructor(most) {
+    this.#most = most;
+  }
+
+  /** @returns {string[]} the names of what is unfinished */
+  get unfinished() {
+    return [...this.#left.values()].filter((one) => one.isUnfinished).map(({ name }) => name);
+  }
+
+  /** @param {string} key; @param {Left} left */
+  put(key, left) {
+    this.#left.delete(key); // The last one that was left is the last to go.
+    this.#left.set(key, left);
+    for (const [oldest, { isUnfinished }] of this.#left) {
+      if (this.#left.size <= this.#most) return;
+      if (!isUnfinished) this.#left.delete(oldest);
+    }
+  }
+
+  /** Takes one off. @param {string} key; @returns {Left | undefined} */
+  take(key) {
+    const left = this.#left.get(key);
+    this.#left.delete(key);
+    return left;
+  }
+}

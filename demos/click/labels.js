@@ -1,14 +1,19 @@
-/** Class names on marks, each at its mark's top, moved down where another one is in the way. */
+/** Class names on marks, each on its mark's largest part, or beside another one's label there. */
 
 import { inkOn } from "./palette.js";
-import { box } from "./runs.js";
+import { innerPlace, largestPart } from "./parts.js";
+import { box, contains } from "./runs.js";
 import { boundsOf } from "./shapes.js";
-import { toStage } from "./view.js";
+import { toPicture, toStage } from "./view.js";
 
 const FONT = '600 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 const HEIGHT = 18;
 const PADDING = 6;
 const WIDEST = 180;
+/** A part that is less high would be hidden by a label on it. */
+const LEAST_ROOM = 3 * HEIGHT;
+
+const anchors = new WeakMap();
 
 /**
  * @param {CanvasRenderingContext2D} context in CSS pixels of the stage
@@ -26,7 +31,7 @@ export function paintLabels(context, marks, { view, colour, stage, selected }) {
   for (const mark of marks) {
     const text = shortened(context, mark.class);
     const width = context.measureText(text).width + 2 * PADDING;
-    const spot = freeSpot(anchorOf(mark, view), width, taken, stage);
+    const spot = freeSpot(mark, width, taken, { view, stage });
     if (!spot) continue;
     taken.push(spot);
     context.globalAlpha = selected && mark.uid !== selected ? 0.75 : 1;
@@ -40,23 +45,60 @@ export function paintLabels(context, marks, { view, colour, stage, selected }) {
   context.globalAlpha = 1;
 }
 
-/** The middle of the top of a mark's box, and its foot, on the stage. */
-function anchorOf(mark, view) {
-  const [x0, y0, x1, y1] = box(boundsOf(mark.rle), mark.rle.size[0]);
-  const [x, top] = toStage(view, [(x0 + x1) / 2, y0]);
-  return { x, top, bottom: toStage(view, [x1, y1])[1] };
+/**
+ * Where a mark's label belongs: in its largest part, so that it never lies in a gap or on a crumb.
+ * @param {{size: [number, number], counts: string}} rle
+ * @returns {{place: number[], box: number[]} | null} in pixels of the picture: a place inside the
+ *   largest part, and that part's x0, y0, x1, y1; null for an empty mask
+ */
+export function anchorOf(rle) {
+  if (!anchors.has(rle)) {
+    const [height] = rle.size;
+    const part = largestPart(boundsOf(rle), height);
+    const isEmpty = !part.length;
+    anchors.set(rle, isEmpty ? null : { place: innerPlace(part, height), box: box(part, height) });
+  }
+  return anchors.get(rle);
 }
 
-/** The first free place above, at or in the mark; none where it is out of sight. */
-function freeSpot({ x, top, bottom }, width, taken, stage) {
-  if (bottom < 0 || top > stage.height || x < -width || x > stage.width + width) return null;
-  const left = Math.min(Math.max(x - width / 2, 2), stage.width - width - 2);
-  const first = Math.max(top - HEIGHT - 3, 2);
-  for (let y = first; y <= Math.max(first, bottom + 3); y += HEIGHT + 1) {
-    const spot = { x: left, y, width };
-    if (!taken.some((other) => overlap(spot, other))) return spot;
-  }
-  return { x: left, y: first, width };
+/**
+ * The first free spot for a label: on the part, where that has room for it, else above it, so that
+ * a small thing isn't covered; then further down and up along the part.
+ * @param {object} mark its rle
+ * @param {number} width of the label
+ * @param {{x: number, y: number, width: number}[]} taken
+ * @param {{view: import("./view.js").View, stage: {width: number, height: number}}} seen
+ * @returns {{x: number, y: number, width: number} | null} null where the part is out of sight
+ */
+export function freeSpot({ rle }, width, taken, { view, stage }) {
+  const anchor = anchorOf(rle);
+  if (!anchor) return null;
+  const [x, y] = toStage(view, anchor.place);
+  const [left, top] = toStage(view, anchor.box.slice(0, 2));
+  const [right, bottom] = toStage(view, anchor.box.slice(2));
+  if (right < 0 || bottom < 0 || left > stage.width || top > stage.height) return null;
+  const isRoomy = right - left >= width + 2 * PADDING && bottom - top >= LEAST_ROOM;
+  const within = (at, most) => Math.min(Math.max(at, 2), most);
+  const spotAt = (at) => ({
+    x: within(x - width / 2, stage.width - width - 2),
+    y: within(at, stage.height - HEIGHT - 2),
+    width,
+  });
+  const first = spotAt(isRoomy ? y - HEIGHT / 2 : top - HEIGHT - 3);
+  // Looked at so closely that its inner place is out of sight, the label comes along, if it can.
+  const middle = toPicture(view, [first.x + width / 2, first.y + HEIGHT / 2]);
+  const isMoved = x < 0 || y < 0 || x > stage.width || y > stage.height;
+  if (isMoved && !contains(boundsOf(rle), rle.size[0], middle)) return null;
+  const down = steps(first.y, Math.min(bottom + 3, stage.height), HEIGHT + 1);
+  const up = steps(first.y, Math.max(top - HEIGHT - 3, 0), -HEIGHT - 1);
+  const free = [...down, ...up]
+    .map(spotAt)
+    .find((spot) => !taken.some((other) => overlap(spot, other)));
+  return free ?? first;
+}
+
+function steps(from, to, by) {
+  return Array.from({ length: Math.max(1, (to - from) / by + 1) }, (_, n) => from + n * by);
 }
 
 function overlap(a, b) {

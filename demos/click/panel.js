@@ -2,6 +2,7 @@
 
 import { byId, keepsFocus, make, swatch } from "./elements.js";
 import { Listbox } from "./listbox.js";
+import { counted } from "./status.js";
 
 const ORIGINS = { hand: "by hand", corrected: "corrected", model: "" };
 const CLOSE = "#i-close";
@@ -110,12 +111,11 @@ function qualityLine({ answer, pending, points, box }) {
   if (pending) return "Working …";
   if (!answer) return "Painted by hand";
   if (answer.ambiguous) return "Three candidates: Tab";
-  const what = [points.length ? plural(points.length, "point") : "", box ? "a box" : ""];
+  const what = [points.length ? counted(points.length, "point") : "", box ? "a box" : ""];
   const said = what.filter(Boolean).join(" and ");
   return `Quality ${percentOf(answer.quality[answer.candidate])} from ${said}`;
 }
 
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const countOf = (marks, name) => marks.filter((mark) => mark.class === name).length;
 const percentOf = (share) => `${Math.round(100 * Math.min(1, Math.max(0, share)))}%`;
 

@@ -1,12 +1,19 @@
 /**
  * The list of pictures. Only the rows in sight are elements, so that it can be of any length.
  *
- * @typedef {{name: string, marks: number, edited: boolean, state: string}} Picture
+ * @typedef {{name: string, marks: number, edited: boolean, state: string,
+ *   unfinished?: boolean}} Picture unfinished: left with a mask that isn't accepted
  */
 
 import { byId, keepsFocus, make } from "./elements.js";
+import { counted } from "./status.js";
 
-const STATES = { waiting: "nothing yet", done: "by the model", failed: "can't be read" };
+const STATES = {
+  waiting: "nothing yet",
+  done: "by the model",
+  failed: "can't be read",
+  unfinished: "a mask isn't accepted yet",
+};
 
 /** Pictures in order of name, some of which are shown. */
 export class Pictures {
@@ -116,9 +123,10 @@ export class Pictures {
   }
 
   #row(picture, at, height) {
-    const { name, marks, edited, state } = picture;
+    const { name, marks, edited, state, unfinished } = picture;
     const isOpen = name === this.#current;
-    const said = edited ? "edited" : (STATES[state] ?? state);
+    const how = unfinished ? "unfinished" : edited ? "edited" : state;
+    const said = STATES[how] ?? how;
     const row = make(
       "div",
       {
@@ -129,9 +137,9 @@ export class Pictures {
         "aria-selected": isOpen,
         "aria-setsize": this.#shown.length,
         "aria-posinset": at + 1,
-        "aria-label": `${name}, ${said}, ${marks} marks`,
+        "aria-label": `${name}, ${said}, ${counted(marks, "mark")}`,
       },
-      make("span", { class: `dot ${edited ? "edited" : state}`, title: said }),
+      make("span", { class: `dot ${how}`, title: said }),
       make("span", { class: "text" }, name),
       make("span", { class: "count" }, marks ? String(marks) : ""),
     );

@@ -5,7 +5,7 @@
  *   draft: import("./draft.js").Draft | null}} Scene
  */
 
-import { blankDraft, draftOf, withAnswer } from "./draft.js";
+import { blankDraft, draftOf, withAnswer, withoutWorker } from "./draft.js";
 import { newUid, withClass, withFound, withMask, without } from "./marks.js";
 import { encodeRle } from "./rle.js";
 import { boundsOf } from "./shapes.js";
@@ -16,6 +16,26 @@ import { boundsOf } from "./shapes.js";
  */
 export function sceneOf(marks) {
   return { marks, selected: null, draft: null };
+}
+
+/**
+ * The marks become others; a mask in work stays, unless it corrects a mark that is gone.
+ * @param {Scene} scene
+ * @param {import("./marks.js").Mark[]} marks
+ * @returns {Scene}
+ */
+export function withMarks({ draft }, marks) {
+  const isLost = draft?.of && !marks.some((mark) => mark.uid === draft.of);
+  return { marks, selected: null, draft: isLost ? null : draft };
+}
+
+/**
+ * A scene as it is kept while another picture is open.
+ * @param {Scene} scene
+ * @returns {Scene}
+ */
+export function rested(scene) {
+  return scene.draft ? { ...scene, draft: withoutWorker(scene.draft) } : scene;
 }
 
 /**

@@ -61,6 +61,14 @@ export function say(text, kind = "") {
 }
 
 /**
+ * A number of things, in words: "1 mark", "2 marks".
+ * @param {number} count
+ * @param {string} word for one
+ * @returns {string}
+ */
+export const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
+/**
  * Reads something out to those who don't see the picture.
  * @param {string} text
  */

@@ -9,20 +9,20 @@ const MOST = 40; // stage pixels for one pixel of the picture
 const MARGIN = 14;
 
 /**
- * The whole picture in the middle of the stage, beside the tools at its left.
+ * The whole picture in the middle of the stage, beside or below the tools.
  * @param {[number, number]} imageHw
  * @param {{width: number, height: number}} stage
- * @param {number} [left] stage pixels that the tools take
+ * @param {{left: number, top: number}} [taken] stage pixels that the tools take
  * @returns {View}
  */
-export function fitted([height, width], stage, left = 0) {
-  const room = { x: stage.width - left, y: stage.height };
+export function fitted([height, width], stage, { left, top } = { left: 0, top: 0 }) {
+  const room = { x: stage.width - left, y: stage.height - top };
   const scale = Math.min(
     Math.max(1, room.x - 2 * MARGIN) / width,
     Math.max(1, room.y - 2 * MARGIN) / height,
     8,
   );
-  return { scale, x: left + (room.x - width * scale) / 2, y: (room.y - height * scale) / 2 };
+  return { scale, x: left + (room.x - width * scale) / 2, y: top + (room.y - height * scale) / 2 };
 }
 
 /**

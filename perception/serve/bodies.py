@@ -120,9 +120,10 @@ class ClassBody(Body):
 
 
 class TabBody(Body):
-    """A tab that has a picture open."""
+    """A tab that has a picture open. leaving: it is about to go."""
 
     tab: Tab
+    leaving: bool = False
 
 
 class MarkBody(Body):

@@ -99,7 +99,11 @@ def picture_routes(service: Service) -> APIRouter:
 
     @routes.post("/tab")
     def tab(picture: Name, body: TabBody) -> Response:
-        return Json({"others": tabs.others(service.find(picture).name, body.tab)})
+        name = service.find(picture).name
+        if body.leaving:
+            tabs.leave(body.tab)
+            return Json({"others": 0})
+        return Json({"others": tabs.others(name, body.tab)})
 
     return routes
 

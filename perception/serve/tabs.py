@@ -28,5 +28,10 @@ class Tabs:
                 self._seen.popitem(last=False)
             return sum(open_one == picture for open_one, _ in self._seen.values()) - 1
 
+    def leave(self, tab: str) -> None:
+        """Note that a tab goes away: reloaded, closed, or on another site."""
+        with self._lock:
+            self._seen.pop(tab, None)
+
     def _oldest(self) -> float:
         return next(iter(self._seen.values()))[1]

@@ -77,7 +77,7 @@ def shared(
     folder = tmp_path_factory.mktemp("shared")
     for name in ("park.jpg", "street.jpg"):
         shutil.copy(PICTURES / name, folder / name)
-    for name in ("undone.jpg", "tabs.jpg", "visit.jpg"):
+    for name in ("undone.jpg", "tabs.jpg", "visit.jpg", "reload.jpg"):
         shutil.copy(PICTURES / "park.jpg", folder / name)
     served = Served(folder, cache)
     try:

@@ -172,6 +172,108 @@ def test_every_deed_can_be_undone(shared: Served, look: Look) -> None:
     tab.saved()
 
 
+def test_a_picture_that_is_left_keeps_its_unfinished_mask(serve: Serve, look: Look) -> None:
+    from served import until
+
+    tab = look(serve("park.jpg", "street.jpg"))
+    tab.open("park.jpg")
+    dog = tab.add_class("dog")
+    tab.press(dog)
+    tab.click(*DOG)
+    found = tab.answered()
+    tab.press("n")
+    said = tab.page.inner_text("#message")
+    assert said == "park.jpg: its mask isn't accepted yet; it waits there"
+    tab.ready("street.jpg")
+    assert (tab.see("draft"), tab.marks()) == (None, [])
+    tab.shot("left")
+    tab.press("Control+s")
+    until(lambda: "annotations.json" in tab.page.inner_text("#message"), "the file")
+    assert tab.page.inner_text("#message") == (
+        "annotations.json: 0 instances in 0 pictures, without the masks that aren't accepted yet "
+        "(park.jpg)"
+    )
+    row = tab.page.locator("#picture-list .row", has_text="park.jpg")
+    assert "a mask isn't accepted yet" in str(row.get_attribute("aria-label"))
+    tab.press("p")
+    tab.ready("park.jpg")
+    np.testing.assert_array_equal(tab.mask(), found)
+    tab.click(DOG[0] - 20, DOG[1] - 15)
+    tab.answered()
+    tab.press("Control+z")
+    np.testing.assert_array_equal(tab.mask(), found)
+    tab.press("Enter")
+    assert [mark["class"] for mark in tab.marks()] == ["dog"]
+    tab.saved()
+    tab.press("n")
+    tab.ready("street.jpg")
+    assert not tab.page.is_visible("#message")
+    tab.press("p")
+    tab.ready("park.jpg")
+    tab.press("Control+z")
+    assert tab.marks() == []
+    np.testing.assert_array_equal(tab.mask(), found)
+    asked: list[str] = []
+    tab.page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    tab.page.reload()
+    tab.ready("park.jpg")
+    assert asked == ["beforeunload"]
+
+
+def test_a_reload_is_no_other_tab(shared: Served, look: Look) -> None:
+    from served import until
+
+    tab = look(shared)
+    tab.open("reload.jpg")
+    for _ in range(3):
+        with tab.page.expect_response("**/api/tab*") as told:
+            tab.page.reload()
+        assert told.value.json() == {"others": 0}
+        tab.ready("reload.jpg")
+        assert not tab.page.is_visible("#others")
+    until(lambda: sum("/api/tab" in call for call in tab.calls) >= 4, "the tabs' calls")
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_the_page_on_a_phone(serve: Serve, look: Look, width: int) -> None:
+    tab = look(
+        serve("park.jpg", "street.jpg"),
+        viewport={"width": width, "height": 844},
+        has_touch=True,
+        device_scale_factor=2,
+    )
+    tab.open("park.jpg")
+    tab.add_class("dog")
+    tab.page.touchscreen.tap(*tab.place(*DOG))
+    assert tab.answered()[int(DOG[1]), int(DOG[0])]
+    tab.shot("work")
+    hidden = tab.page.evaluate(
+        """() => [...document.querySelectorAll("button, a.button, input, #name, #place")]
+          .filter((one) => one.offsetParent && !one.closest("#pictures, dialog"))
+          .filter((one) => {
+            const { left, right, top, bottom } = one.getBoundingClientRect();
+            const at = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+            return left < 0 || right > innerWidth || top < 0 || bottom > innerHeight
+              || right - left < 20 || !(one.contains(at) || at?.contains(one));
+          })
+          .map((one) => one.id || one.outerHTML)"""
+    )
+    assert hidden == []
+    tab.page.click("#work >> text=Accept")
+    assert [mark["class"] for mark in tab.marks()] == ["dog"]
+    tab.page.click("#menu")
+    tab.shot("list")
+    tab.page.click("text=street.jpg")
+    tab.ready("street.jpg")
+    tab.page.click("[data-value=brush]")
+    tab.shot("brush")
+    view, stage = tab.see("view"), tab.page.locator("#stage").bounding_box()
+    assert stage is not None
+    assert view["x"] >= 0
+    assert view["x"] + 640 * view["scale"] <= stage["width"] == width
+    assert tab.page.evaluate("[scrollX, document.body.scrollLeft]") == [0, 0]
+
+
 def test_from_text_to_a_file_and_back(serve: Serve, look: Look) -> None:
     from served import until
 

@@ -139,6 +139,165 @@ def test_a_late_answer_finds_its_question() -> None:
     }
 
 
+EDITOR = (
+    MARK
+    + """
+const { Editor } = await load("editor.js");
+const asked = [];
+const answers = [];
+const decoding = { decode: (prompt, earlier) => {
+  asked.push({ prompt, earlier });
+  return new Promise((resolve, reject) => answers.push({ resolve, reject }));
+} };
+const editor = new Editor({ decoding, changed: () => {}, failed: () => {} });
+const answer = async (n, bounds) => {
+  answers[n].resolve({ answer: n, quality: [0.1, 0.2, 0.9, 0.4], candidate: 2, ambiguous: true,
+    bounds: Uint32Array.from(bounds), times: {} });
+  for (let turn = 0; turn < 5; turn += 1) await Promise.resolve();
+};
+const leave = (name) => {
+  const isUnfinished = editor.leave(name, `${name}!`);
+  editor.load([1, 1], []);
+  return isUnfinished;
+};
+const size = [2, 3];
+"""
+)
+
+
+def test_an_unfinished_mask_waits_with_its_undo() -> None:
+    answer = run_node(
+        EDITOR
+        + """
+        editor.load(size, [mark("a")], "x!");
+        editor.pick("a");
+        editor.setClass("dog");
+        const marks = editor.scene.marks;
+        editor.pick(null);
+        editor.addPoint([1, 1], 1);
+        await answer(0, [1, 3]);
+        const left = [leave("x"), editor.unfinished, editor.canUndo];
+        editor.load(size, [mark("y")], "y!");
+        const away = [editor.scene.draft, leave("y")];
+        editor.load(size, marks, "x!");
+        const { draft } = editor.scene;
+        editor.addPoint([2, 1], 0);
+        const fedBack = asked[1].earlier;
+        await answer(1, [1, 2]);
+        editor.accept("cat");
+        const accepted = editor.scene.marks.length;
+        const undone = [];
+        while (editor.canUndo) {
+          editor.undo();
+          const { marks: here, draft: draft } = editor.scene;
+          undone.push([here.map((one) => one.class).join(), draft?.points.length ?? 0]);
+        }
+        return { left, away, draft: [[...draft.bounds], draft.points, draft.answer.quality[2],
+          draft.answer.ambiguous], fedBack: [...fedBack.bounds], accepted, undone,
+          unfinished: editor.unfinished };
+        """
+    )
+    assert answer == {
+        "left": [True, ["x"], False],
+        "away": [None, False],
+        "draft": [[1, 3], [[1, 1]], 0.9, False],
+        "fedBack": [1, 3],  # The worker keeps no answers of a picture that was left.
+        "accepted": 2,
+        "undone": [["dog", 2], ["dog", 1], ["dog", 0], ["cat", 0]],
+        "unfinished": [],
+    }
+
+
+def test_a_click_without_its_answer_is_asked_again_on_return() -> None:
+    answer = run_node(
+        EDITOR
+        + """
+        editor.load(size, [], "x!");
+        editor.addBox([0, 0, 2, 2]);
+        const left = leave("x");
+        answers[0].reject(Object.assign(new Error("no"), { aborted: true }));
+        for (let turn = 0; turn < 5; turn += 1) await Promise.resolve();
+        editor.load(size, [], "x!");
+        const { pending } = editor.scene.draft;
+        await answer(1, [0, 4]);
+        const { draft } = editor.scene;
+        editor.undo();
+        return [left, asked.map(({ prompt }) => prompt.box), pending, draft.pending,
+          [...draft.bounds], editor.scene.draft];
+        """
+    )
+    assert answer == [True, [[0, 0, 2, 2]] * 2, True, False, [0, 4], None]
+
+
+def test_a_picture_that_changed_meanwhile_is_taken_as_it_is() -> None:
+    answer = run_node(
+        EDITOR
+        + """
+        const far = (marks, work) => {
+          editor.load(size, [mark("a")], "x!");
+          work();
+          leave("x");
+          editor.load(size, marks, "x!");
+          const { scene } = editor;
+          return [uids(scene.marks), scene.draft?.of ?? null, editor.canUndo];
+        };
+        const covered = Uint32Array.of(0, 2);
+        const correct = () => { editor.pick("a"); editor.addStroke(covered, false); };
+        const other = far([mark("b")], correct);
+        const same = far([mark("a"), mark("b")], correct);
+        editor.load(size, [], "another content");
+        return { other, same, another: [editor.scene.draft, editor.canUndo] };
+        """
+    )
+    assert answer == {
+        "other": ["b", None, True],
+        "same": ["ab", "a", True],
+        "another": [None, False],
+    }
+
+
+def test_few_pictures_that_were_left_are_kept_and_no_unfinished_one_is_dropped() -> None:
+    assert run_node(
+        EDITOR
+        + """
+        for (let n = 0; n < 60; n += 1) {
+          editor.load(size, [mark("a")], `${n}!`);
+          editor.pick("a");
+          if (n % 20 === 0) editor.addStroke(Uint32Array.of(0, 2), false);
+          else for (let step = 0; step < 300; step += 1) editor.setClass(`c${step % 2}`);
+          leave(String(n));
+        }
+        const { unfinished } = editor;
+        const kept = [];
+        for (let n = 0; n < 60; n += 1) {
+          const last = mark("a", "c1", "06", "corrected");
+          editor.load(size, [n % 20 ? { ...last, score: null } : mark("a")], `${n}!`);
+          if (!editor.canUndo) continue;
+          let steps = 0;
+          for (; editor.canUndo; steps += 1) editor.undo();
+          kept.push([n, steps]);
+        }
+        return [unfinished, kept];
+        """
+    ) == [
+        ["0", "20", "40"],
+        [
+            [0, 1],
+            [20, 1],
+            *([n, 1 if n == 40 else 100] for n in range(40, 60) if n != 41 and n != 42),
+        ],
+    ]
+
+
+def test_numbers_in_words() -> None:
+    assert run_node(
+        """
+        const { counted } = await load("status.js");
+        return [0, 1, 2].map((count) => counted(count, "mark"));
+        """
+    ) == ["0 marks", "1 mark", "2 marks"]
+
+
 SAVING = (
     MARK
     + """
@@ -337,13 +496,14 @@ def test_the_view_keeps_what_is_under_the_pointer() -> None:
         """
         const { fitted, moved, toPicture, toStage, zoomed } = await load("view.js");
         const stage = { width: 800, height: 600 };
-        const fit = fitted([1000, 500], stage, 40);
+        const fit = fitted([1000, 500], stage, { left: 40, top: 0 });
         const at = [123, 456];
         const near = zoomed(fit, 3, at, fit);
         const gone = moved(fit, [-9999, 9999], [1000, 500], stage);
         return {
           same: [toPicture(fit, at), toPicture(near, at)], back: toStage(near, toPicture(near, at)),
           whole: [toStage(fit, [0, 0]), toStage(fit, [500, 1000])],
+          below: toStage(fitted([1000, 500], stage, { left: 0, top: 70 }), [0, 0]),
           most: zoomed(fit, 1e9, at, fit).scale, least: zoomed(fit, 1e-9, at, fit).scale > 0,
           seen: [gone.x + 500 * gone.scale, gone.y],
         };
@@ -354,6 +514,7 @@ def test_the_view_keeps_what_is_under_the_pointer() -> None:
     (left, top), (right, bottom) = answer["whole"]
     assert 40 < left < right < 800
     assert 0 < top < bottom < 600
+    assert answer["below"][1] > 70
     assert (answer["most"], answer["least"]) == (40, True)
     assert answer["seen"] == [40, 560]
 

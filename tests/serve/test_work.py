@@ -76,7 +76,7 @@ def test_a_click_needs_a_place_in_the_picture(client):
     for body, words in (
         ({}, "neither points nor a box"),
         ({"points": [[500, 20]], "labels": [1]}, "outside the picture"),
-        ({"points": [[5, 20]]}, "1 points need as many labels"),
+        ({"points": [[5, 20]]}, "as many labels: 1 expected, got 0"),
         ({"box": [50, 50, 50, 60]}, "is empty"),
     ):
         answer = click(client, **body)
@@ -195,6 +195,18 @@ def test_other_tabs(client):
     assert (others("one"), others("two"), others("one"), others("three")) == (0, 1, 1, 2)
     assert others("two", "b.jpg") == 0
     assert others("one") == 1
+
+
+def test_a_tab_that_is_reloaded_is_no_other_tab(client):
+    def tell(tab, **more):
+        answer = client.post("/api/tab", params={"picture": "a.png"}, json={"tab": tab, **more})
+        return answer.json()["others"]
+
+    assert tell("before") == 0
+    assert tell("before", leaving=True) == 0
+    assert tell("after") == 0
+    assert tell("unknown", leaving=True) == 0
+    assert tell("after") == 0
 
 
 def test_classes(serving):
