@@ -65,7 +65,8 @@ def test_the_segmenter_is_not_asked():
 
 def test_nothing_found():
     image = drawing(64, 64, [])
-    found = pipeline.find_masks(MaskingColourDetector(), WholeImagePredictor(ColourSegmenter()), image, "red")
+    predictor = WholeImagePredictor(ColourSegmenter())
+    found = pipeline.find_masks(MaskingColourDetector(), predictor, image, "red")
     assert found.masks.shape == (0, 64, 64)
 
 

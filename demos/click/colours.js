@@ -1,5 +1,5 @@
 /**
- * Masks that agree with the colours of the picture; the twin of perception/colours.py, which says
+ * Masks that agree with the colours of the picture; the twin of perception/predictor/refine/color_model.py, which says
  * why. The same to a thousandth of a chance: both sum many numbers, each in an order of its own.
  */
 
@@ -19,10 +19,12 @@ const LEAST = 1e-4;
  *   red, green and blue, 8 bits each
  * @param {[number, number]} size rows and columns of the cells that show the picture
  * @param {number} cells along a side of the logits
+ * @param {[number, number]} first row and column of the first cell that shows the picture
  * @returns {(logits: Float32Array) => Float32Array} cells * cells logits of one mask, mended
  */
-export function createColours(bytes, size, cells) {
+export function createColours(bytes, size, cells, [top, left] = [0, 0]) {
   const [rows, columns] = size;
+  const place = (row) => (row + top) * cells + left;
   const bins = new Uint16Array(bytes, 0, rows * columns);
   const agreeing = createPalette(bins);
   const smooth = createGuidedFilter(
@@ -33,14 +35,14 @@ export function createColours(bytes, size, cells) {
   return (logits) => {
     const network = new Float32Array(rows * columns);
     for (let row = 0; row < rows; row += 1) {
-      network.set(logits.subarray(row * cells, row * cells + columns), row * columns);
+      network.set(logits.subarray(place(row), place(row) + columns), row * columns);
     }
     const chances = smooth(sigmoid(agreeing(network)));
     // The filter may have moved a chance beyond 0 and 1.
     const found = withoutSpecks(logit(chances, LEAST), network, columns);
     const mended = logits.slice(); // What shows none of the picture stays as it is.
     for (let row = 0; row < rows; row += 1) {
-      mended.set(found.subarray(row * columns, (row + 1) * columns), row * cells);
+      mended.set(found.subarray(row * columns, (row + 1) * columns), place(row));
     }
     return mended;
   };

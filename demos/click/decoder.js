@@ -1,8 +1,8 @@
 /**
  * The mask decoder in the page: two graphs, one session each, run by WebAssembly.
  *
- * The preparer makes of an embedding, once per picture, what all prompts share; the decoder answers
- * each prompt from that. Only the embedding comes over the wire, once; nothing does for a prompt.
+ * The preparer makes of an embedding, once, what all prompts on it share; the decoder answers each
+ * prompt from that. Only the embedding comes over the wire, once; nothing does for a prompt.
  *
  * Not WebGPU: its build of the runtime is twice as large, and whether its answers are the same can
  * only be shown on each adapter, while WebAssembly's are tested.
@@ -34,12 +34,12 @@ export async function openDecoder({ runtimeUrl, preparerUrl, decoderUrl, threads
   }
 }
 
-/** One session of each graph, and the picture that is at work. */
+/** One session of each graph. */
 export class Decoder {
   #runtime;
   #preparer;
   #decoder;
-  #prepared = null;
+  #turn = Promise.resolve();
 
   /**
    * @param {object} runtime onnxruntime-web
@@ -61,44 +61,52 @@ export class Decoder {
   }
 
   /**
-   * Makes a picture the one at work.
+   * Makes of an embedding what all prompts on it share.
    *
-   * @param {ArrayBuffer} float16bytes its embedding, C x h x w halves
+   * @param {ArrayBuffer} float16bytes C x h x w halves
    * @param {[number, number, number]} shape C, h, w
+   * @returns {Promise<object>} what `decode` takes as `prepared`
    */
-  async setEmbedding(float16bytes, shape) {
+  prepare(float16bytes, shape) {
     const embedding = this.#tensor(halvesToFloats(float16bytes), [1, ...shape]);
-    this.#prepared = await this.#preparer.run({ embedding });
+    return this.#alone(() => this.#preparer.run({ embedding }));
   }
 
   /**
-   * One prompt on the picture at work.
+   * One prompt on a prepared embedding.
    *
    * @param {object} prompt
+   * @param {object} prompt.prepared what `prepare` gave
    * @param {Float32Array} prompt.coords K x 2, (x, y) in pixels of the model's input
    * @param {Float32Array} prompt.labels K: -1 padding, 0 out, 1 in, 2 and 3 the corners of a box
    * @param {Float32Array | null} [prompt.earlier] the logits of an earlier answer, maskSize^2
    * @returns {Promise<{logits: Float32Array, quality: Float32Array}>} logits 4 x maskSize x maskSize
    *   and quality 4; index 0 is the single-mask answer, 1 to 3 are the candidates
    */
-  async decode({ coords, labels, earlier = null }) {
-    if (!this.#prepared) throw new Error("no picture: give setEmbedding one first");
+  async decode({ prepared, coords, labels, earlier = null }) {
     const places = labels.length;
     const side = this.maskSize;
-    const { logits, quality } = await this.#decoder.run({
-      ...this.#prepared,
+    const inputs = {
+      ...prepared,
       coords: this.#tensor(coords, [1, places, 2]),
       labels: this.#tensor(labels, [1, places]),
       least_quality: this.#tensor(new Float32Array(MASKS).fill(-Infinity), [MASKS]),
       earlier: this.#tensor(earlier ?? new Float32Array(0), [1, earlier ? 1 : 0, side, side]),
-    });
+    };
+    const { logits, quality } = await this.#alone(() => this.#decoder.run(inputs));
     return { logits: logits.data, quality: quality.data };
   }
 
   /** Frees the sessions. */
   async release() {
-    this.#prepared = null;
     await Promise.all([this.#preparer.release(), this.#decoder.release()]);
+  }
+
+  /** One run at a time: the runtime takes no second one while it is at one. */
+  #alone(run) {
+    const done = this.#turn.then(run);
+    this.#turn = done.catch(() => {});
+    return done;
   }
 
   #tensor(values, shape) {

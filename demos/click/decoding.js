@@ -1,7 +1,7 @@
 /**
  * The page's side of the mask worker: questions out, answers in. At most one question is at work;
- * of the previews that wait for it only the newest is asked. A click on what was last previewed has
- * that preview's answer.
+ * of the previews that wait for it only the newest is asked. Where prompts are predicted in the
+ * whole image, as previews are, a click on what was last previewed has that preview's answer.
  */
 
 /**
@@ -15,6 +15,7 @@ export function createDecoding(worker) {
   let retry = null; // asks again for a picture that couldn't be encoded
   let [busy, nextPreview] = [0, null];
   let previewed = { key: "", answer: null };
+  let [zooms, canPreview] = [false, true];
 
   worker.addEventListener("message", ({ data }) => {
     const { resolve, reject } = open.get(data.id);
@@ -47,8 +48,16 @@ export function createDecoding(worker) {
     return { ...answer, times: { decode: performance.now() - began, upsample: 0 } };
   };
 
+  const askPreview = (prompt) =>
+    zooms ? counted(() => ask("preview", { prompt })) : decode(prompt, null);
+
   return {
-    open: (session) => ask("open", session),
+    async open(session) {
+      const about = await ask("open", session);
+      zooms = session.model.predictor === "zoom";
+      canPreview = about.canPreview;
+      return about;
+    },
     setPicture(picture, imageHw) {
       nextPreview = null;
       previewed = { key: "", answer: null };
@@ -63,15 +72,16 @@ export function createDecoding(worker) {
     async decode(prompt, earlier) {
       if (retry) retry();
       await ready;
-      const isKnown = !earlier && previewed.key === JSON.stringify(prompt);
+      const isKnown = !zooms && !earlier && previewed.key === JSON.stringify(prompt);
       return isKnown ? fromPreview() : decode(prompt, earlier);
     },
     candidate: (answer, candidate) => counted(() => ask("candidate", { answer, candidate })),
     preview(prompt, show) {
+      if (!canPreview) return;
       const key = JSON.stringify(prompt);
       nextPreview = () => {
         nextPreview = null;
-        if (previewed.key !== key) previewed = { key, answer: decode(prompt, null) };
+        if (previewed.key !== key) previewed = { key, answer: askPreview(prompt) };
         previewed.answer.then(show, () => (previewed = { key: "", answer: null }));
       };
       if (!busy || previewed.key === key) nextPreview();

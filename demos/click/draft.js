@@ -4,7 +4,8 @@
  *
  * @typedef {{answer: number, candidate: number} | {bounds: Uint32Array} | null} Earlier
  *   What goes with the next prompt: an answer that the worker keeps, or a mask
- * @typedef {{id: number | null, quality: number[], candidate: number, ambiguous: boolean}} Answer
+ * @typedef {{id: number | null, quality: number[], candidate: number, ambiguous: boolean,
+ *   coarse: boolean}} Answer coarse: predicted in the whole image, while the service was away
  *   id: null where the worker no longer keeps it
  * @typedef {{of: string | null, points: number[][], labels: number[], box: number[] | null,
  *   around: number[] | null, earlier: Earlier, ask: number, pending: boolean,
@@ -130,8 +131,9 @@ function fedBack(draft) {
  * The candidate after, or before, the one that is shown.
  * @param {Answer} answer to a lone point
  * @param {1 | -1} step
- * @returns {number} 1 to 3
+ * @returns {number} from 0
  */
 export function nextCandidate(answer, step) {
-  return ((answer.candidate - 1 + step + 3) % 3) + 1;
+  const count = answer.quality.length;
+  return (answer.candidate + step + count) % count;
 }

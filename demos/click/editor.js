@@ -11,6 +11,9 @@ import * as scenes from "./scene.js";
 /** How many pictures that were left keep their steps, and how many steps each. */
 const MOST_LEFT = { pictures: 20, steps: 100 };
 
+/** How long a service that is away is left in peace, in milliseconds. */
+const AGAIN_MS = 3000;
+
 /** An editor of one picture at a time. */
 export class Editor {
   #history = begun(scenes.sceneOf([]));
@@ -124,7 +127,7 @@ export class Editor {
     if (answer?.ambiguous) this.choose(drafts.nextCandidate(answer, step));
   }
 
-  /** Shows one of the candidates. @param {number} candidate 1 to 3 */
+  /** Shows one of the candidates. @param {number} candidate from 0 */
   async choose(candidate) {
     const { draft } = this.scene;
     if (!draft?.answer || draft.answer.candidate === candidate) return;
@@ -214,14 +217,31 @@ export class Editor {
         quality,
         candidate,
         ambiguous,
+        coarse,
         bounds,
         times,
       } = await this.#decoding.decode(drafts.promptOf(draft), draft.earlier);
-      const answer = { id, quality, candidate, ambiguous };
+      const answer = { id, quality, candidate, ambiguous, coarse };
       this.times = { ...times, began };
       this.#amend((scene) => scenes.answered(scene, ask, answer, bounds));
+      if (coarse) setTimeout(() => this.#predictAgain(draft, ask), AGAIN_MS);
     } catch (error) {
       this.#amend((scene) => scenes.unanswered(scene, ask));
+      if (!error.aborted) this.#failed(error.message);
+    }
+  }
+
+  /** Predicts a draft anew that was predicted while the service was away, until it is back. */
+  async #predictAgain(draft, ask) {
+    const isOpen = () => this.scene.draft?.ask === ask && this.scene.draft.answer?.coarse;
+    if (!isOpen()) return;
+    try {
+      const prompt = drafts.promptOf(draft);
+      const { answer: id, bounds, ...about } = await this.#decoding.decode(prompt, draft.earlier);
+      if (!isOpen()) return;
+      if (about.coarse) setTimeout(() => this.#predictAgain(draft, ask), AGAIN_MS);
+      else this.#amend((scene) => scenes.answeredAgain(scene, ask, { id, ...about }, bounds));
+    } catch (error) {
       if (!error.aborted) this.#failed(error.message);
     }
   }

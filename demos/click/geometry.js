@@ -104,15 +104,3 @@ export function promptRows(prompt, imageHw, side) {
 export function isAmbiguous(prompt, hasEarlier) {
   return prompt.points.length === 1 && !prompt.box && !hasEarlier;
 }
-
-/**
- * Which of the four answers to show: the best candidate of an ambiguous prompt, else the
- * single-mask answer.
- * @param {ArrayLike<number>} quality 4
- * @param {boolean} ambiguous
- * @returns {number} 0 to 3
- */
-export function bestAnswer(quality, ambiguous) {
-  if (!ambiguous) return 0;
-  return [1, 2, 3].reduce((best, n) => (quality[n] > quality[best] ? n : best));
-}

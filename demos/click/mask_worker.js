@@ -3,29 +3,27 @@
  * decoder in this page or the service; who asks the worker needs not know which.
  *
  * A message is {id, type, ...}, its answer {id, ...} or {id, error}:
- *   open {model, inPage} -> {where, backend, threads, reason}
+ *   open {model, inPage} -> {where, backend, threads, reason, canPreview}
  *   picture {picture, imageHw} -> {} once prompts can be answered; ends what waits for another one
- *   decode {prompt, earlier} -> {answer, quality, candidate, ambiguous, bounds, times}
+ *   decode {prompt, earlier} -> {answer, quality, candidate, ambiguous, coarse, bounds, times}
  *     earlier: {answer, candidate} | {bounds} | null; times: {decode, upsample} in milliseconds
+ *   preview {prompt} -> {bounds} in the whole image
  *   candidate {answer, candidate} -> {candidate, bounds, times}
  */
 
 import { createAnswers } from "./answers.js";
-import { remindOfBox } from "./box_prior.js";
-import { call } from "./client.js";
 import { createColours } from "./colours.js";
-import { boundsToLogits } from "./fed_back.js";
-import { bestAnswer, isAmbiguous } from "./geometry.js";
+import { isAmbiguous } from "./geometry.js";
+import { lowResOfBounds } from "./predicted_mask.js";
 import { openServiceEngine } from "./service_engine.js";
 import { logitsToBounds } from "./upsample.js";
 
 const answers = createAnswers();
-const asItIs = (logits) => logits;
-let [engine, model, imageHw, mend] = [null, null, null, asItIs];
+let [engine, model, imageHw] = [null, null, null];
 let waiting = new AbortController();
 let turn = Promise.resolve();
 
-const HANDLERS = { open, picture: setPicture, decode, candidate: showCandidate };
+const HANDLERS = { open, picture: setPicture, decode, preview, candidate: showCandidate };
 
 self.addEventListener("message", ({ data }) => {
   if (data.type === "picture") {
@@ -53,14 +51,14 @@ async function open(session) {
       const { openPageEngine } = await import("./page_engine.js");
       engine = await openPageEngine(model);
       warmUp();
-      return engine.about;
+      return { ...engine.about, canPreview: engine.canPreview };
     } catch (error) {
       reason = error.message;
     }
   }
   engine = openServiceEngine(model);
   warmUp();
-  return { ...engine.about, reason };
+  return { ...engine.about, canPreview: engine.canPreview, reason };
 }
 
 /** Has the browser compile what makes masks, on a disc, while nobody waits for one. */
@@ -71,8 +69,8 @@ function warmUp() {
     { length: cells * cells },
     (_, n) => cells ** 2 / 16 - square(n % cells) - square(Math.floor(n / cells)),
   );
-  if (model.nearSighted) {
-    const mended = createColours(new ArrayBuffer(cells * cells * 5), [cells, cells], cells);
+  if (model.predictor === "zoom") {
+    const mended = createColours(new ArrayBuffer(cells * cells * 5), [cells, cells], cells, [0, 0]);
     for (let n = 0; n < 2; n += 1) mended(logits);
   }
   for (let n = 0; n < 16; n += 1) logitsToBounds(logits, cells, [1500, 2250], model.side);
@@ -81,37 +79,31 @@ function warmUp() {
 async function setPicture({ picture, imageHw: size, signal }) {
   signal.throwIfAborted();
   imageHw = size;
-  const colours = model.nearSighted ? coloursOf(picture, signal) : asItIs;
-  [mend] = await Promise.all([colours, engine.setPicture(picture, signal)]);
-}
-
-/** What makes the masks of a near-sighted model agree with a picture's colours. */
-async function coloursOf(picture, signal) {
-  const answer = await call("cells", { query: { picture }, signal });
-  const size = answer.headers.get("x-cells-shape").split(",").map(Number);
-  return createColours(await answer.arrayBuffer(), size, engine.cells);
+  await engine.setPicture(picture, size, signal);
 }
 
 async function decode({ prompt, earlier }) {
   const began = performance.now();
-  const logits = earlierLogits(earlier);
-  const given = await engine.decode({ prompt, imageHw, earlier: logits });
-  if (model.nearSighted && prompt.box && !prompt.points.length) {
-    remindOfBox(given.logits, prompt.box, imageHw, model.side, engine.cells);
-  }
-  const ambiguous = isAmbiguous(prompt, logits !== null);
-  const candidate = bestAnswer(given.quality, ambiguous);
+  const previous = previousMask(earlier);
+  const { candidates, coarse } = await engine.predict({ prompt, previous });
+  const ambiguous = isAmbiguous(prompt, previous !== null);
   const decoded = performance.now() - began;
-  const id = answers.keep(given, mend);
-  const { bounds, times } = shown(id, candidate);
+  const id = answers.keep(candidates);
+  const { bounds, times } = shown(id, 0);
   return {
     answer: id,
-    quality: Array.from(given.quality),
-    candidate,
+    quality: candidates.map(({ quality }) => quality),
+    candidate: 0,
     ambiguous,
+    coarse,
     bounds,
     times: { ...times, decode: decoded },
   };
+}
+
+async function preview({ prompt }) {
+  const [{ bounds }] = await engine.preview({ prompt });
+  return { bounds: bounds.slice() };
 }
 
 function showCandidate({ answer: id, candidate }) {
@@ -120,14 +112,14 @@ function showCandidate({ answer: id, candidate }) {
 
 function shown(id, candidate) {
   const began = performance.now();
-  const logits = answers.mask(id, candidate);
-  if (!logits) throw new Error("this answer is no longer kept: click again");
-  const bounds = logitsToBounds(logits, engine.cells, imageHw, model.side);
+  const mask = answers.get(id, candidate);
+  if (!mask) throw new Error("this answer is no longer kept: click again");
+  const bounds = mask.bounds.slice(); // It goes over to the page, and may be asked for again.
   return { bounds, times: { decode: 0, upsample: performance.now() - began } };
 }
 
-function earlierLogits(earlier) {
+function previousMask(earlier) {
   if (!earlier) return null;
-  if (earlier.bounds) return boundsToLogits(earlier.bounds, imageHw, model.side, engine.cells);
-  return answers.mask(earlier.answer, earlier.candidate);
+  if (earlier.bounds) return lowResOfBounds(earlier.bounds, imageHw, model.side, engine.cells);
+  return answers.get(earlier.answer, earlier.candidate)?.lowRes ?? null;
 }

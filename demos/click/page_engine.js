@@ -1,8 +1,9 @@
-/** Prompts answered in this page: the embedding comes once per picture, nothing for a click. */
+/** Prompts predicted in this page: embeddings come from the service, masks are made here. */
 
-import { call } from "./client.js";
+import { ServiceError } from "./client.js";
+import { createCrops } from "./crops.js";
 import { openDecoder } from "./decoder.js";
-import { promptRows } from "./geometry.js";
+import { predict, predictWhole } from "./predictor.js";
 
 const URLS = {
   runtimeUrl: "/runtime/",
@@ -12,21 +13,33 @@ const URLS = {
 
 /**
  * Opens the decoder in this page.
- * @param {{side: number}} model
+ * @param {{side: number, predictor: "whole" | "zoom"}} model
  * @returns {Promise<import("./service_engine.js").Engine>}
  * @throws {Error} of one line, where the browser can't run it or files are missing
  */
-export async function openPageEngine({ side }) {
+export async function openPageEngine({ side, predictor }) {
   const decoder = await openDecoder(URLS);
+  const cells = decoder.maskSize;
+  let [model, cropOf] = [null, null];
   return {
     about: { where: "page", backend: decoder.backend, threads: decoder.threads },
-    cells: decoder.maskSize,
-    async setPicture(picture, signal) {
-      const answer = await call("embedding", { query: { picture }, signal });
-      const shape = answer.headers.get("x-embedding-shape").split(",").map(Number);
-      await decoder.setEmbedding(await answer.arrayBuffer(), shape);
+    cells,
+    canPreview: true,
+    async setPicture(picture, imageHw, signal) {
+      model = { kind: predictor, side, cells, imageHw };
+      cropOf = createCrops({ decoder, refined: predictor === "zoom", picture, imageHw, signal });
+      await cropOf([0, 0, imageHw[1], imageHw[0]]);
     },
-    decode: ({ prompt, imageHw, earlier }) =>
-      decoder.decode({ ...promptRows(prompt, imageHw, side), earlier }),
+    async predict({ prompt, previous }) {
+      try {
+        return { candidates: await predict(model, cropOf, prompt, previous), coarse: false };
+      } catch (error) {
+        if (!(error instanceof ServiceError) || error.status) throw error;
+      }
+      // The service is away, and the whole image is at hand.
+      const candidates = await predictWhole(model, cropOf, prompt, previous);
+      return { candidates, coarse: true };
+    },
+    preview: ({ prompt }) => predictWhole(model, cropOf, prompt, null),
   };
 }

@@ -89,7 +89,7 @@ function paintWork(context, seen) {
   const { draft } = scene;
   const own = colour(scene.marks.find((mark) => mark.uid === draft?.of)?.class ?? name);
   if (draft?.bounds) {
-    const look = { colour: own, fill: 0.42, line: 2, isOpen: true };
+    const look = { colour: own, fill: 0.42, line: 2, isOpen: true, isDashed: draft.answer?.coarse };
     paintMask(context, pathOf(draft.bounds, size[0], fineness(view)), view, look);
   } else if (preview) {
     const look = { colour: own, fill: 0.3, line: 1.5, isDashed: true };

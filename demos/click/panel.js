@@ -84,8 +84,8 @@ export class Panel {
     byId("work-title").textContent = own ? `Correcting ${own}` : fresh;
     byId("work-quality").textContent = qualityLine(draft);
     const { answer } = draft;
-    const numbers = answer?.ambiguous && !draft.pending ? [1, 2, 3] : [];
-    byId("candidates").replaceChildren(...numbers.map((n) => this.#candidate(answer, n)));
+    const shown = answer?.ambiguous && !draft.pending ? answer.quality : [];
+    byId("candidates").replaceChildren(...shown.map((_, n) => this.#candidate(answer, n)));
   }
 
   #candidate(answer, n) {
@@ -97,7 +97,7 @@ export class Panel {
       {
         "aria-pressed": answer.candidate === n,
         title: "Tab shows the next one",
-        "aria-label": `Candidate ${n}, quality ${percent}`,
+        "aria-label": `Candidate ${n + 1}, quality ${percent}`,
       },
       percent,
       make("span", { class: "bar" }, bar),
@@ -110,6 +110,7 @@ export class Panel {
 function qualityLine({ answer, pending, points, box }) {
   if (pending) return "Working …";
   if (!answer) return "Painted by hand";
+  if (answer.coarse) return "A preview: the service is away";
   if (answer.ambiguous) return "Three candidates: Tab";
   const what = [points.length ? counted(points.length, "point") : "", box ? "a box" : ""];
   const said = what.filter(Boolean).join(" and ");

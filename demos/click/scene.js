@@ -73,6 +73,19 @@ export function answered(scene, ask, answer, bounds) {
 }
 
 /**
+ * A better answer to a question that was answered in the whole image only.
+ * @param {Scene} scene
+ * @param {number} ask
+ * @param {import("./draft.js").Answer} answer
+ * @param {Uint32Array} bounds
+ * @returns {Scene}
+ */
+export function answeredAgain(scene, ask, answer, bounds) {
+  if (scene.draft?.ask !== ask || !scene.draft.answer?.coarse) return scene;
+  return { ...scene, draft: withAnswer(scene.draft, answer, bounds) };
+}
+
+/**
  * A question that gets no answer: what was there before it stays.
  * @param {Scene} scene
  * @param {number} ask

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from perception.look import Look as LookAtPicture
 
 import perception as pc
 from perception.formats.verify.faults import Findings, Severity
 from perception.formats.verify.lint import lint
 from perception.formats.verify.reading import read_coco
 from perception.masks import mask_to_rle, rle_to_mask
-from perception.types import BoolArray, MaskCandidates, Prompt, Rle
+from perception.types import BoolArray, Rle
 
 if TYPE_CHECKING:
     from served import Served, Tab
@@ -29,6 +27,7 @@ Look = Callable[..., "Tab"]
 
 PARK = Path(__file__).parents[2] / "demos" / "images" / "park.jpg"
 DOG, CAT, BICYCLE = (210.0, 395.0), (90.0, 415.0), (410.0, 335.0, 548.0, 440.0)
+BICYCLE_GAP = (480.0, 345.0)
 
 
 def iou(a: BoolArray, b: BoolArray) -> float:
@@ -36,65 +35,74 @@ def iou(a: BoolArray, b: BoolArray) -> float:
 
 
 @pytest.fixture(scope="module")
-def decode() -> Callable[[Prompt], MaskCandidates]:
-    """The Python decoder on the picture of the park, its masks as they are shown."""
-    look = LookAtPicture(pc.load("nano").segmenter, pc.read_image(PARK))
-
-    def decoded(prompt: Prompt) -> MaskCandidates:
-        found = look.decode(prompt)
-        return replace(found, logits=look.mend(found.logits[0])[None])
-
-    return decoded
+def model() -> pc.Model:
+    return pc.load("nano")
 
 
 @pytest.mark.parametrize("where", ["page", "service"])
 def test_clicks_give_pythons_masks(
-    shared: Served,
-    look: Look,
-    decode: Callable[[Prompt], MaskCandidates],
-    where: str,
-    runtime: None,
+    shared: Served, look: Look, model: pc.Model, where: str, runtime: None
 ) -> None:
-    tab = look(shared)
+    tab, session = look(shared), model.interactive(PARK)
     if where == "service":
         tab.page.route("**/api/session*", not_in_page)
     tab.open("park.jpg")
     assert tab.state("decoder") == where
+    before = len(tab.calls)
     tab.page.mouse.move(*tab.place(*DOG))
     tab.page.wait_for_timeout(300)
     tab.shot("hover")
-    before = len(tab.calls)
+    assert [call for call in tab.calls[before:] if "/api/tab" not in call] == []
     tab.click(*DOG)
     found = tab.answered()
-    # Where the pointer rested, the answer is there already.
-    assert sum("/api/click" in call for call in tab.calls) == (where == "service")
     tab.shot("click")
-    lone = decode(Prompt(points=[DOG]))
-    assert iou(found, lone.masks()[0]) >= 0.99
+    assert iou(found, session.click(*DOG).mask()) >= 0.99
     assert found[int(DOG[1]), int(DOG[0])]
 
     shown = [tab.see("draft.answer.candidate")]
     for _ in range(2):
         tab.press("Tab")
         found = until_candidate_changes(tab, shown)
-        assert iou(found, lone.masks([shown[-1]])[0]) >= 0.99
-    assert sorted(shown) == [1, 2, 3]
+        assert iou(found, session.choose(shown[-1]).mask()) >= 0.99
+    assert sorted(shown) == [0, 1, 2]
     tab.shot("candidate")
 
     out = (DOG[0] + 8, DOG[1] + 40)
     tab.click(*out, button="right")
-    found = tab.answered()
-    earlier = lone.logits[0, shown[-1]][None]
-    prompt = Prompt(points=[DOG, out], point_labels=[1, 0], mask_logits=earlier)
-    assert iou(found, decode(prompt).masks()[0]) >= 0.99
+    assert iou(tab.answered(), session.click(*out, label=0).mask()) >= 0.99
     tab.shot("out")
-    calls = [call for call in tab.calls[before:] if "/api/tab" not in call]
-    assert (calls == []) == (where == "page")
+    asked = {call.split("?")[0].split("/api/")[-1] for call in tab.calls[before:]} - {"tab"}
+    assert asked == ({"embedding", "cells"} if where == "page" else {"click"})
 
     tab.press("Escape")
     tab.drag(BICYCLE[:2], BICYCLE[2:])
-    assert iou(tab.answered(), decode(Prompt(boxes=[BICYCLE])).masks()[0]) >= 0.99
+    boxed = model.interactive(PARK)
+    assert iou(tab.answered(), boxed.box(BICYCLE).mask()) >= 0.99
     tab.shot("box")
+    tab.click(*BICYCLE_GAP, button="right")
+    assert iou(tab.answered(), boxed.click(*BICYCLE_GAP, label=0).mask()) >= 0.99
+
+
+def test_with_the_service_away_clicks_go_on_in_the_whole_image(
+    shared: Served, look: Look, model: pc.Model, runtime: None
+) -> None:
+    tab = look(shared)
+    tab.open("park.jpg")
+    for path in ("embedding", "cells"):
+        tab.page.route(f"**/api/{path}*window*", lambda route: route.abort())
+    tab.click(*DOG)
+    assert tab.answered()[int(DOG[1]), int(DOG[0])]
+    assert tab.see("draft.answer.coarse")
+    assert "preview" in tab.page.inner_text("#work-quality")
+    tab.shot("coarse")
+    for path in ("embedding", "cells"):
+        tab.page.unroute(f"**/api/{path}*window*")
+    from served import until
+
+    until(lambda: not tab.see("draft.answer.coarse"), "the service's return")
+    assert iou(tab.mask(), model.interactive(PARK).click(*DOG).mask()) >= 0.99
+    assert all("ERR_FAILED" in error for error in tab.errors)
+    tab.errors.clear()
 
 
 def not_in_page(route) -> None:

@@ -27,12 +27,12 @@ DECODE = (
     OPEN
     + """
   const bytes = Uint8Array.from(Buffer.from(data.embedding, "base64")).buffer;
-  await decoder.setEmbedding(bytes, data.shape);
+  const prepared = await decoder.prepare(bytes, data.shape);
   const answers = [];
   let earlier = null;
   for (const { coords, labels, feedBack } of data.rows) {
     const given = await decoder.decode({
-      coords: Float32Array.from(coords), labels: Float32Array.from(labels),
+      prepared, coords: Float32Array.from(coords), labels: Float32Array.from(labels),
       earlier: feedBack ? earlier : null,
     });
     earlier = given.logits.subarray(decoder.maskSize ** 2, 2 * decoder.maskSize ** 2);

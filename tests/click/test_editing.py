@@ -116,8 +116,8 @@ def test_a_late_answer_finds_its_question() -> None:
           box: [promptOf(of).box, promptOf(withPoint(of, [9, 1], 1, 8)).box],
           pending: accepted(asked, "cat", [2, 3]) === asked,
           made: [made.marks[0].quality, made.marks[0].origin, made.marks[0].uid.length, made.draft],
-          cycle: [1, 2, 3].map((candidate) => nextCandidate({ candidate }, 1)),
-          back: [1, 2, 3].map((candidate) => nextCandidate({ candidate }, -1)),
+          cycle: [0, 1, 2].map((n) => nextCandidate({ candidate: n, quality: [1, 1, 1] }, 1)),
+          back: [0, 1, 2].map((n) => nextCandidate({ candidate: n, quality: [1, 1, 1] }, -1)),
           same: reclassed(made, "dog") === made,
         };
         """
@@ -133,8 +133,8 @@ def test_a_late_answer_finds_its_question() -> None:
         "box": [[0, 0, 3, 2], [0, 0, 9, 2]],
         "pending": True,
         "made": [0.4, "hand", 32, None],
-        "cycle": [2, 3, 1],
-        "back": [3, 1, 2],
+        "cycle": [1, 2, 0],
+        "back": [2, 0, 1],
         "same": True,
     }
 

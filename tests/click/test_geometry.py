@@ -8,7 +8,7 @@ from click_page import run_node
 
 from perception.frame import Frame
 from perception.segmenter.prompts import prompt_rows
-from perception.types import MaskCandidates, Prompt
+from perception.types import Prompt
 
 SIZES = [(480, 640), (1, 1), (1, 700), (700, 1), (2250, 1500), (1500, 2250), (333, 1024), (97, 3)]
 SIDES = [256, 1024]
@@ -66,23 +66,6 @@ def test_frames_and_prompts_are_pythons(answers: list[dict]) -> None:
         assert answer["ratio"] == frame.ratio_xy.tolist()
         assert answer["coords"] == rows.coords[0].ravel().tolist()
         assert answer["labels"] == rows.labels[0].tolist()
-
-
-def test_the_answer_to_show_is_pythons() -> None:
-    rng = np.random.default_rng(0)
-    qualities = [*rng.random((20, 4)).astype(np.float32).tolist(), [0.9, 0.5, 0.5, 0.5]]
-    answers = run_node(
-        """
-        const { bestAnswer } = await load("geometry.js");
-        return data.map((quality) => [bestAnswer(quality, true), bestAnswer(quality, false)]);
-        """,
-        qualities,
-    )
-    for quality, (lone, clear) in zip(qualities, answers, strict=True):
-        for ambiguous, index in ((True, lone), (False, clear)):
-            logits = np.zeros((1, 4, 1, 1))
-            wanted = MaskCandidates(logits, [quality], Frame((1, 1), 4), ambiguous).best()
-            assert wanted.tolist() == [index]
 
 
 def test_places_outside_come_in() -> None:

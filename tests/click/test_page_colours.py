@@ -49,7 +49,7 @@ def test_masks_agree_with_colours_as_pythons(hw: tuple[int, int]) -> None:
         """
         const { createColours } = await load("colours.js");
         const bytes = Uint8Array.from(Buffer.from(data.body, "base64")).buffer;
-        const mend = createColorModel(bytes, data.size, data.cells);
+        const mend = createColours(bytes, data.size, data.cells);
         return data.masks.map((logits) => {
           const given = Float32Array.from(logits);
           const mended = mend(given);
@@ -87,10 +87,10 @@ def test_masks_stay_near_their_box_as_pythons(hw: tuple[int, int]) -> None:
     logits = masks(1)[:4]
     answers = run_node(
         """
-        const { remindOfBox } = await load("box_prior.js");
+        const { addBoxPrior } = await load("box_prior.js");
         return data.boxes.map((box) => {
           const logits = Float32Array.from(data.logits);
-          remindOfBox(logits, box, data.hw, data.side, data.cells);
+          addBoxPrior(logits, box, data.hw, data.side, data.cells);
           return Array.from(logits);
         });
         """,

@@ -229,11 +229,11 @@ def test_a_mask_fed_back_comes_out_again(hw: tuple[int, int], side: int) -> None
     mask = blobs(*hw, 3, share=0.4)
     counts = run_node(
         """
-        const { boundsToLogits } = await load("fed_back.js");
+        const { lowResOfBounds } = await load("predicted_mask.js");
         const { logitsToBounds } = await load("upsample.js");
         const { decodeRle, encodeRle } = await load("rle.js");
         const { hw, side, cells, counts } = data;
-        const logits = boundsToLogits(decodeRle(counts, hw), hw, side, cells);
+        const { logits } = lowResOfBounds(decodeRle(counts, hw), hw, side, cells);
         return encodeRle(logitsToBounds(logits, cells, hw, side), hw);
         """,
         {"hw": hw, "side": side, "cells": side // 4, "counts": mask_to_rle(mask).counts},

@@ -42,7 +42,7 @@ async function picture({ name, imageHw: size }) {
   const shape = answer.headers.get("x-embedding-shape").split(",").map(Number);
   const bytes = await answer.arrayBuffer();
   if (reference) embedding = tensor(new Float32Array(new Float16Array(bytes)), [1, ...shape]);
-  return timed(() => decoder.setEmbedding(bytes, shape));
+  return timed(async () => (prepared = await decoder.prepare(bytes, shape)));
 }
 
 /** places: [x, y] each in pixels of the model's input -> milliseconds of each lone click */
