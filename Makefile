@@ -63,6 +63,9 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, and $(PYTHON) is older or missing: name another one," \
 	  "for example  make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) can't make environments: install its venv module (Debian, Ubuntu:" \
+	  "apt-get install python3-venv)"; exit 1; }
 
 clean:
 	rm -rf $(CORE) $(DEV) demos/click/node_modules .mypy_cache .pytest_cache .ruff_cache build dist perception-out
