@@ -78,7 +78,8 @@ def test_it_runs_from_another_folder(installed, tmp_path):
 def test_it_holds_the_core_only(installed, tmp_path):
     code = (
         "import importlib.util as u, perception, cv2; print(perception.__file__); "
-        "print([n for n in ('torch', 'transformers', 'onnx') if u.find_spec(n)])"
+        "print([n for n in ('torch', 'transformers', 'onnx', 'supervision', 'av') "
+        "if u.find_spec(n)])"
     )
     home, extras = call(installed / "python", "-c", code, cwd=tmp_path).splitlines()
     assert not Path(home).is_relative_to(ROOT)
