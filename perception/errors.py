@@ -17,6 +17,19 @@ PerceptionError
 A message is one line: what was expected, what came, what to do.
 """
 
+import warnings
+
+
+def hide_pillow_messages() -> None:
+    """Keep Pillow's warnings and log lines from the terminal: an ImageError says what matters.
+
+    For programs; a library leaves them to whoever uses it.
+    """
+    import logging
+
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 
 class PerceptionError(Exception):
     """Base of every error that this package raises on purpose."""

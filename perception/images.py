@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
+import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -30,21 +30,11 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 
 # No EPS among these: Pillow hands it to Ghostscript, a program that runs what the file says.
 _COMMON = ("JPEG", "PNG", "BMP", "GIF", "PPM")
-_FURTHER = ("WEBP", "TIFF", "JPEG2000", "AVIF", "TGA", "ICO")
+_FURTHER = ("WEBP", "TIFF", "JPEG2000", "AVIF", "TGA")
+# Their pixels are unpacked while the header is read.
+_UNPACKED = ("ICO",)
 # The further pictures in these are previews or layers of the first one.
 _FIRST_IS_MAIN = frozenset({"MPO", "ICO"})
-# What Pillow's readers raise on damaged files.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    struct.error,
-    Image.DecompressionBombError,
-)
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
     2: lambda image: image[:, ::-1],
@@ -55,7 +45,7 @@ _UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
     7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
     8: lambda image: np.rot90(image),
 }
-_open_lock = threading.Lock()
+_pillow_lock = threading.Lock()
 
 
 def read_image(
@@ -80,7 +70,7 @@ def read_image(
             f"expected a path, bytes, a Pillow image or an array, got {type(source).__name__}"
         )
     name = printable(os.fspath(source))
-    with _explained(name), Path(source).open("rb") as file:
+    with _explained(name), _open_regular(source) as file:
         return _from_file(file, name, max_pixels, reduced)
 
 
@@ -108,15 +98,15 @@ def read_header(path: str | os.PathLike[str]) -> HeaderSize:
     for what is no regular file or no picture; a file that is damaged further on isn't noticed.
     """
     name = printable(os.fspath(path))
-    with _explained(name):
-        # A pipe or a device could be waited for without end.
-        if Path(path).exists() and not Path(path).is_file():
-            raise ImageError(f"{name}: not a regular file; give a picture")
-        with Path(path).open("rb") as file, _opened(file, name) as image:
-            width, height = image.size
-            # Pillow looks for a PNG's note behind its pixels, for which it unpacks them.
-            searches = image.format == "PNG" and "exif" not in image.info
-            orientation = 1 if searches else _orientation(image)
+    with (
+        _explained(name),
+        _open_regular(path) as file,
+        _opened(file, name, MAX_PIXELS) as image,
+    ):
+        width, height = image.size
+        # Pillow looks for a PNG's note behind its pixels, for which it unpacks them.
+        searches = image.format == "PNG" and "exif" not in image.info
+        orientation = 1 if searches else _orientation(image)
     return HeaderSize((height, width), orientation if orientation in _UPRIGHT else 1)
 
 
@@ -151,6 +141,18 @@ def _explained(name: str) -> Iterator[None]:
         raise ImageError(f"{name}: can't be opened ({error}); check the path") from None
 
 
+def _open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a regular file; a pipe or a device could be waited for without end."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        what = kinds.get(stat.S_IFMT(mode), "a device")
+        raise ImageError(
+            f"{printable(os.fspath(path))}: {what}, not a regular file; give an image file"
+        )
+    return Path(path).open("rb")
+
+
 def _from_array(array: NDArray[Any]) -> ImageArray:
     shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not shape_fits or array.size == 0:
@@ -164,40 +166,121 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
 
 
 def _from_file(file: IO[bytes], name: str, max_pixels: int, reduced: int) -> ImageArray:
-    with _opened(file, name) as image:
+    with _opened(file, name, max_pixels) as image:
         if reduced > 1:
             width, height = image.size
-            image.draft(None, (max(width // reduced, 1), max(height // reduced, 1)))
+            with _decoding(name, max_pixels):
+                image.draft(None, (max(width // reduced, 1), max(height // reduced, 1)))
         return _from_pillow(image, name, max_pixels)
 
 
-def _opened(file: IO[bytes], name: str) -> Image.Image:
+def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
+    """Read an image file's header; the size is left for the caller to check."""
     if not file.read(1):
         raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again")
     file.seek(0)
+    with _decoding(name, max_pixels):
+        with suppress(UnidentifiedImageError), _pillow_limit(None):
+            return Image.open(file, formats=_COMMON)
+        with _pillow_lock:
+            Image.init()  # Loads the readers of all other formats, which takes a while.
+        for formats, limit in ((_FURTHER, None), (_UNPACKED, max_pixels // 2)):
+            file.seek(0)
+            with suppress(UnidentifiedImageError), _pillow_limit(limit):
+                return Image.open(file, formats=[one for one in formats if one in Image.OPEN])
+    raise ImageError(
+        f"{name}: not a picture, or one with a damaged beginning; "
+        "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and PPM files can be read"
+    )
+
+
+@contextmanager
+def _decoding(name: str, max_pixels: int) -> Iterator[None]:
+    """Turn whatever a decoder raises into one line; each library has errors of its own."""
     try:
-        return _open(file)
-    except UnidentifiedImageError:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
         raise ImageError(
-            f"{name}: not a picture, or one with a damaged beginning; "
-            "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and PPM files can be read"
+            f"{name}: larger inside than its header says, more than the limit of {max_pixels:,} "
+            "pixels; save it again, or raise the limit (max_pixels)"
         ) from None
-    except _DAMAGE as error:
+    except Exception as error:  # noqa: BLE001  # AVIF raises RuntimeError, others SystemError
         raise _damaged(name, error) from None
 
 
-def _open(file: IO[bytes]) -> Image.Image:
-    """Reads a file's header; Pillow's own limit, a global, steps aside for ``max_pixels``."""
-    with _open_lock:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(file, formats=_COMMON)
-        except UnidentifiedImageError:
-            Image.init()  # Loads the readers of all other formats, which takes a while.
-            file.seek(0)
-            return Image.open(file, formats=[name for name in _FURTHER if name in Image.OPEN])
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+_limits_at_work: list[int | None] = []
+_limit_before: int | None = None
+
+
+@contextmanager
+def _pillow_limit(pixels: int | None) -> Iterator[None]:
+    """Replace Pillow's limit of pixels, a global, while an image is read.
+
+    Of several threads the one with the largest limit decides; Pillow's own comes back after the
+    last one.
+
+    Args:
+        pixels: Pillow refuses what has more than twice as many, ``None`` to refuse nothing.
+    """
+    global _limit_before
+    with _pillow_lock:
+        if not _limits_at_work:
+            _limit_before = Image.MAX_IMAGE_PIXELS
+        _limits_at_work.append(pixels)
+        Image.MAX_IMAGE_PIXELS = _largest(_limits_at_work)
+    try:
+        yield
+    finally:
+        with _pillow_lock:
+            _limits_at_work.remove(pixels)
+            Image.MAX_IMAGE_PIXELS = _largest(_limits_at_work) if _limits_at_work else _limit_before
+
+
+def _largest(limits: list[int | None]) -> int | None:
+    known = [limit for limit in limits if limit is not None]
+    return max(known) if len(known) == len(limits) else None
+
+
+_silences = 0
+_stderr_before = -1
+
+
+@contextmanager
+def _silent_libtiff(image: Image.Image) -> Iterator[None]:
+    """Keep what libtiff writes to the process's standard error while a TIFF is decoded.
+
+    It says about damaged files what Pillow then raises. Nothing else gets by the file descriptor.
+    """
+    if image.format != "TIFF":
+        yield
+        return
+    global _silences, _stderr_before
+    with _pillow_lock:
+        _silences += 1
+        if _silences == 1:
+            _stderr_before = _redirect_stderr()
+    try:
+        yield
+    finally:
+        with _pillow_lock:
+            _silences -= 1
+            if _silences == 0 and _stderr_before >= 0:
+                os.dup2(_stderr_before, 2)
+                os.close(_stderr_before)
+
+
+def _redirect_stderr() -> int:
+    """Send standard error to nowhere; return a copy of where it went, -1 if it is closed."""
+    try:
+        before = os.dup(2)
+    except OSError:
+        return -1
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    return before
 
 
 def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray:
@@ -209,13 +292,9 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray:
         )
     if width * height == 0:
         raise ImageError(f"{name}: the picture has no pixels ({width} x {height})")
-    try:
+    with _decoding(name, max_pixels), _pillow_limit(max_pixels), _silent_libtiff(image):
         _refuse_several(image, name)
         pixels = _rgb(image, name)
-    except ImageError:
-        raise
-    except _DAMAGE as error:
-        raise _damaged(name, error) from None
     upright = _UPRIGHT.get(_orientation(image))
     return np.ascontiguousarray(upright(pixels) if upright else pixels)
 
@@ -237,7 +316,7 @@ def _refuse_several(image: Image.Image, name: str) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _DAMAGE:
+    except Exception:  # noqa: BLE001
         return 1  # Damaged notes about a picture don't make its pixels unreadable.
 
 

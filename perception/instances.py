@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from perception.errors import MissingExtraError
 from perception.masks import rle_area, rle_to_mask
 from perception.phrases import Phrases
 from perception.types import (
@@ -224,8 +225,16 @@ class Instances:
         return to_coco([self])
 
     def to_supervision(self) -> sv.Detections:
-        """The same as ``supervision.Detections``: masks at full size, labels as ``class_name``."""
-        import supervision as sv
+        """The same as ``supervision.Detections``: masks at full size, labels as ``class_name``.
+
+        Raises MissingExtraError without the extra [supervision].
+        """
+        try:
+            import supervision as sv
+        except ImportError:
+            raise MissingExtraError(
+                "to_supervision() needs supervision: pip install 'perception-masks[supervision]'"
+            ) from None
 
         return sv.Detections(
             xyxy=self.boxes.copy(),

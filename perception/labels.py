@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageFont
+from PIL import ImageDraw, ImageFont
 
 from perception.types import FloatArray
 
@@ -50,6 +50,21 @@ def text_size(text: str, font: str | None, font_size: int) -> tuple[int, int]:
     """Width and height of one line of text in pixels."""
     left, top, right, bottom = _load(font, font_size).getbbox(text)
     return int(np.ceil(right - left)), int(np.ceil(bottom - top))
+
+
+def draw_text(
+    draw: ImageDraw.ImageDraw,
+    top_left: tuple[int, int],
+    text: str,
+    font: str | None,
+    font_size: int,
+    *,
+    ink: str,
+) -> None:
+    """Draw one line of text so that the box of ``text_size`` begins at ``top_left`` (x, y)."""
+    loaded = _load(font, font_size)
+    left, top, _, _ = loaded.getbbox(text)
+    draw.text((top_left[0] - left, top_left[1] - top), text, fill=ink, font=loaded)
 
 
 def shorten(name: str, score: str, font: str | None, font_size: int, width: int) -> str:
@@ -109,7 +124,7 @@ def _spell(name: str) -> str:
 
 @cache
 def _basic_font() -> str | None:
-    """DejaVu Sans (Latin, Greek, Cyrillic), which travels with supervision's dependencies."""
+    """DejaVu Sans (Latin, Greek, Cyrillic), which travels with matplotlib."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         return None

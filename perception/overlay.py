@@ -1,21 +1,17 @@
-"""The overlay: a picture with its masks, outlines and labels drawn on it, by supervision."""
+"""The overlay: a picture with its masks, outlines and labels drawn on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from colorsys import hls_to_rgb
-from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor, ImageDraw
 
 from perception.instances import Instances
-from perception.labels import label_texts, place_labels, shorten, text_size
+from perception.labels import draw_text, label_texts, place_labels, shorten, text_size
 from perception.masks import rle_to_mask
 from perception.types import FloatArray, ImageArray, IntArray
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 # Far apart in hue and lightness, so that neighbours in the list are told apart at once.
 _PALETTE = (
@@ -53,13 +49,19 @@ def draw_overlay(
     colours = instances.class_ids if several else np.arange(len(instances), dtype=np.int64)
     palette = _PALETTE if labels or several else _MANY_COLOURS
     width = _line_width(image.shape[:2], thin=not labels)
-    bgr = np.ascontiguousarray(image[..., ::-1])  # supervision draws in OpenCV's channel order
+    drawn = image.copy()
     if instances.rles:
-        _draw_masks(bgr, instances, colours, palette, width)
+        _draw_masks(drawn, instances, _rgb(palette, colours), width)
     else:
-        _draw_boxes(bgr, instances, colours, palette, width)
-    drawn = np.ascontiguousarray(bgr[..., ::-1])
+        _draw_boxes(drawn, instances, _rgb(palette, colours), width)
     return _draw_labels(drawn, instances, colours) if labels else drawn
+
+
+def _rgb(palette: Sequence[str], colours: IntArray) -> IntArray:
+    """The RGB values N x 3 of colours by their number; the palette begins anew when it ends."""
+    values = np.array([ImageColor.getrgb(colour)[:3] for colour in palette], np.int64)
+    picked: IntArray = values[colours % len(palette)]
+    return picked
 
 
 def _line_width(image_hw: tuple[int, int], *, thin: bool) -> int:
@@ -70,29 +72,29 @@ def _font_size(image_hw: tuple[int, int]) -> int:
     return max(11, round(min(image_hw) * 0.03))
 
 
-def _draw_masks(
-    bgr: ImageArray, instances: Instances, colours: IntArray, palette: Sequence[str], width: int
-) -> None:
-    """Draws on ``bgr``, large masks first, each in its own cut-out of the picture.
+def _draw_masks(image: ImageArray, instances: Instances, rgb: IntArray, width: int) -> None:
+    """Draw on ``image``, large masks first, each in its own cut-out of it.
 
     One full-size mask exists at a time, however many instances there are.
-    """
-    import supervision as sv
 
-    sv_palette = sv.ColorPalette.from_hex(list(palette))
-    fill = sv.MaskAnnotator(color=sv_palette, opacity=_MASK_OPACITY)
-    outline = sv.PolygonAnnotator(color=sv_palette, thickness=width)
+    Args:
+        image: H x W x 3, changed in place.
+        instances: What to draw, N masks.
+        rgb: The color of each, N x 3.
+        width: Of the outlines, in pixels.
+    """
+    import cv2
+
     for n in np.argsort(-instances.areas, kind="stable"):
         x0, y0, x1, y1 = _grown(instances.boxes[n], width + 1)
         mask = rle_to_mask(instances.rles[n])[y0:y1, x0:x1]
-        if not mask.any():
-            continue
-        region = np.ascontiguousarray(bgr[y0:y1, x0:x1])
-        box = np.array([[0, 0, mask.shape[1], mask.shape[0]]], np.float32)
-        one = sv.Detections(xyxy=box, mask=mask[None], class_id=np.zeros(1, int))
-        for annotator in (fill, outline):
-            region = annotator.annotate(region, one, custom_color_lookup=colours[n : n + 1])
-        bgr[y0:y1, x0:x1] = region
+        region = np.ascontiguousarray(image[y0:y1, x0:x1])
+        blended = (1 - _MASK_OPACITY) * region[mask] + _MASK_OPACITY * rgb[n]
+        region[mask] = np.round(blended).astype(np.uint8)
+        shapes = np.ascontiguousarray(mask).view(np.uint8)
+        outlines, _ = cv2.findContours(shapes, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(region, outlines, -1, rgb[n].tolist(), width)
+        image[y0:y1, x0:x1] = region
 
 
 def _grown(box: FloatArray, margin: int) -> tuple[int, int, int, int]:
@@ -101,20 +103,16 @@ def _grown(box: FloatArray, margin: int) -> tuple[int, int, int, int]:
     return left, top, int(np.ceil(x1)) + margin, int(np.ceil(y1)) + margin
 
 
-def _draw_boxes(
-    bgr: ImageArray, instances: Instances, colours: IntArray, palette: Sequence[str], width: int
-) -> None:
-    import supervision as sv
+def _draw_boxes(image: ImageArray, instances: Instances, rgb: IntArray, width: int) -> None:
+    import cv2
 
-    annotator = sv.BoxAnnotator(color=sv.ColorPalette.from_hex(list(palette)), thickness=width)
     # The last pixel inside a half-open box is the one before its end.
-    drawn = _detections(np.round(instances.boxes) - np.array([0, 0, 1, 1], np.float32))
-    bgr[:] = annotator.annotate(bgr.copy(), drawn, custom_color_lookup=colours)
+    corners = np.round(instances.boxes).astype(int) - np.array([0, 0, 1, 1])
+    for (x0, y0, x1, y1), color in zip(corners.tolist(), rgb.tolist(), strict=True):
+        cv2.rectangle(image, (x0, y0), (x1, y1), color, width)
 
 
 def _draw_labels(image: ImageArray, instances: Instances, colours: IntArray) -> ImageArray:
-    import supervision as sv
-
     size = _font_size(instances.image_hw)
     padding = max(2, size // 4)
     names, font = label_texts(instances.labels, instances.class_ids.tolist())
@@ -125,33 +123,20 @@ def _draw_labels(image: ImageArray, instances: Instances, colours: IntArray) -> 
     ]
     shown = np.array([n for n, text in enumerate(texts) if text], np.int64)
     texts = [text for text in texts if text]
-    # One more pixel: Pillow's rectangles include their last row and column.
     sizes = np.array([text_size(text, font, size) for text in texts]).reshape(-1, 2)
-    spots = place_labels(instances.boxes[shown], sizes + 2 * padding + 1, instances.image_hw)
-    annotator = sv.RichLabelAnnotator(
-        color=sv.ColorPalette.from_hex(list(_PALETTE)),
-        text_color=sv.ColorPalette.from_hex([_ink(colour) for colour in _PALETTE]),
-        font_path=font,
-        font_size=size,
-        text_padding=padding,
-        text_position=sv.Position.BOTTOM_LEFT,
-    )
-    # The annotator hangs a label under its anchor's bottom left: a flat box on the label's top.
-    anchors = spots[:, [0, 1, 2, 1]]
+    spots = place_labels(instances.boxes[shown], sizes + 2 * padding, instances.image_hw)
     canvas = Image.fromarray(image)
-    drawn = annotator.annotate(
-        canvas, _detections(anchors), labels=texts, custom_color_lookup=colours[shown]
-    )
-    return np.array(drawn)
+    draw = ImageDraw.Draw(canvas)
+    for text, spot, number in zip(texts, np.round(spots).astype(int), colours[shown], strict=True):
+        x0, y0, x1, y1 = spot.tolist()
+        paper = _PALETTE[number % len(_PALETTE)]
+        # Pillow's rectangles include their last row and column.
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), fill=paper)
+        draw_text(draw, (x0 + padding, y0 + padding), text, font, size, ink=_ink(paper))
+    return np.array(canvas)
 
 
 def _ink(colour: str) -> str:
     """Black or white, whichever reads better on a colour (by its luma)."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
-
-
-def _detections(boxes: FloatArray) -> sv.Detections:
-    import supervision as sv
-
-    return sv.Detections(xyxy=boxes.reshape(-1, 4), class_id=np.zeros(len(boxes), int))

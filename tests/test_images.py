@@ -2,8 +2,10 @@
 
 import io
 import os
+import socket
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -23,8 +25,8 @@ def file_bytes(image, suffix, **options):
 
 def gradient(height=6, width=8):
     image = np.zeros((height, width, 3), np.uint8)
-    image[..., 0] = np.arange(width) * 20
-    image[..., 1] = np.arange(height)[:, None] * 30
+    image[..., 0] = np.arange(width) * 20 % 256
+    image[..., 1] = np.arange(height)[:, None] * 30 % 256
     return image
 
 
@@ -284,7 +286,7 @@ def test_a_header_is_read_without_the_pixels(tmp_path):
 def test_a_header_of_no_picture(tmp_path):
     with pytest.raises(ImageError, match="no such file"):
         read_header(tmp_path / "none.jpg")
-    with pytest.raises(ImageError, match="not a regular file"):
+    with pytest.raises(ImageError, match="a folder, not a picture"):
         read_header(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     with pytest.raises(ImageError, match="not a picture"):
@@ -304,3 +306,93 @@ def test_a_jpeg_can_be_read_smaller(tmp_path, reduced, shape):
     assert read_image(tmp_path / "a.jpg", reduced=reduced).shape == shape
     assert read_image((tmp_path / "a.jpg").read_bytes(), reduced=reduced).shape == shape
     assert read_image(tmp_path / "a.png", reduced=reduced).shape == (42, 100, 3)
+
+
+def test_a_decoder_with_errors_of_its_own(tmp_path):
+    """AVIF's raises RuntimeError: here for a file whose main image is none of those in it."""
+    Image.init()
+    if "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow has no AVIF")
+    data = bytearray(file_bytes(Image.fromarray(gradient(40, 40)), "AVIF"))
+    at = data.index(b"pitm")
+    data[at + 9] ^= 0x55
+    (tmp_path / "a.avif").write_bytes(data)
+    for read in (read_image, read_header):
+        with pytest.raises(ImageError, match=r"a\.avif: .*damaged") as caught:
+            read(tmp_path / "a.avif")
+        assert "\n" not in str(caught.value)
+
+
+def test_memory_that_runs_out_is_no_damage(monkeypatch):
+    """Whoever asked for the picture reports it, or tries with fewer at once."""
+
+    def exhausted(image):
+        raise MemoryError
+
+    image = Image.open(io.BytesIO(file_bytes(Image.fromarray(gradient()), "PNG")))
+    monkeypatch.setattr(image, "load", lambda: exhausted(image))
+    with pytest.raises(MemoryError):
+        read_image(image)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_tiffs_are_held_to_our_limit_alone(monkeypatch, compression):
+    """Pillow checks their tiles again while they are unpacked: its limit is 179 megapixels."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    image = gradient(60, 50)
+    data = file_bytes(Image.fromarray(image), "TIFF", compression=compression)
+    np.testing.assert_array_equal(read_image(data), image)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    with pytest.raises(ImageError, match=r"50 x 60 pixels are more than the limit of 2,999"):
+        read_image(data, max_pixels=2999)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_an_image_that_is_larger_inside_than_its_header_says():
+    """An icon whose entry says 16 x 16 and holds a PNG of 20,000 x 20,000."""
+    inner = raw_png(20_000, 20_000, colour_type=0)
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
+    with pytest.raises(ImageError, match=r"more than the limit of 200,000,000"):
+        read_image(struct.pack("<HHH", 0, 1, 1) + entry + inner)
+
+
+def test_pillows_limit_comes_back_after_many_threads():
+    before = Image.MAX_IMAGE_PIXELS
+    data = [
+        file_bytes(Image.fromarray(gradient(90, 80)), suffix) for suffix in ("TIFF", "ICO", "PNG")
+    ]
+    with ThreadPoolExecutor(8) as threads:
+        limits = [10**6 + number % 3 for number in range(96)]
+        sources = [data[number % 3] for number in range(96)]
+        shapes = list(
+            threads.map(lambda one, limit: read_image(one, max_pixels=limit).shape, sources, limits)
+        )
+    assert len(shapes) == 96
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_libtiff_says_nothing_of_its_own(capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = bytearray(file_bytes(Image.fromarray(noise), "TIFF", compression="tiff_adobe_deflate"))
+    data[200:210] = b"0123456789"
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        read_image(bytes(data))
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
+def test_only_regular_files_are_read(tmp_path, monkeypatch, kind):
+    """Each of these would be waited for without end."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "a named pipe":
+            os.mkfifo("a.jpg")
+        elif kind == "a socket":
+            server.bind("a.jpg")
+        else:
+            os.symlink("/dev/zero", "a.jpg")
+        for read in (read_image, read_header):
+            with pytest.raises(ImageError, match=f"a.jpg: {kind}, not a regular file"):
+                read("a.jpg")

@@ -1,8 +1,11 @@
 """The product's result: checked, picked from, converted."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from perception.errors import MissingExtraError
 from perception.instances import Instances
 from perception.masks import mask_to_box, mask_to_rle
 
@@ -118,6 +121,12 @@ def test_supervision():
     assert detections.class_id.tolist() == [2, 0]
     assert detections.data["class_name"].tolist() == ["star", "cat"]
     np.testing.assert_allclose(detections.confidence, [0.9, 0.5])
+
+
+def test_without_supervision_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'perception-masks\[supervision\]'"):
+        example().to_supervision()
 
 
 def test_overlay_is_a_picture_of_the_same_size():

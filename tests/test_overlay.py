@@ -1,6 +1,9 @@
 """The overlay and its labels."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +169,37 @@ def test_what_has_no_score_is_named_without_one(monkeypatch):
     monkeypatch.setattr("perception.overlay.shorten", shorten)
     draw_overlay(replace(squares(2), scores=np.array([np.nan, 0.5])))
     assert asked == [("red star", ""), ("red star", "0.50")]
+
+
+def test_drawing_needs_no_supervision():
+    """Its av holds codecs under the GPL: the core has to do without."""
+    code = (
+        "import sys; sys.modules['supervision'] = None; from test_overlay import *; "
+        "assert (draw_overlay(squares(3)) != 90).any(); "
+        "assert (draw_overlay(squares(3, masks=False)) != 90).any()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+
+
+def test_a_mask_is_blended_and_outlined():
+    """Inside 45 % of the color, on the edge all of it, elsewhere nothing."""
+    one = squares(1)
+    x0, y0, x1, y1 = one.boxes[0].astype(int)
+    drawn = draw_overlay(one, labels=False).astype(int)
+    color = drawn[y0, x0]
+    assert (drawn[y1 - 1, x0:x1] == color).all()
+    inside = drawn[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2]
+    assert (np.abs(inside - (0.55 * 90 + 0.45 * color)) <= 0.5).all()
+    assert (drawn[: max(y0 - 1, 0)] == 90).all()
+
+
+def test_a_hole_is_outlined_and_not_filled():
+    mask = np.zeros((60, 60), bool)
+    mask[10:50, 10:50] = True
+    mask[25:35, 25:35] = False
+    box = mask_to_box(mask)[None]
+    image = np.full((60, 60, 3), 90, np.uint8)
+    ring = Instances((60, 60), ("a",), box, [0.9], [0], (mask_to_rle(mask),), image=image)
+    drawn = draw_overlay(ring, labels=False)
+    assert (drawn[28:32, 28:32] == 90).all()
+    assert (drawn[24, 26:34] == drawn[10, 10]).all()

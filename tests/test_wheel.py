@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from system_tools import need
 
 from perception.serve.page_files import PAGE_FOLDER, page_files, runtime_files
 from perception.version import __version__
@@ -76,7 +78,8 @@ def test_it_runs_from_another_folder(installed, tmp_path):
 def test_it_holds_the_core_only(installed, tmp_path):
     code = (
         "import importlib.util as u, perception, cv2; print(perception.__file__); "
-        "print([n for n in ('torch', 'transformers', 'onnx') if u.find_spec(n)])"
+        "print([n for n in ('torch', 'transformers', 'onnx', 'supervision', 'av') "
+        "if u.find_spec(n)])"
     )
     home, extras = call(installed / "python", "-c", code, cwd=tmp_path).splitlines()
     assert not Path(home).is_relative_to(ROOT)
@@ -84,3 +87,31 @@ def test_it_holds_the_core_only(installed, tmp_path):
     listed = call(installed / "python", "-m", "pip", "list", "--format", "json", cwd=tmp_path)
     names = {package["name"] for package in json.loads(listed)}
     assert {name for name in names if name.startswith("opencv")} == {"opencv-python-headless"}
+
+
+def test_make_wheel_needs_no_development_install(tmp_path):
+    """In a clean copy, with the runtime if it is here; a wheel without it is noticed."""
+    need(shutil.which("make"), "make")
+    copy = tmp_path / "copy"
+    call("git", "clone", "--quiet", "--no-hardlinks", ROOT, copy, cwd=tmp_path)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, copy / name)  # As they are now, committed or not.
+    runtime = ROOT / PAGE_FOLDER / "node_modules"
+    if runtime.is_dir():
+        (copy / PAGE_FOLDER / "node_modules").symlink_to(runtime)
+    done = subprocess.run(
+        # What npm does is there already, or left out.
+        ["make", "-o", "page", "wheel", f"PYTHON={sys.executable}"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+    )
+    if runtime.is_dir():
+        assert done.returncode == 0, done.stderr
+    else:
+        assert "the wheel lacks the runtime" in done.stderr
+    (wheel,) = (copy / "dist").glob("*.whl")
+    assert "perception/__init__.py" in zipfile.ZipFile(wheel).namelist()
+    assert not (copy / ".venv-dev").exists()
+    listed = call(copy / ".venv-build" / "bin" / "python", "-m", "pip", "list", cwd=copy)
+    assert "numpy" not in listed

@@ -20,7 +20,7 @@ import numpy as np
 
 from perception.annotate.records import Failure, FileStamp, Task
 from perception.annotate.remote import is_url, read_url, stamp_url
-from perception.errors import ImageError, MissingExtraError, RunError
+from perception.errors import ImageError, MissingExtraError, RunError, hide_pillow_messages
 from perception.images import picture_uid, printable, read_image
 from perception.types import ImageArray
 
@@ -148,6 +148,7 @@ class Reader:
 def _serve(connection: Connection[object, Task], max_pixels: int) -> None:
     """The reader's process: tasks in, pictures or failures out, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It is for the process that started this one.
+    hide_pillow_messages()
     with suppress(EOFError, OSError):
         connection.send(None)
         while True:

@@ -81,7 +81,8 @@ def _walk(folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             for hidden in [name for name in folders if name.startswith(".")]:
                 del folders[hidden]
             for name, info in found.items():
-                if name:  # Some stores keep a folder as an object without a name.
+                # Some stores keep a folder as an object without a name; a pipe is no file.
+                if name and info.get("type") != "other":
                     yield posixpath.join(below, name), info
     except Exception as error:  # noqa: BLE001  # every store has errors of its own
         barred.append(error)

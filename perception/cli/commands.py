@@ -38,7 +38,12 @@ from perception.defaults import (
     QUALITY,
     STABILITY,
 )
-from perception.errors import ImageError, PerceptionError, PromptError
+from perception.errors import (
+    ImageError,
+    PerceptionError,
+    PromptError,
+    hide_pillow_messages,
+)
 from perception.version import __version__
 
 if TYPE_CHECKING:
@@ -304,6 +309,7 @@ def main() -> None:
         # A file name that isn't text must not end in an encoding error.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.showwarning = _note
+    hide_pillow_messages()
     code = status(sys.argv[1:])
     if code == _INTERRUPTED:
         # Python would wait for a thread that is in the middle of a model.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import click
@@ -171,9 +169,6 @@ def run(
     """
     pictures = find_images(options.inputs)
     _check_outputs(options)
-    if "overlay" in options.pictures:
-        # Takes longer to import than nano to load and answer: it can do so meanwhile.
-        Thread(target=import_module, args=("supervision",), daemon=True).start()
     if options.model == MODEL and not options.quiet:
         click.echo(NANO_NOTE, err=True)
     watch = Stopwatch()

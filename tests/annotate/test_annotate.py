@@ -1,6 +1,7 @@
 """Whole runs, with readers and threads."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,15 @@ def segmented(folder, text=TEXT, model=None, **options):
         found = (model or colour_model())(picture.path, text, **options)
         results.append(replace(found, file_name=picture.name))
     return coco_bytes(to_coco(results))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_in_the_folder_is_a_failure_like_any_other(pictures, out):
+    os.mkfifo(pictures / "aa.png")
+    summary = run(pictures, out)
+    assert summary.counts == Counts(done=3, failed=1)
+    (failure,) = summary.failures
+    assert "a named pipe, not a regular file" in str(failure)
 
 
 @pytest.mark.parametrize(("batch", "parallel"), [(1, 1), (4, 1), (2, 3)])

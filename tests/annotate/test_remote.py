@@ -1,6 +1,7 @@
 """Pictures behind URLs, in a file system in memory and in an archive."""
 
 import io
+import os
 import zipfile
 
 import pytest
@@ -41,6 +42,14 @@ def test_listing_and_reading(store):
     assert isinstance(one, ReadPicture)
     assert one.image_hw == (96, 128)
     assert one.file == stamps["sub/ü b.jpg"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_is_no_file(tmp_path):
+    (tmp_path / "a.png").write_bytes(png())
+    os.mkfifo(tmp_path / "b.png")
+    _, found = list_inputs([f"local://{tmp_path}"])
+    assert [name for name, _ in found] == ["a.png"]
 
 
 def test_what_can_not_be_read_is_a_failure_with_its_reason(store):

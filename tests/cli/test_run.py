@@ -249,3 +249,14 @@ def test_file_names_that_are_no_text(perception):
         pytest.skip("this file system takes only text")
     assert perception("segment", "in", "--text", "red", "-q")[0] == 0
     assert "\udcff.png" in [image["file_name"] for image in content()["images"]]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+@pytest.mark.parametrize("command", ["segment", "detect"])
+def test_a_pipe_in_the_folder_is_not_waited_for(perception, command):
+    os.mkfifo("in/a.jpg")
+    code, out, err = perception(command, "in", "--text", "red", "--json", "-", "-q")
+    assert code == 1
+    assert "in/a.jpg: a named pipe, not a regular file; give an image file" in err
+    assert "skipped 1 of 3" in err
+    assert len(json.loads(out)["images"]) == 2

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from system_tools import need
 
 PAGE = Path(__file__).parents[2] / "demos" / "click"
-REQUIRED = os.environ.get("PERCEPTION_BROWSER_TESTS") == "required"
-
-
-def need(tool: str | None, name: str) -> str:
-    """The tool's path; without it the test is left out, or fails where it is required."""
-    if tool is None and REQUIRED:
-        pytest.fail(f"{name} is missing, and PERCEPTION_BROWSER_TESTS=required")
-    if tool is None:
-        pytest.skip(f"{name} is missing")
-    return tool
 
 
 def run_node(code: str, data: Any = None) -> Any:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click_page import PAGE, REQUIRED, need
+from click_page import PAGE
+from system_tools import is_required, need
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -22,7 +23,7 @@ PICTURES = Path(__file__).parents[2] / "demos" / "images"
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, through Playwright."""
-    if not REQUIRED:
+    if not is_required():
         pytest.importorskip("playwright", reason="playwright is missing")
         pytest.importorskip("fastapi", reason="the extra [web] is missing")
     from playwright.sync_api import sync_playwright

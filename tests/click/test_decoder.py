@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click_page import PAGE, need, run_node
+from click_page import PAGE, run_node
+from system_tools import need
 
 from perception.frame import Frame
 from perception.segmenter.onnx import OnnxSegmenter

@@ -1,6 +1,7 @@
 """The list, a picture, its file and its embedding."""
 
 import io
+import os
 
 import cv2
 import numpy as np
@@ -89,6 +90,19 @@ def test_what_the_model_found_before(folder, tmp_path, serving, monkeypatch):
     assert (red["class"], red["origin"], red["score"]) == ("red", "model", 0.9)
     assert (blue["class"], blue["rle"]["size"]) == ("sky", [96, 128])
     assert red["uid"] != blue["uid"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_is_not_waited_for(folder, client):
+    """It isn't listed before the service starts again; an image may become one meanwhile."""
+    (folder / "b.jpg").unlink()
+    os.mkfifo(folder / "b.jpg")
+    found = client.get("/api/picture", params={"picture": "b.jpg"}).json()
+    assert found["failed"].startswith("a named pipe, not a regular file")
+    for path in ("image", "embedding"):
+        answer = client.get(f"/api/{path}", params={"picture": "b.jpg"})
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("b.jpg: a named pipe, not a regular file")
 
 
 def test_a_picture_that_cannot_be_read(folder, client):

@@ -78,3 +78,15 @@ def test_no_font_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(scenes.glyphs, "FONT_PATHS", (tmp_path / "none.ttf",))
     with pytest.raises(SystemExit, match="apt-get install fonts-noto-color-emoji"):
         find_font()
+
+
+def test_drawing_is_skipped_without_the_font(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scenes.glyphs, "FONT_PATHS", (tmp_path / "none.ttf",))
+    monkeypatch.delenv("PERCEPTION_SYSTEM_TESTS", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install fonts-noto-color-emoji"):
+        Painter()
+    monkeypatch.setenv("PERCEPTION_SYSTEM_TESTS", "required")
+    with pytest.raises(pytest.fail.Exception, match=r"emoji font .* is missing"):
+        Painter()

@@ -115,6 +115,9 @@ KINDS: dict[str, Kind] = {
     "polygon-numbers": Kind(_E, "a polygon with something else than numbers of pixels"),
     "polygon-odd": Kind(_E, "a polygon with an odd count of numbers"),
     "polygon-short": Kind(_E, "a polygon of fewer than 3 corners", "dropped beside a good one"),
+    "polygon-too-long": Kind(
+        _E, "an outline of more than 10,000,000 pixels: loaders that draw it take gigabytes"
+    ),
     "polygon-degenerate": Kind(
         _W, "a polygon without area", "dropped beside a good one; the annotation if its box is so"
     ),

@@ -21,6 +21,8 @@ Corners = Numbers
 
 # It walks in steps of a fifth of a pixel: this is a quarter of a gigabyte.
 _LONGEST_OUTLINE = 2e6
+# And this is more than loaders bear: at 1e8 pixels pycocotools takes 4 to 17 GB.
+_BREAKING_OUTLINE = 1e7
 # And counts these steps in 32 bits.
 _FARTHEST = 1e8
 _ROUNDING = 1e-9
@@ -55,10 +57,18 @@ class Polygons:
             outlines = (np.abs(_steps(corners)).max(axis=1).sum() for corners in self.parts)
             yield self.area + sum(float(outline) / 2 + 1 for outline in outlines)
 
+    @cached_property
+    def outline_length(self) -> float:
+        """The length of all outlines in pixels, along x and along y (the L1 norm)."""
+        return sum(float(np.abs(_steps(corners)).sum()) for corners in self.parts)
+
     def can_be_drawn(self, hw: tuple[int, int]) -> bool:
         """Whether pycocotools can draw them in a picture of (height, width) in modest memory."""
-        outline = sum(float(np.abs(_steps(corners)).sum()) for corners in self.parts)
-        return hw[0] * hw[1] <= MOST_PIXELS and outline <= _LONGEST_OUTLINE
+        return hw[0] * hw[1] <= MOST_PIXELS and self.outline_length <= _LONGEST_OUTLINE
+
+    def breaks_loaders(self) -> bool:
+        """Return whether drawing them takes pycocotools gigabytes, in an image of any size."""
+        return self.outline_length > _BREAKING_OUTLINE
 
     def drawn(self, hw: tuple[int, int]) -> Any:
         """The mask in a picture of (height, width), as pycocotools' run lengths."""

@@ -156,10 +156,15 @@ def _read_polygons(value: list[Any], hw: Size | None) -> Segmentation:
         return Segmentation(None, faults)
     if all(map(are_parts, corners)):
         return Segmentation(None, [*faults, ("polygon-normalised", brief(value))])
-    mask = Mask(Polygons(corners), hw)
-    if hw is not None and leaves(mask.outline.bbox, hw):
-        faults.append(("polygon-outside", f"{_corners(mask.outline.bbox)} in {pixels(hw)}"))
-    if mask.is_empty():
+    polygons = Polygons(corners)
+    mask = Mask(polygons, hw)
+    if hw is not None and leaves(polygons.bbox, hw):
+        faults.append(("polygon-outside", f"{_corners(polygons.bbox)} in {pixels(hw)}"))
+    if polygons.breaks_loaders():
+        faults.append(("polygon-too-long", f"{polygons.outline_length:,.0f} pixels"))
+    elif hw is not None and not polygons.can_be_drawn(hw):
+        faults.append(("mask-too-large", brief(value)))
+    elif mask.is_empty():
         faults.append(("mask-empty", brief(value)))
     return Segmentation(mask, faults)
 

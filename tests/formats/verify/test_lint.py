@@ -172,6 +172,17 @@ FAULTS = [
         {"polygon-pairs": 1},
     ),
     (
+        # Far outside, and across the image more often than pycocotools has memory for.
+        polygon(segmentation=[[3, 3, 1e8, 3, 1e8, 9]], bbox=[3, 3, 57, 6], area=3e8),
+        {"polygon-too-long": 1, "polygon-outside": 1},
+    ),
+    (
+        polygon(
+            segmentation=[[0, 0, 59, 39, 59, 0] * 60_000], bbox=[0, 0, 59, 39], area=69_030_000
+        ),
+        {"polygon-too-long": 1},
+    ),
+    (
         polygon(segmentation=[[50, 30, 61, 30, 61, 39]], bbox=[50, 30, 10, 9], area=49.5),
         {"polygon-outside": 1},
     ),
@@ -245,6 +256,15 @@ def test_a_mask_that_would_fill_the_memory(content):
     image(width=side, height=side)(content)
     rle(image_id=3, segmentation={"size": [side, side], "counts": [side * side]})(content)
     assert codes(content) == {"rle-uncompressed": 1, "mask-too-large": 1}
+
+
+def test_polygons_that_are_not_drawn_are_said_to_be_unchecked(content):
+    """An outline of 3 million pixels: pycocotools can, slowly."""
+    lines = [0, 0, 59, 39, 59, 0] * 15_000
+    polygon(segmentation=[lines], bbox=[0, 0, 59, 39], area=59 * 39 / 2 * 15_000)(content)
+    found = codes(content)
+    assert found.pop("mask-too-large") == 1
+    assert "polygon-too-long" not in found
 
 
 def test_examples_name_places(content):
