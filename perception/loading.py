@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from perception.images import printable
 from perception.model import Model
 from perception.parts import EXPORTED, Part, find_parts, with_exported_segmenter
 from perception.segmenter.protocol import Segmenter
+from perception.types import checked_count
 from perception.weights.checking import installed_path
 from perception.weights.digests import sha256_of_file
 from perception.weights.embedded import locate, sha256_of
@@ -53,9 +55,9 @@ class _Where:
 
 
 def load(
-    name: str = MODEL,
+    name: str | os.PathLike[str] = MODEL,
     *,
-    segmenter: str | Path | None = None,
+    segmenter: str | os.PathLike[str] | None = None,
     device: str = AUTO,
     precision: str = AUTO,
     threads: int = THREADS,
@@ -76,9 +78,12 @@ def load(
     model; DeviceError for a device that isn't there; MissingExtraError without torch where it is
     needed.
     """
+    name = _checked_path("a model is loaded by", name)
+    checked_count("threads", threads, 0, DeviceError)
     parts = find_parts(name)
     if segmenter is not None:
-        parts = with_exported_segmenter(parts, Path(segmenter))
+        folder = _checked_path("segmenter is a folder of exported files, given by", segmenter)
+        parts = with_exported_segmenter(parts, Path(folder))
     _check_there(parts)
     places = [_place(part) for part in parts]
     where = _where(name, parts, check_device(device), check_precision(precision), threads)
@@ -99,6 +104,12 @@ def load(
         weights=weights,
         precision=where.precision,
     )
+
+
+def _checked_path(what: str, name: object) -> str:
+    if isinstance(name, (str, os.PathLike)):
+        return os.fsdecode(name)
+    raise WeightsError(f'{what} its name, such as "{MODEL}", or its path, got {name!r}')
 
 
 def _check_there(parts: tuple[Part, ...]) -> None:

@@ -102,12 +102,17 @@ def parse(prompt: PromptText) -> Phrases:
     Raises PromptError for a prompt that is empty, has only negatives, or can't be read.
     """
     builder = _Builder()
+    if isinstance(prompt, bytes) or not isinstance(prompt, Iterable):
+        raise PromptError(
+            f"a prompt is a string, a list of names or a dict of classes, got {prompt!r}"
+        )
     if isinstance(prompt, str):
         for entry in _entries(_tokens(prompt)):
             _read_entry(entry, builder)
     elif isinstance(prompt, Mapping):
         for name, phrases in prompt.items():
-            many = [phrases] if isinstance(phrases, str) else list(phrases)
+            several = isinstance(phrases, Iterable) and not isinstance(phrases, str | bytes)
+            many = list(phrases) if several else [phrases]
             if not many:
                 raise PromptError(f'the class "{name}" has no phrase: give it at least one')
             builder.add(_literal(name), [_literal(phrase) for phrase in many])

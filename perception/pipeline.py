@@ -9,14 +9,13 @@ from perception.close_ups import answer_boxes
 from perception.defaults import THRESHOLD
 from perception.detector.protocol import Detector
 from perception.detector.tiled import tile_side, tiled
-from perception.errors import PromptError
 from perception.instances import Instances
 from perception.phrases import PromptText, parse
 from perception.segmenter.protocol import Segmenter
 from perception.settling import settle
 from perception.stopwatch import Stopwatch
 from perception.tiles import TileSize
-from perception.types import BoxMasks, ImageArray
+from perception.types import BoxMasks, ImageArray, checked_number
 
 
 def find_masks(
@@ -63,8 +62,7 @@ def _find(
     detector: Detector, image: ImageArray, text: PromptText, threshold: float, tile: TileSize
 ) -> tuple[Instances, BoxMasks | None]:
     """The boxes, and their masks where the detector gives them as well."""
-    if not 0 <= threshold <= 1:
-        raise PromptError(f"a threshold lies between 0 and 1, got {threshold:g}")
+    threshold = checked_number("threshold", threshold, 0, 1)
     watch, phrases = Stopwatch(), parse(text)
     with watch("detect"):
         (found,) = tiled(detector, tile).detect([image], phrases, threshold=threshold)
