@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perception.errors import (
+        DataError,
         DeviceError,
         ImageError,
         MissingExtraError,
@@ -28,19 +29,21 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from perception.images import read_image
-    from perception.instances import Instances
+    from perception.instances import Instance, Instances
     from perception.loading import load
     from perception.model import Model
-    from perception.one_call import everything
+    from perception.one_call import detect, everything, segment
     from perception.types import Detections, Embedding, MaskCandidates, Prompt, Proposals, Rle
 
 from perception.version import __version__
 
 __all__ = [
+    "DataError",
     "Detections",
     "DeviceError",
     "Embedding",
     "ImageError",
+    "Instance",
     "Instances",
     "MaskCandidates",
     "MissingExtraError",
@@ -54,16 +57,20 @@ __all__ = [
     "Rle",
     "WeightsError",
     "__version__",
+    "detect",
     "everything",
     "load",
     "read_image",
+    "segment",
 ]
 
 _HOME = {
+    "DataError": "errors",
     "Detections": "types",
     "DeviceError": "errors",
     "Embedding": "types",
     "ImageError": "errors",
+    "Instance": "instances",
     "Instances": "instances",
     "MaskCandidates": "types",
     "MissingExtraError": "errors",
@@ -76,9 +83,11 @@ _HOME = {
     "Proposals": "types",
     "Rle": "types",
     "WeightsError": "errors",
+    "detect": "one_call",
     "everything": "one_call",
     "load": "loading",
     "read_image": "images",
+    "segment": "one_call",
 }
 
 

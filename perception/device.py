@@ -13,7 +13,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 def check_device(device: str) -> str:
     """The name of a device, once it can be one; raises DeviceError for any other text."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise DeviceError(f"a device is {FORMS}, got {device!r}")
     return device
 

@@ -3,6 +3,7 @@
 PerceptionError
 ├── PromptError      the text, a point or a box can't be used        (also a ValueError)
 ├── ImageError       a picture can't be read                         (also a ValueError)
+├── DataError        arrays or parts of a result don't fit together  (also a ValueError)
 ├── WeightsError     a model file is missing, damaged or of another kind
 ├── DeviceError      a model can't compute where, or as, it was asked to
 │   └── OutOfMemoryError  not even one picture fits                  (also a MemoryError)
@@ -41,6 +42,10 @@ class PromptError(PerceptionError, ValueError):
 
 class ImageError(PerceptionError, ValueError):
     """A picture can't be read as one RGB image."""
+
+
+class DataError(PerceptionError, ValueError):
+    """Arrays or parts of a result have the wrong type or shape, or don't fit together."""
 
 
 class WeightsError(PerceptionError):

@@ -18,8 +18,8 @@ LABEL = "object"
 
 def as_examples(examples: ArrayLike, not_examples: ArrayLike) -> Examples | None:
     """Boxes N x 4 xyxy of what is meant and M x 4 of what isn't; None where there are none."""
-    such = checked_array("examples", examples, np.float32, (None, 4))
-    other = checked_array("not_examples", not_examples, np.float32, (None, 4))
+    such = checked_array("examples", examples, np.float32, (None, 4), PromptError)
+    other = checked_array("not_examples", not_examples, np.float32, (None, 4), PromptError)
     if not len(such) + len(other):
         return None
     labels = np.repeat(np.array([1, 0], np.int64), [len(such), len(other)])

@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from perception.defaults import MAX_PIXELS
 from perception.errors import ImageError
-from perception.types import ImageArray
+from perception.types import ImageArray, checked_count
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """A picture: its path, the bytes of its file, a Pillow image, or an array."""
@@ -59,6 +59,9 @@ def read_image(
     time and memory; all else comes whole. Raises ImageError in one line: which picture, what is
     wrong, what to do.
     """
+    checked_count("max_pixels", max_pixels, 1, ImageError)
+    if reduced not in (1, 2, 4, 8):
+        raise ImageError(f"reduced is 1, 2, 4 or 8, got {reduced!r}")
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
@@ -69,8 +72,9 @@ def read_image(
         raise ImageError(
             f"expected a path, bytes, a Pillow image or an array, got {type(source).__name__}"
         )
-    name = printable(os.fspath(source))
-    with _explained(name), _open_regular(source) as file:
+    path = os.fsdecode(source)
+    name = printable(path)
+    with _explained(name), _open_regular(path) as file:
         return _from_file(file, name, max_pixels, reduced)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from perception.errors import MissingExtraError
+from perception.errors import DataError, MissingExtraError
 from perception.masks import rle_area, rle_to_mask
 from perception.phrases import Phrases
 from perception.types import (
@@ -25,6 +27,7 @@ from perception.types import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     import supervision as sv
 
 # The type of each array, and the shape of one instance's part.
@@ -42,11 +45,50 @@ _PER_INSTANCE: Mapping[str, tuple[Any, tuple[int, ...]]] = MappingProxyType(
         "crop_boxes": (np.float32, (4,)),
     }
 )
+_ONLY_BOXES = "only boxes were asked for, so there are no masks: segment instead"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Instance:
+    """One thing that was found in an image: what ``for instance in result`` gives.
+
+    label: its class name; class_id: index into the result's ``classes``; score: 0..1, nan where no
+    model gave one; box: 4 (xyxy), half-open, float32; rle: its mask as run lengths, None where only
+    boxes were asked for.
+    """
+
+    label: str
+    class_id: int
+    score: float
+    box: FloatArray
+    rle: Rle | None = None
+
+    def __repr__(self) -> str:
+        box = ", ".join(f"{side:g}" for side in self.box.tolist())
+        return f"<Instance: {self.label} {self.score:.2f}, box [{box}]>"
+
+    @property
+    def mask(self) -> BoolArray:
+        """The mask at full size, H x W. Raises DataError where only boxes were asked for."""
+        if self.rle is None:
+            raise DataError(_ONLY_BOXES)
+        return rle_to_mask(self.rle)
+
+    @property
+    def area(self) -> float:
+        """The area in pixels: of the mask, or of the box where there is none."""
+        if self.rle is not None:
+            return float(rle_area(self.rle))
+        x0, y0, x1, y1 = self.box.tolist()
+        return float((x1 - x0) * (y1 - y0))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Instances:
     """What was found in one picture.
+
+    An index or a slice picks some of them, as ``Instances`` again; a loop gives each as an
+    ``Instance``.
 
     image_hw: (H, W); classes: all that were asked for, also those not found; boxes: N x 4 xyxy,
     half-open, tight around the mask (the detector's box where there are no masks); scores: N in
@@ -60,7 +102,7 @@ class Instances:
     classes that a model was asked for where these aren't all: of the others nothing is known if
     none is found.
     ``image`` is kept to draw on; uid names the picture by its content; info says how the result
-    was made, seconds how long each stage took. Raises ValueError if the parts don't fit together.
+    was made, seconds how long each stage took. Raises DataError if the parts don't fit together.
     """
 
     image_hw: tuple[int, int]
@@ -86,6 +128,7 @@ class Instances:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", _checked_names(self.classes))
         boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
         object.__setattr__(self, "boxes", boxes)
         for name, (dtype, shape) in _PER_INSTANCE.items():
@@ -93,20 +136,23 @@ class Instances:
                 value = checked_array(name, getattr(self, name), dtype, (len(boxes), *shape))
                 object.__setattr__(self, name, value)
         if len(boxes) and not 0 <= self.class_ids.min() <= self.class_ids.max() < len(self.classes):
-            raise ValueError(
+            raise DataError(
                 f"class_ids index the {len(self.classes)} classes, got {self.class_ids.tolist()}"
             )
         if self.parent is not None:
             _check_parents(self.parent)
         if self.rles and len(self.rles) != len(boxes):
-            raise ValueError(f"{len(boxes)} boxes need as many masks, or none: {len(self.rles)}")
+            raise DataError(f"{len(boxes)} boxes need as many masks, or none: {len(self.rles)}")
         if self.origins is not None and len(self.origins) != len(boxes):
-            raise ValueError(f"{len(boxes)} boxes need as many origins: {len(self.origins)}")
+            raise DataError(f"{len(boxes)} boxes need as many origins: {len(self.origins)}")
+        if not all(isinstance(rle, Rle) for rle in self.rles):
+            raise DataError("a mask of Instances is an Rle: perception.masks.mask_to_rle makes one")
         sizes = {rle.size for rle in self.rles}
         if sizes - {self.image_hw}:
-            raise ValueError(f"masks of {sizes} on a picture of {self.image_hw}")
-        if self.image is not None and self.image.shape != (*self.image_hw, 3):
-            raise ValueError(f"expected a picture of {self.image_hw}, got {self.image.shape}")
+            raise DataError(f"masks of {sizes} on a picture of {self.image_hw}")
+        shape = np.shape(self.image) if self.image is not None else (*self.image_hw, 3)
+        if shape != (*self.image_hw, 3):
+            raise DataError(f"expected a picture of {self.image_hw}, got {shape}")
 
     @classmethod
     def empty(cls, image_hw: tuple[int, int], classes: Sequence[str] = ()) -> Instances:
@@ -132,6 +178,16 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __iter__(self) -> Iterator[Instance]:
+        for n, label in enumerate(self.labels):
+            yield Instance(
+                label=label,
+                class_id=int(self.class_ids[n]),
+                score=float(self.scores[n]),
+                box=self.boxes[n],
+                rle=self.rles[n] if self.rles else None,
+            )
 
     def __repr__(self) -> str:
         height, width = self.image_hw
@@ -190,10 +246,10 @@ class Instances:
     def masks(self) -> BoolArray:
         """All masks at full size, N x H x W. ``rles`` holds the same in a fraction of the memory.
 
-        Raises ValueError where only boxes were asked for.
+        Raises DataError where only boxes were asked for.
         """
         if len(self.rles) != len(self):
-            raise ValueError("only boxes were asked for, so there are no masks: segment instead")
+            raise DataError(_ONLY_BOXES)
         masks = np.zeros((len(self), *self.image_hw), np.bool_)
         for mask, rle in zip(masks, self.rles, strict=True):
             mask[:] = rle_to_mask(rle)
@@ -209,6 +265,39 @@ class Instances:
         )
         return areas
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result to a file of the kind that its suffix names; return its path.
+
+        ``.png``, ``.jpg`` and ``.webp`` hold the overlay, ``.json`` a COCO file, ``.csv`` a row for
+        each instance.
+
+        Raises:
+            OutputError: For another suffix, or if the file can't be written.
+            DataError: If the overlay is asked for and the image wasn't kept.
+        """
+        from perception.formats.display import save
+
+        return save(self, path)
+
+    def show(self) -> None:
+        """Show the overlay: in a notebook below the cell, else in a window of an image viewer.
+
+        Raises OutputError where there is no viewer.
+        """
+        from perception.formats.display import show
+
+        show(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from perception.formats.display import png
+
+        return png(self)
+
+    def _repr_html_(self) -> str:
+        from perception.formats.display import html
+
+        return html(self)
+
     def overlay(self, *, labels: bool | None = None) -> Image.Image:
         """The picture with masks, outlines (or boxes) and labels drawn on it.
 
@@ -223,6 +312,15 @@ class Instances:
         from perception.formats.coco import to_coco
 
         return to_coco([self])
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a ``pandas.DataFrame`` with a row for each instance and the columns of the CSV.
+
+        Raises MissingExtraError without pandas.
+        """
+        from perception.formats.table import to_dataframe
+
+        return to_dataframe(self)
 
     def to_supervision(self) -> sv.Detections:
         """The same as ``supervision.Detections``: masks at full size, labels as ``class_name``.
@@ -245,17 +343,23 @@ class Instances:
         )
 
 
+def _checked_names(classes: object) -> tuple[str, ...]:
+    if not isinstance(classes, (tuple, list)) or not all(isinstance(n, str) for n in classes):
+        raise DataError(f"classes are a tuple of names, got {classes!r}")
+    return tuple(classes)
+
+
 def _check_parents(parent: IntArray) -> None:
-    """Raises ValueError where N parents aren't other instances, or where some are in a ring."""
+    """Raises DataError where N parents aren't other instances, or where some are in a ring."""
     if len(parent) and not -1 <= parent.min() <= parent.max() < len(parent):
-        raise ValueError(f"parent indexes the {len(parent)} instances, got {parent.tolist()}")
+        raise DataError(f"parent indexes the {len(parent)} instances, got {parent.tolist()}")
     at = parent
     for _ in range(len(parent)):
         if (at < 0).all():
             return
         at = np.where(at < 0, -1, parent[at])
     if (at >= 0).any():
-        raise ValueError(f"no instance is a part of itself, got the parents {parent.tolist()}")
+        raise DataError(f"no instance is a part of itself, got the parents {parent.tolist()}")
 
 
 def _picked_parents(parent: IntArray, picked: IntArray) -> IntArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from perception.predictor.protocol import MaskPredictor
 from perception.predictor.whole import WholeImagePredictor
 from perception.predictor.zoom import ZoomPredictor
 from perception.segmenter.protocol import Segmenter
+from perception.types import checked_count
 from perception.weights.checking import installed_path
 from perception.weights.digests import sha256_of_file
 from perception.weights.embedded import locate, sha256_of
@@ -60,9 +62,9 @@ class _Where:
 
 
 def load(
-    name: str = MODEL,
+    name: str | os.PathLike[str] = MODEL,
     *,
-    segmenter: str | Path | None = None,
+    segmenter: str | os.PathLike[str] | None = None,
     device: str = AUTO,
     precision: str = AUTO,
     threads: int = THREADS,
@@ -83,9 +85,12 @@ def load(
     model; DeviceError for a device that isn't there; MissingExtraError without torch where it is
     needed.
     """
+    name = _checked_path("a model is loaded by", name)
+    checked_count("threads", threads, 0, DeviceError)
     parts = find_parts(name)
     if segmenter is not None:
-        parts = with_exported_segmenter(parts, Path(segmenter))
+        folder = _checked_path("segmenter is a folder of exported files, given by", segmenter)
+        parts = with_exported_segmenter(parts, Path(folder))
     _check_there(parts)
     places = [_place(part) for part in parts]
     where = _where(name, parts, check_device(device), check_precision(precision), threads)
@@ -123,6 +128,12 @@ def _predictor(segmenter: Segmenter, parts: tuple[Part, ...]) -> MaskPredictor:
             "install a newer perception, or export them again"
         )
     return _PREDICTORS[kind](segmenter)
+
+
+def _checked_path(what: str, name: object) -> str:
+    if isinstance(name, (str, os.PathLike)):
+        return os.fsdecode(name)
+    raise WeightsError(f'{what} its name, such as "{MODEL}", or its path, got {name!r}')
 
 
 def _check_there(parts: tuple[Part, ...]) -> None:

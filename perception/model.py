@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from numpy.typing import ArrayLike
 
+from perception.absent import NoDetector, NoSegmenter
 from perception.defaults import (
     CROP_LAYERS,
     CROP_OVERLAP,
@@ -24,11 +25,12 @@ from perception.defaults import (
 )
 from perception.detector.protocol import Detector
 from perception.detector.tiled import tile_side
+from perception.errors import PromptError, WeightsError
 from perception.examples import as_examples, check_examples, examples_info, shown
 from perception.halving import Batches
 from perception.images import ImageSource
 from perception.instances import Instances
-from perception.phrases import PromptText
+from perception.phrases import PromptText, parse
 from perception.pipeline import find_boxes, find_masks, segment_prompt
 from perception.predictor.everything import find_everything
 from perception.predictor.everything_settings import EverythingSettings
@@ -45,7 +47,7 @@ from perception.version import __version__
 ImageSources = list[ImageSource] | tuple[ImageSource, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A detector and a segmenter that work together.
 
@@ -69,6 +71,23 @@ class Model:
     def segmenter(self) -> Segmenter:
         """The network that ``predictor`` runs."""
         return self.predictor.segmenter
+
+    def __post_init__(self) -> None:
+        for part, method in (("detector", "detect"), ("predictor", "encode")):
+            if not callable(getattr(getattr(self, part), method, None)):
+                raise WeightsError(
+                    f"{part} has no method {method}, got {getattr(self, part)!r}: "
+                    "pc.load(NAME) loads a model by its name"
+                )
+
+    def __repr__(self) -> str:
+        parts = (self.detector, self.segmenter)
+        # SAM 3 is both.
+        names = dict.fromkeys(
+            part.name for part in parts if not isinstance(part, (NoDetector, NoSegmenter))
+        )
+        shown = "" if self.examples is None else f", shown {len(self.examples)} examples"
+        return f"<Model: {' + '.join(names)}, {self.precision}{shown}>"
 
     @overload
     def __call__(
@@ -204,8 +223,11 @@ class Model:
         boxes = as_examples(examples, not_examples)
         check_examples(boxes, text, tile)
         if boxes is None:
-            return self, text or ""
+            asked: PromptText = "" if text is None else text
+            parse(asked)  # Says what is wrong before an image is read.
+            return self, asked
         detector, asked = shown(self.detector, boxes, text)
+        parse(asked)
         return replace(self, detector=detector, examples=boxes), asked
 
     def _find(
@@ -253,9 +275,9 @@ class Model:
         self,
         image: ImageSource | EncodedImage,
         *,
-        points: ArrayLike = (),
+        points: ArrayLike | None = None,
         point_labels: ArrayLike | None = None,
-        boxes: ArrayLike = (),
+        boxes: ArrayLike | None = None,
         previous: LowResMask | None = None,
         candidates: bool = False,
         label: str = "object",
@@ -273,11 +295,25 @@ class Model:
             label: The class of the masks.
             max_pixels: The largest image that is read.
 
+        No points and no boxes, as of a detector that found nothing, give an empty result.
+
         Raises:
-            PromptError: The prompt can't be used.
+            PromptError: The prompt can't be used, or none is given.
             ImageError: The image can't be read.
         """
-        prompt = Prompt(points, point_labels, boxes)  # type: ignore[arg-type]  # it converts
+        if points is None and boxes is None:
+            raise PromptError(
+                "segment needs points=[(x, y)] or boxes=[(x0, y0, x1, y1)]; to find what a text "
+                'names, call the model: model(image, "cat. dog")'
+            )
+        if not isinstance(label, str):
+            raise PromptError(f"label is what to call the results, a string, got {label!r}")
+        none: ArrayLike = ()
+        prompt = Prompt(
+            none if points is None else points,  # type: ignore[arg-type]  # it converts
+            point_labels,  # type: ignore[arg-type]
+            none if boxes is None else boxes,  # type: ignore[arg-type]
+        )
 
         def answer(encoded: EncodedImage, watch: Stopwatch | None = None) -> Instances:
             return segment_prompt(
@@ -325,6 +361,8 @@ class Model:
         called after each batch of points, with their number. Raises PromptError for a setting,
         ImageError for the picture.
         """
+        if step is not None and not callable(step):
+            raise PromptError(f"step is called after each batch of points, got {step!r}")
         settings = EverythingSettings(
             points_per_side=points_per_side,
             grid=grid,

@@ -1,4 +1,4 @@
-"""From a picture to an answer in one call, which loads the model on the way."""
+"""From an image to a result in one call, which loads the model on the way."""
 
 from __future__ import annotations
 
@@ -19,10 +19,68 @@ from perception.defaults import (
     STABILITY,
     STABILITY_OFFSET,
     THREADS,
+    THRESHOLD,
 )
+from perception.errors import PromptError
 from perception.images import ImageSource
 from perception.instances import Instances
 from perception.loading import load
+from perception.phrases import PromptText
+
+
+def segment(
+    image: ImageSource,
+    text: PromptText | None = None,
+    *,
+    points: ArrayLike | None = None,
+    point_labels: ArrayLike | None = None,
+    boxes: ArrayLike | None = None,
+    threshold: float = THRESHOLD,
+    model: str = MODEL,
+    device: str = AUTO,
+) -> Instances:
+    """Segment what a text names, or what points or boxes show, in one image.
+
+    The same as ``load(model)(image, text)`` and ``load(model).segment(image, points=..., ...)``,
+    which have more options. For many images load the model once.
+
+    Args:
+        image: A path, the bytes of a file, a Pillow image or a uint8 array H x W x 3 (RGB).
+        text: What to find: the prompt grammar, a list of names, or classes with their phrases.
+        points: K x 2 (x, y) in pixels, all together one prompt.
+        point_labels: K, 1 = in, 0 = out (default: all 1).
+        boxes: N x 4 xyxy in pixels, each a prompt of its own, or one that the points refine.
+        threshold: The least score of a phrase, 0..1.
+        model: Its name, as ``load`` takes it.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        PromptError: For a text, points or boxes that can't be used, for none, and for both.
+        ImageError: For an image that can't be read.
+        WeightsError, DeviceError, MissingExtraError: As ``load``.
+    """
+    shows = points is not None or boxes is not None
+    if (text is None) != shows:
+        raise PromptError("give either a text, or points and boxes")
+    loaded = load(model, device=device)
+    if text is not None:
+        return loaded(image, text, threshold=threshold)
+    return loaded.segment(image, points=points, point_labels=point_labels, boxes=boxes)
+
+
+def detect(
+    image: ImageSource,
+    text: PromptText,
+    *,
+    threshold: float = THRESHOLD,
+    model: str = MODEL,
+    device: str = AUTO,
+) -> Instances:
+    """Find what a text names in one image, boxes only: ``load(model).detect(image, text)``.
+
+    Arguments and errors are those of ``segment``.
+    """
+    return load(model, device=device).detect(image, text, threshold=threshold)
 
 
 def everything(

@@ -8,6 +8,7 @@ from colorsys import hls_to_rgb
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
+from perception.errors import DataError
 from perception.instances import Instances
 from perception.labels import draw_text, label_texts, place_labels, shorten, text_size
 from perception.masks import rle_to_mask
@@ -37,11 +38,11 @@ def draw_overlay(
     there is only one class. image: the picture, if ``instances`` doesn't hold it. labels: whether
     to write them; without them there are more colours and thinner lines, for hundreds of masks
     (default: as segment-everything has nothing to call its masks, they get none). Raises
-    ValueError without a picture.
+    DataError without a picture.
     """
     image = instances.image if image is None else image
     if image is None:
-        raise ValueError("the picture was not kept with its instances: pass it as image=")
+        raise DataError("the picture was not kept with its instances: pass it as image=")
     if not len(instances):
         return image.copy()
     labels = instances.points is None if labels is None else labels

@@ -74,7 +74,7 @@ def _parts(word: str) -> list[Part]:
         return [Part(word, entry.family, entry.role, entry=entry)]
     if word and (Path(word).exists() or "/" in word or word.endswith(_CHECKPOINTS)):
         return _local(Path(word))
-    raise WeightsError(unknown_name(word, known_names()))
+    raise WeightsError(unknown_name(printable(word), known_names()))
 
 
 def _nano_beside(parts: Sequence[Part]) -> Part:

@@ -7,12 +7,14 @@
 
 ``person, vehicle: car | truck, !mannequin`` asks for *person* and *vehicle*; *car* and *truck* are
 both reported as *vehicle*; *mannequin* competes for boxes and what it wins is dropped. Double
-quotes protect, a dot between digits doesn't separate, full-width punctuation does. The entries of
-lists and dicts are literal.
+quotes protect, a dot between digits doesn't separate, full-width punctuation does. An entry without
+a visible character, such as a zero-width space, is no entry. The entries of lists and dicts are
+literal; there such an entry is an error.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +31,17 @@ _SEPARATORS = frozenset(".,;\n\r。．｡，、､；")
 _MARKS = {":": ":", "：": ":", "|": "|", "｜": "|", "!": "!", "！": "!"}
 _QUOTES = {'"': '"', "“": "”", "＂": "＂", "«": "»", "「": "」"}
 _DOTS = ".。．｡…"
+# Controls, and Default_Ignorable_Code_Point of the Unicode Character Database, with the blank of
+# Braille: without and with what joins or varies the characters beside it.
+_CONTROLS = "\\x00-\\x1f\\x7f-\\x9f"
+_BLANKS = (
+    "\\u00ad\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f\\u202a-\\u202e"
+    "\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3"
+    "\\U0001d173-\\U0001d17a"
+)
+_SHAPING = "\\u034f\\u180b-\\u180d\\u180f\\u200c\\u200d\\ufe00-\\ufe0f\\U000e0000-\\U000e0fff"
+_HIDDEN = re.compile(f"[{_CONTROLS}{_BLANKS}]+")
+_IGNORABLE = re.compile(f"[{_CONTROLS}{_BLANKS}{_SHAPING}]+")
 _EXAMPLE = 'for example "red star. vehicle: car | truck, !mannequin"'
 
 
@@ -62,14 +75,15 @@ class _Builder:
     """Collects phrases and classes; the same phrase or class in another spelling is the same."""
 
     owners: dict[str, int] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    class_ids: dict[str, int] = field(default_factory=dict)
 
     def add(self, class_name: str, phrases: Iterable[str], *, negative: bool = False) -> None:
-        key = normalise(class_name)
         class_id = NEGATIVE
         if not negative:
-            self.names.setdefault(key, class_name)
-            class_id = list(self.names).index(key)
+            class_id = self.class_ids.setdefault(normalise(class_name), len(self.names))
+            if class_id == len(self.names):
+                self.names.append(class_name)
         for phrase in phrases:
             text = normalise(phrase)
             if self.owners.setdefault(text, class_id) != class_id:
@@ -82,17 +96,36 @@ class _Builder:
         if not self.names:
             what = "only negatives" if self.owners else "empty"
             raise PromptError(f"the prompt is {what}: name at least one thing, {_EXAMPLE}")
-        return Phrases(tuple(self.owners), tuple(self.owners.values()), tuple(self.names.values()))
+        return Phrases(tuple(self.owners), tuple(self.owners.values()), tuple(self.names))
 
 
 def normalise(phrase: str) -> str:
-    """The text as a model reads it: one case, single spaces, no trailing dots, one Unicode form."""
-    return tidy(unicodedata.normalize("NFKC", phrase).casefold())
+    """The text as a model reads it: one case, single spaces, no trailing dots, one Unicode form.
+
+    Case and form are those of Unicode's NFKC_Casefold (The Unicode Standard, section 3.13), which
+    also leaves out what can't be seen. What is normalised stays as it is.
+    """
+    if phrase.isascii():  # The same, sooner.
+        return tidy(phrase.lower())
+    text, before = _folded(phrase), None
+    while text != before:  # Where folding makes a space or a dot, the text is tidied again.
+        text, before = _folded(text), text
+    return text
+
+
+def _folded(text: str) -> str:
+    # Folded before it is composed: a letter and its accents fold alike, together or apart.
+    for form in ("NFD", "NFKD"):
+        text = unicodedata.normalize(form, text).casefold()
+    return tidy(unicodedata.normalize("NFKC", _IGNORABLE.sub("", text)))
 
 
 def tidy(phrase: str) -> str:
-    """The text as it is reported: spelling kept, single spaces, no trailing dots."""
-    return " ".join(phrase.split()).rstrip(_DOTS + " ")
+    """The text as it is reported: spelling kept, single spaces, no trailing dots.
+
+    Characters that nobody can see are left out, but for those that shape the ones beside them.
+    """
+    return " ".join(_HIDDEN.sub("", " ".join(phrase.split())).split()).rstrip(_DOTS + " ")
 
 
 def parse(prompt: PromptText) -> Phrases:
@@ -102,12 +135,17 @@ def parse(prompt: PromptText) -> Phrases:
     Raises PromptError for a prompt that is empty, has only negatives, or can't be read.
     """
     builder = _Builder()
+    if isinstance(prompt, bytes) or not isinstance(prompt, Iterable):
+        raise PromptError(
+            f"a prompt is a string, a list of names or a dict of classes, got {prompt!r}"
+        )
     if isinstance(prompt, str):
         for entry in _entries(_tokens(prompt)):
             _read_entry(entry, builder)
     elif isinstance(prompt, Mapping):
         for name, phrases in prompt.items():
-            many = [phrases] if isinstance(phrases, str) else list(phrases)
+            several = isinstance(phrases, Iterable) and not isinstance(phrases, str | bytes)
+            many = list(phrases) if several else [phrases]
             if not many:
                 raise PromptError(f'the class "{name}" has no phrase: give it at least one')
             builder.add(_literal(name), [_literal(phrase) for phrase in many])
@@ -122,7 +160,7 @@ def _literal(text: object) -> str:
         raise PromptError(f"a phrase is a string, got {text!r}")
     name = tidy(text)
     if not normalise(name):
-        raise PromptError(f"the phrase {text!r} is empty: leave it out, or name a thing")
+        raise PromptError(f"the phrase {text!a} is empty: leave it out, or name a thing")
     return name
 
 
@@ -173,8 +211,8 @@ def _entries(tokens: Sequence[_Token]) -> list[list[_Token]]:
 def _read_entry(entry: list[_Token], builder: _Builder) -> None:
     """Adds one entry, ``["!"] [class ":"] phrase ("|" phrase)*``, to the builder."""
     source = _text(entry)
-    while entry[0].text.isspace():
-        entry = entry[1:]
+    first = next(n for n, token in enumerate(entry) if tidy(token.text) or token.mark)
+    entry = entry[first:]
     negative = entry[0].mark == "!"
     body = entry[1:] if negative else entry
     head, *tail = _split(body, ":")

@@ -9,7 +9,6 @@ import numpy as np
 from perception.defaults import THRESHOLD
 from perception.detector.protocol import Detector
 from perception.detector.tiled import tile_side, tiled
-from perception.errors import PromptError
 from perception.instances import Instances
 from perception.phrases import PromptText, parse
 from perception.predictor.predictions import LowResMask, MaskPredictions
@@ -17,7 +16,7 @@ from perception.predictor.protocol import Embed, EncodedImage, MaskPredictor
 from perception.settling import settle
 from perception.stopwatch import Stopwatch
 from perception.tiles import TileSize
-from perception.types import BoxMasks, FloatArray, ImageArray, Prompt
+from perception.types import BoxMasks, FloatArray, ImageArray, Prompt, checked_number
 
 
 def find_masks(
@@ -132,8 +131,7 @@ def _find(
     detector: Detector, image: ImageArray, text: PromptText, threshold: float, tile: TileSize
 ) -> tuple[Instances, BoxMasks | None]:
     """The boxes, and their masks where the detector gives them as well."""
-    if not 0 <= threshold <= 1:
-        raise PromptError(f"a threshold lies between 0 and 1, got {threshold:g}")
+    threshold = checked_number("threshold", threshold, 0, 1)
     watch, phrases = Stopwatch(), parse(text)
     with watch("detect"):
         (found,) = tiled(detector, tile).detect([image], phrases, threshold=threshold)

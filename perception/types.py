@@ -7,12 +7,14 @@ array of length 0, never None.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from perception.errors import PromptError
+from perception.errors import DataError, PerceptionError, PromptError
 
 if TYPE_CHECKING:
     from perception.frame import Frame
@@ -25,24 +27,87 @@ ImageArray = NDArray[np.uint8]
 MASKS = 4
 """A segmenter's answers to one prompt: the single-mask answer and three candidates."""
 
+_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
 SINGLE_MASK = 0
 """Index of the single-mask answer in a ``MaskCandidates``; 1, 2 and 3 are the ambiguous ones."""
 
 
 def checked_array(
-    name: str, value: ArrayLike, dtype: Any, shape: tuple[int | None, ...]
+    name: str,
+    value: ArrayLike,
+    dtype: Any,
+    shape: tuple[int | None, ...],
+    error: type[PerceptionError] = DataError,
 ) -> NDArray[Any]:
-    """``value`` as an array of ``dtype`` and ``shape`` (None: any length); ValueError if not."""
-    array = np.asarray(value, dtype=dtype)
+    """Return ``value`` as an array of ``dtype`` and ``shape``.
+
+    Args:
+        name: What the array is called in messages.
+        value: Anything that numpy takes for an array of numbers.
+        dtype: Of the result. Numbers are never cut to whole ones: 0.5 is no integer.
+        shape: Of the result; None stands for any length.
+        error: The class of what is raised.
+
+    Raises:
+        PerceptionError: As ``error``, for what holds no such numbers, or has another shape.
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as why:  # ragged lists, tensors on a GPU
+        reason = " ".join(str(why).split())
+        raise error(f"{name}: expected an array of numbers ({reason})") from None
     if array.size == 0:
         array = array.reshape([0 if n is None else n for n in shape])
-    matches = array.ndim == len(shape) and all(
-        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
-    )
-    if not matches:
+    elif array.dtype.kind not in "biuf":
+        raise error(f"{name}: expected numbers, got {_shortened(value)}")
+    elif np.dtype(dtype).kind == "i" and array.dtype.kind == "f":
+        odd = array[~np.isfinite(array) | (array != np.trunc(array))]
+        if odd.size:
+            raise error(f"{name}: expected whole numbers, got {odd[0]:g}")
+    if not _matches(array.shape, shape):
         want = " x ".join("?" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name}: expected an array of shape {want}, got {array.shape}")
-    return array
+        alone = _matches((1, *array.shape), shape)
+        hint = f"; put a single one into a list: {name}=[...]" if alone else ""
+        raise error(f"{name}: expected an array of shape {want}, got {array.shape}{hint}")
+    with np.errstate(over="ignore"):  # becomes inf, which is refused where it has no sense
+        return array.astype(dtype, copy=False)
+
+
+def checked_number(
+    name: str,
+    value: float,
+    low: float,
+    high: float,
+    error: type[PerceptionError] = PromptError,
+) -> float:
+    """Return ``value`` if it is a number with low <= value <= high; otherwise raise ``error``."""
+    if isinstance(value, Real) and low <= value <= high:
+        return float(value)
+    bounds = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
+    raise error(f"{name} is a number {bounds}, got {_shortened(value)}")
+
+
+def checked_count(
+    name: str, value: int, low: int = 1, error: type[PerceptionError] = PromptError
+) -> int:
+    """Return ``value`` if it is a whole number of at least ``low``; otherwise raise ``error``."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and value >= low:
+        return int(value)
+    raise error(f"{name} is a whole number of at least {low}, got {_shortened(value)}")
+
+
+def _matches(shape: tuple[int, ...], want: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(want) and all(
+        n is None or n == have for n, have in zip(want, shape, strict=True)
+    )
+
+
+def _shortened(value: object) -> str:
+    """A value as it can stand in one line of a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({type(value).__name__})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +127,11 @@ class Prompt:
     mask_logits: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        points = checked_array("points", self.points, np.float32, (None, 2))
-        labels = np.ones(len(points), np.int64) if self.point_labels is None else self.point_labels
-        labels = checked_array("point_labels", labels, np.int64, (None,))
-        boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
-        if len(labels) != len(points):
-            raise PromptError(
-                f"points need as many labels: {len(points)} expected, got {len(labels)}"
-            )
-        if not np.isin(labels, (0, 1)).all():
-            raise PromptError(f"a point's label is 1 (in) or 0 (out), got {labels.tolist()}")
+        points = checked_array("points", self.points, np.float32, (None, 2), PromptError)
+        boxes = checked_array("boxes", self.boxes, np.float32, (None, 4), PromptError)
+        labels = _checked_labels(
+            self.point_labels, len(points), "points", "a point's label is 1 (in) or 0 (out)"
+        )
         if not (np.isfinite(points).all() and np.isfinite(boxes).all()):
             raise PromptError("points and boxes are finite numbers in pixels; got inf or nan")
         for x0, y0, x1, y1 in boxes:
@@ -88,7 +148,9 @@ class Prompt:
         object.__setattr__(self, "point_labels", labels)
         object.__setattr__(self, "boxes", boxes)
         if self.mask_logits is not None:
-            masks = checked_array("mask_logits", self.mask_logits, np.float32, (None, None, None))
+            masks = checked_array(
+                "mask_logits", self.mask_logits, np.float32, (None, None, None), PromptError
+            )
             if len(masks) != len(self):
                 raise PromptError(f"{len(self)} prompts need as many mask_logits, got {len(masks)}")
             object.__setattr__(self, "mask_logits", masks)
@@ -116,12 +178,11 @@ class Examples:
 
     def __post_init__(self) -> None:
         boxes = Prompt(boxes=self.boxes).boxes  # checked
-        labels = np.ones(len(boxes), np.int64) if self.labels is None else self.labels
-        labels = checked_array("labels", labels, np.int64, (len(boxes),))
+        labels = _checked_labels(
+            self.labels, len(boxes), "examples", "an example's label is 1 (such a thing) or 0"
+        )
         if not len(boxes):
             raise PromptError("examples are boxes x0,y0,x1,y1 in the picture; got none")
-        if not np.isin(labels, (0, 1)).all():
-            raise PromptError(f"an example's label is 1 (such a thing) or 0, got {labels.tolist()}")
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "labels", labels)
 
@@ -211,10 +272,10 @@ class Proposals:
             value = checked_array(name, getattr(self, name), dtype, (len(logits),))
             object.__setattr__(self, name, value)
         if not np.isin(self.candidate_ids, (1, 2, 3)).all():
-            raise ValueError(f"candidate_ids are 1, 2 or 3, got {self.candidate_ids.tolist()}")
+            raise DataError(f"candidate_ids are 1, 2 or 3, got {self.candidate_ids.tolist()}")
         places = self.prompt_ids * 4 + self.candidate_ids
         if (np.diff(places) <= 0).any():
-            raise ValueError("proposals are sorted by point, then by candidate, each once")
+            raise DataError("proposals are sorted by point, then by candidate, each once")
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -262,7 +323,7 @@ class Candidates:
         object.__setattr__(self, "boxes", boxes)
         scores = np.asarray(self.scores, np.float32)
         if scores.ndim != 2 or len(scores) != len(boxes):
-            raise ValueError(f"scores: expected {len(boxes)} x ?, got {scores.shape}")
+            raise DataError(f"scores: expected {len(boxes)} x ?, got {scores.shape}")
         object.__setattr__(self, "scores", scores)
         queries = checked_array("queries", self.queries, np.int64, (len(boxes),))
         object.__setattr__(self, "queries", queries)
@@ -338,9 +399,25 @@ class Detections:
         return cls(np.zeros((0, 4), np.float32), floats, ints, ints, ints, floats)
 
 
+def _checked_labels(labels: ArrayLike | None, count: int, of: str, rule: str) -> IntArray:
+    """Return the labels of ``count`` points or examples, each 0 or 1; all 1 where there are none.
+
+    of: what they are labels of; rule: what is said of any other number, which is never cut to one.
+    """
+    if labels is None:
+        return np.ones(count, np.int64)
+    array = checked_array("labels", labels, np.float64, (None,), PromptError)
+    if len(array) != count:
+        raise PromptError(f"{count} {of} need as many labels, got {len(array)}")
+    if not np.isin(array, (0, 1)).all():
+        given = ", ".join(f"{label:g}" for label in array[:_SHOWN].tolist())
+        raise PromptError(f"{rule}, got [{given}]")
+    return array.astype(np.int64)
+
+
 def _check_masks(masks: BoxMasks | None, count: int) -> None:
     if masks is not None and len(masks) != count:
-        raise ValueError(f"{count} boxes with masks need as many: {len(masks)}")
+        raise DataError(f"{count} boxes with masks need as many: {len(masks)}")
 
 
 @dataclass(frozen=True)
@@ -349,3 +426,13 @@ class Rle:
 
     size: tuple[int, int]
     counts: str
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.size, tuple) and len(self.size) == 2):
+            raise DataError(f"an Rle's size is (height, width), got {_shortened(self.size)}")
+        for name, side in zip(("height", "width"), self.size, strict=True):
+            checked_count(f"an Rle's {name}", side, 0, DataError)
+        if not isinstance(self.counts, str):
+            raise DataError(
+                f"an Rle's counts are COCO's compressed text, got {_shortened(self.counts)}"
+            )

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+import perception as pc
 from perception.errors import MissingExtraError
 from perception.instances import Instances
 from perception.masks import mask_to_box, mask_to_rle
@@ -37,6 +38,24 @@ def test_what_a_result_says():
     assert result.masks.shape == (2, 12, 16)
     assert result.masks.sum(axis=(1, 2)).tolist() == [15, 59]
     assert repr(result) == "<Instances: 2 in 16 x 12: star 0.90, cat 0.50>"
+
+
+def test_a_loop_gives_each_instance():
+    result = example()
+    first, second = result
+    assert (first.label, first.class_id, second.label) == ("star", 2, "cat")
+    assert first.score == pytest.approx(0.9)
+    assert first.box.tolist() == [2, 1, 7, 4]
+    assert first.mask.shape == (12, 16)
+    assert [instance.area for instance in result] == result.areas.tolist()
+    np.testing.assert_array_equal(second.mask, result.masks[1])
+    assert repr(first) == "<Instance: star 0.90, box [2, 1, 7, 4]>"
+    assert list(Instances.empty((3, 4))) == []
+    (boxed, _) = example(rles=())
+    assert boxed.area == 15
+    with pytest.raises(pc.DataError, match="only boxes"):
+        _ = boxed.mask
+    assert isinstance(result[0], Instances)
 
 
 def test_masks_are_ranked_by_score_and_quality():

@@ -2,18 +2,23 @@
 
 import inspect
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import NearSightedDetector, colour_model, drawing
 from PIL import Image
 
+import perception as pc
 from perception import defaults, one_call
+from perception.absent import NoSegmenter
 from perception.errors import ImageError, PromptError, WeightsError
 from perception.formats.coco import to_coco
 from perception.loading import load
 from perception.model import Model
 from perception.predictor.everything_settings import EverythingSettings
+
+PICTURE = Path(__file__).parents[1] / "demos" / "images" / "breakfast.jpg"
 
 
 def as_sources(image, tmp_path):
@@ -103,7 +108,8 @@ def test_segment_points_and_boxes():
     assert boxes.labels == ("thing", "thing")
     assert boxes.prompt_ids.tolist() == [0, 1]
     assert len(model.segment(drawing(), points=[[20, 20]], candidates=True)) == 3
-    assert len(model.segment(drawing())) == 0
+    # A detector's boxes, of which there may be none.
+    assert len(model.segment(drawing(), boxes=np.zeros((0, 4)))) == 0
 
 
 def test_everything():
@@ -177,6 +183,53 @@ def test_encode_once_decode_often():
     embedding = segmenter.encode(drawing())
     for place in ([20, 20], [70, 40]):
         assert segmenter.decode(embedding, Prompt(points=[place])).masks().shape == (1, 96, 128)
+
+
+def test_a_model_says_what_it_is():
+    model = colour_model()
+    assert repr(model) == "<Model: colour-detector + colour-segmenter, fp32>"
+    boxes = Model(model.detector, NoSegmenter("colour-detector"), precision="bf16")
+    assert repr(boxes) == "<Model: colour-detector, bf16>"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "same"),
+    [
+        ({"text": "red. blue", "threshold": 0.85}, lambda m, i: m(i, "red. blue", threshold=0.85)),
+        ({"points": [[20, 20]]}, lambda m, i: m.segment(i, points=[[20, 20]])),
+        (
+            {"points": [[20, 20], [1, 1]], "point_labels": [1, 0], "boxes": [[5, 5, 60, 60]]},
+            lambda m, i: m.segment(
+                i, points=[[20, 20], [1, 1]], point_labels=[1, 0], boxes=[[5, 5, 60, 60]]
+            ),
+        ),
+    ],
+    ids=["text", "point", "points and a box"],
+)
+def test_segment_in_one_call(monkeypatch, prompt, same):
+    loaded = []
+
+    def load(name, **where):
+        loaded.append((name, where))
+        return colour_model()
+
+    monkeypatch.setattr(one_call, "load", load)
+    found = one_call.segment(drawing(), **prompt, model="other", device="cpu")
+    assert loaded == [("other", {"device": "cpu"})]
+    wanted = same(colour_model(), drawing())
+    assert len(found)
+    assert found.rles == wanted.rles
+    assert found.labels == wanted.labels
+    assert found.info == wanted.info
+
+
+def test_detect_in_one_call():
+    image = Image.open(PICTURE)
+    found = pc.detect(image, "apple", threshold=0.2)
+    wanted = load("nano").detect(image, "apple", threshold=0.2)
+    assert len(found)
+    assert found.rles == ()
+    np.testing.assert_array_equal(found.boxes, wanted.boxes)
 
 
 def test_errors():

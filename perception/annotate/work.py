@@ -83,11 +83,10 @@ def _subset(phrases: Phrases, chosen: Sequence[int]) -> Phrases:
     """Some of the phrases with their classes; negatives alone become a class."""
     owners = [phrases.class_ids[n] for n in chosen]
     used = sorted({owner for owner in owners if owner != NEGATIVE})
+    places = {owner: n for n, owner in enumerate(used)}
     return Phrases(
         tuple(phrases.phrases[n] for n in chosen),
-        tuple(used.index(owner) if owner in used else NEGATIVE for owner in owners)
-        if used
-        else (0,) * len(owners),
+        tuple(places.get(owner, NEGATIVE) for owner in owners) if used else (0,) * len(owners),
         tuple(phrases.classes[owner] for owner in used) if used else ("",),
     )
 

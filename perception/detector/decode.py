@@ -207,8 +207,10 @@ def _collapse(
         return scores[:, only], np.tile(only, (len(scores), 1))
     by_class = np.empty((len(scores), classes), np.float32)
     phrase = np.empty((len(scores), classes), np.int64)
+    order = np.argsort(asked, kind="stable")
+    starts = np.searchsorted(asked[order], np.arange(classes + 1))
     for class_id in range(classes):
-        own = np.flatnonzero(asked == class_id)
+        own = order[starts[class_id] : starts[class_id + 1]]
         best = own[scores[:, own].argmax(axis=1)]
         by_class[:, class_id] = scores[np.arange(len(scores)), best]
         phrase[:, class_id] = best

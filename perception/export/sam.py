@@ -12,7 +12,7 @@ from torch import Tensor
 
 from perception.export.onnx_file import Case, trace, write_agreed, write_onnx
 from perception.export.quantized import write_int8
-from perception.export.upsampling_graph import UPSAMPLED, append_upsampling
+from perception.export.upsampling_graph import OUTPUTS, append_upsampling
 from perception.segmenter.exportable import (
     ExportableDecoder,
     ExportableEncoder,
@@ -115,7 +115,7 @@ def export_reference(
         ReferenceDecoder(sam, single_mask=single_mask),
         path,
         cases,
-        outputs=[UPSAMPLED, "iou_predictions", "low_res_masks"],
+        outputs=OUTPUTS,
         metadata=metadata.to_map(REFERENCE_DECODER),
     )
     return {path.name: worst}

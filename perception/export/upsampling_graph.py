@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-UPSAMPLED = "masks"
+OUTPUTS = ("masks", "iou_predictions", "low_res_masks")
+"""What ``segment_anything``'s export gives, in its order."""
 
 _GRAPH = """
 <ir_version: 9, opset_import: ["" : 18]>
@@ -44,19 +45,24 @@ def append_upsampling(model: ModelProto, *, side: int) -> ModelProto:
     """A decoder that gives ``low_res_masks``, 1 x M x 4h x 4w -> one that gives ``masks`` too.
 
     It takes another input, ``orig_im_size``, 2 floats (H, W), and ``masks`` are 1 x M x H x W
-    logits; side: of the model's square input in pixels.
+    logits; side: of the model's square input in pixels. Outputs come in the order of
+    ``segment_anything``'s own export (``OUTPUTS``), because its callers take them by position.
     """
     import onnx.compose
     import onnx.parser
 
     tail = onnx.parser.parse_model(_GRAPH.replace("SIDE", str(side)))
-    outputs = [output.name for output in model.graph.output]
     merged: ModelProto = onnx.compose.merge_models(
         _of_version(model, tail.ir_version),
         onnx.compose.add_prefix(tail, "up_", rename_inputs=False, rename_outputs=False),
         io_map=[("low_res_masks", "logits")],
-        outputs=[UPSAMPLED, *outputs],
+        outputs=list(OUTPUTS),
     )
+    # ``merge_models`` keeps the graphs' order, whatever the order of the names it is given.
+    by_name = {output.name: output for output in merged.graph.output}
+    ordered = [by_name[name] for name in OUTPUTS]
+    del merged.graph.output[:]
+    merged.graph.output.extend(ordered)
     return merged
 
 

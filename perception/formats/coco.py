@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from perception.errors import DataError
 from perception.formats.atomic import whole_file
 from perception.formats.coco_rows import annotation_rows, image_row, to_json
 from perception.instances import Instances
@@ -32,7 +33,7 @@ def to_coco(
     """The content of one COCO file, as plain dicts and lists, for the results of many pictures.
 
     info: how the results were made (default: what they say themselves); polygons: outlines in place
-    of run lengths. Raises ValueError if two pictures have one file name, or if results were made in
+    of run lengths. Raises DataError if two pictures have one file name, or if results were made in
     different ways (another model or threshold), which one file can't tell apart.
     """
     ordered = sorted(results, key=lambda result: result.file_name)
@@ -73,7 +74,7 @@ def stream_coco(
 ) -> int:
     """Writes ``to_coco`` of results that come in order of their names, with one in memory.
 
-    classes, info: those of all results. Returns how many annotations there are. Raises ValueError
+    classes, info: those of all results. Returns how many annotations there are. Raises DataError
     for results out of order, OutputError if the file can't be written.
     """
     category_ids = {name: n for n, name in enumerate(classes, start=1)}
@@ -84,7 +85,7 @@ def stream_coco(
         file.write(_encoded(f'{{\n"info": {to_json(info)},\n"images": '))
         for image_id, result in enumerate(results, start=1):
             if last is not None and result.file_name <= last:
-                raise ValueError(f"{result.file_name!r} comes after {last!r}: sort by file_name")
+                raise DataError(f"{result.file_name!r} comes after {last!r}: sort by file_name")
             last = result.file_name
             images.add(image_row(image_id, result, category_ids))
             for row in annotation_rows(
@@ -147,7 +148,7 @@ def _check_names(ordered: Sequence[Instances]) -> None:
     counts = Counter(result.file_name for result in ordered)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        raise ValueError(
+        raise DataError(
             f"{counts[twice[0]]} pictures are called {twice[0]!r}: "
             "give each its own file_name (dataclasses.replace)"
         )
@@ -156,7 +157,7 @@ def _check_names(ordered: Sequence[Instances]) -> None:
 def _shared_info(ordered: Sequence[Instances]) -> dict[str, Any]:
     infos = [dict(result.info) for result in ordered]
     if any(info != infos[0] for info in infos):
-        raise ValueError("the results were made in different ways: write a file for each way")
+        raise DataError("the results were made in different ways: write a file for each way")
     return infos[0] if infos else {}
 
 

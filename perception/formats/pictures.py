@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from perception.errors import DataError
 from perception.formats.atomic import whole_file
 from perception.instances import Instances
 from perception.masks import rle_to_mask
@@ -45,10 +46,10 @@ def save_masks(instances: Instances, folder: Path, name: str) -> list[Path]:
 def save_cutouts(instances: Instances, folder: Path, name: str) -> list[Path]:
     """Writes each instance as ``<name>.cutout-001-<label>.png``, cropped, transparent around it.
 
-    Raises ValueError if ``instances`` doesn't hold its picture.
+    Raises DataError if ``instances`` doesn't hold its picture.
     """
     if instances.image is None:
-        raise ValueError("the picture was not kept with its instances, so nothing can be cut out")
+        raise DataError("the picture was not kept with its instances, so nothing can be cut out")
     _remove_earlier(folder, name, "cutout")
     paths = []
     for n, rle in enumerate(instances.rles):

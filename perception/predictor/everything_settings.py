@@ -22,6 +22,7 @@ from perception.defaults import (
 )
 from perception.errors import PromptError
 from perception.predictor.point_grid import Crop, point_grid
+from perception.types import checked_array, checked_count, checked_number
 
 MOST_POINTS = 100_000
 """Points that one picture may be asked about: more would take hours."""
@@ -59,14 +60,15 @@ class EverythingSettings:
 
     def __post_init__(self) -> None:
         for name in ("points_per_side", "points_per_batch", "crop_downscale"):
-            self._check(name, _is_whole(getattr(self, name), 1), "a whole number of at least 1")
+            checked_count(name, getattr(self, name), 1)
         for name in ("crop_layers", "min_region", "min_area"):
-            self._check(name, _is_whole(getattr(self, name), 0), "a whole number of at least 0")
+            checked_count(name, getattr(self, name), 0)
         self._check("crop_layers", self.crop_layers <= MOST_LAYERS, f"at most {MOST_LAYERS}")
-        for name in ("quality", "stability", "nms", "crop_nms"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
-        self._check("crop_overlap", 0 <= self.crop_overlap < 1, "at least 0 and less than 1")
-        self._check("stability_offset", 0 <= self.stability_offset < np.inf, "at least 0")
+        for name in ("quality", "stability", "nms", "crop_nms", "crop_overlap"):
+            checked_number(name, getattr(self, name), 0, 1)
+        self._check("crop_overlap", self.crop_overlap < 1, "less than 1")
+        checked_number("stability_offset", self.stability_offset, 0, np.inf)
+        self._check("stability_offset", self.stability_offset < np.inf, "finite")
         if self.grid is not None:
             object.__setattr__(self, "grid", _checked_grid(self.grid))
         if self.point_count > MOST_POINTS:
@@ -108,14 +110,10 @@ class EverythingSettings:
         return info
 
 
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and bool(value >= least)
-
-
 def _checked_grid(grid: ArrayLike) -> NDArray[np.float64]:
-    points = np.asarray(grid, np.float64)
-    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
-        raise PromptError(f"a grid is N x 2 places (x, y) with N > 0, got {points.shape}")
+    points = checked_array("grid", grid, np.float64, (None, 2), PromptError)
+    if not len(points):
+        raise PromptError("a grid is N x 2 places (x, y) with N > 0, got none")
     if not ((points >= 0) & (points <= 1)).all():
         raise PromptError("a grid's places lie in 0..1: divide pixels by the picture's size")
     return points

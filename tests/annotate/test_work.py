@@ -9,9 +9,9 @@ from fakes import ColourDetector, ColourSegmenter, colour_model, drawing, read_a
 
 from perception.annotate.reading import ReadPicture
 from perception.annotate.records import Answer, Failure, Task
-from perception.annotate.work import Question, answer_pictures
+from perception.annotate.work import Question, _subset, answer_pictures
 from perception.model import Model
-from perception.phrases import parse
+from perception.phrases import Phrases, parse
 from perception.predictor.whole import WholeImagePredictor
 from perception.types import Candidates
 
@@ -93,6 +93,30 @@ def test_negatives_alone_are_new():
     assert record.adds
     assert record.asked == ("red", "blue")
     assert record.queries.tolist() == [200]
+
+
+class Owner(int):
+    """A class id that counts how often it is compared with another one."""
+
+    compared = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other):
+        Owner.compared += 1
+        return int(self) == other
+
+
+def test_new_phrases_of_many_classes_are_gone_through_a_few_times_only():
+    count = 2000
+    phrases = Phrases(
+        tuple(f"thing {n}" for n in range(count)),
+        tuple(Owner(n) for n in range(count)),
+        tuple(f"Thing {n}" for n in range(count)),
+    )
+    new = _subset(phrases, range(1, count, 2))
+    assert new.classes == phrases.classes[1::2]
+    assert new.class_ids == tuple(range(count // 2))
+    assert Owner.compared <= 5 * count
 
 
 def test_places_that_are_known_get_scores_and_no_second_mask():

@@ -8,6 +8,7 @@ import pytest
 from perception.detector.decode import (
     ANY_CLASS_IOU,
     SAME_CLASS_IOU,
+    _collapse,
     best_two,
     candidates,
     decode,
@@ -19,7 +20,7 @@ from perception.detector.decode import (
     span_scores,
     worth_keeping,
 )
-from perception.phrases import Phrases, parse
+from perception.phrases import NEGATIVE, Phrases, parse
 from perception.types import Candidates, Detections
 
 ONE = [0, 0, 10, 10]
@@ -161,6 +162,30 @@ def test_every_field_of_one_detection() -> None:
     assert found.phrase_ids.tolist() == [1]
     assert found.runner_up.tolist() == [2]
     np.testing.assert_allclose(found.margin, [0.3], atol=1e-6)
+
+
+class Counting(np.ndarray):
+    """Counts the elements that numpy's functions go through."""
+
+    elements = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):  # type: ignore[no-untyped-def]
+        Counting.elements += sum(np.size(one) for one in inputs)
+        plain = [one.view(np.ndarray) if isinstance(one, Counting) else one for one in inputs]
+        return getattr(ufunc, method)(*plain, **options)
+
+
+def test_synonyms_of_many_classes_are_gone_through_a_few_times_only() -> None:
+    """Each class once went through the phrases of all."""
+    classes, rng = 2000, np.random.default_rng(0)
+    asked = rng.permutation(np.concatenate((np.repeat(np.arange(classes), 2), [NEGATIVE] * 5)))
+    scores = rng.random((3, len(asked)), np.float32)
+    by_class, phrases = _collapse(scores, asked.view(Counting), classes)
+    assert Counting.elements <= 10 * len(asked)
+    for class_id in range(0, classes, 97):
+        own = np.flatnonzero(asked == class_id)
+        np.testing.assert_array_equal(by_class[:, class_id], scores[:, own].max(axis=1))
+        np.testing.assert_array_equal(phrases[:, class_id], own[scores[:, own].argmax(axis=1)])
 
 
 def test_synonyms_collapse_into_their_class() -> None:

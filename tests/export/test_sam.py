@@ -66,7 +66,7 @@ def test_the_file_can_stand_in_for_the_published_export(
         "has_mask_input": torch.tensor([float(has_mask)]),
         "orig_im_size": torch.tensor([float(n) for n in hw]),
     }
-    have = open_session(path).run(OUTPUTS, {k: v.numpy() for k, v in inputs.items()})
+    have = open_session(path).run(None, {k: v.numpy() for k, v in inputs.items()})
     with torch.no_grad():
         model = published(sam, single_mask=single_mask)
         # The published post-processing takes a picture of 1024; the tiny one is smaller.
@@ -76,6 +76,32 @@ def test_the_file_can_stand_in_for_the_published_export(
     count = 1 if single_mask else 4
     assert [array.shape for array in have] == [(1, count, *hw), (1, count), (1, count, 32, 32)]
     for ours, theirs in zip(have, (masks, quality, low), strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-4)
+
+
+def test_outputs_come_in_the_published_order_for_callers_by_position(
+    sam: Sam, exported: tuple[Path, bool]
+) -> None:
+    path, single_mask = exported
+    session = open_session(path)
+    assert [output.name for output in session.get_outputs()] == list(OUTPUTS)
+    generator = torch.Generator().manual_seed(4)
+    inputs = {
+        "image_embeddings": torch.randn(1, 32, 8, 8, generator=generator),
+        "point_coords": torch.rand(1, 2, 2, generator=generator) * SIDE,
+        "point_labels": torch.tensor([[1.0, -1.0]]),
+        "mask_input": torch.zeros(1, 1, 32, 32),
+        "has_mask_input": torch.zeros(1),
+        "orig_im_size": torch.tensor([50.0, 40.0]),
+    }
+    masks, quality, low = session.run(None, {k: v.numpy() for k, v in inputs.items()})
+    count = 1 if single_mask else 4
+    assert masks.shape == (1, count, 50, 40)
+    assert quality.shape == (1, count)
+    assert low.shape == (1, count, 32, 32)
+    with torch.no_grad():
+        want = ReferenceDecoder(sam, single_mask=single_mask)(*inputs.values())
+    for ours, theirs in zip((masks, quality, low), want, strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-4)
 
 
