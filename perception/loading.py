@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from perception.absent import NoDetector, NoSegmenter
 from perception.defaults import AUTO, MODEL, THREADS
 from perception.detector.protocol import Detector
-from perception.device import check_device, check_precision, torch_device, torch_precision
+from perception.device import (
+    check_device,
+    check_precision,
+    limit_torch_threads,
+    torch_device,
+    torch_precision,
+)
 from perception.errors import DeviceError, MissingExtraError, WeightsError
 from perception.images import printable
 from perception.model import Model
@@ -70,7 +76,8 @@ def load(
     device: "auto", "cpu", "cuda", "cuda:N" or "mps"; precision: "auto", "fp32", "bf16" or "fp16";
     see ``perception.device``. Both are for what torch runs: beside it, nano goes to the CPU where
     its runtime has no such device. threads: CPU threads to use; 0 means all the cores that this
-    process may use.
+    process may use. They are the model's own: other models, and what else the process computes with
+    torch, keep theirs.
 
     Raises WeightsError for an unknown name, and for files that are missing, damaged or of another
     model; DeviceError for a device that isn't there; MissingExtraError without torch where it is
@@ -162,10 +169,6 @@ def _where(name: str, parts: tuple[Part, ...], device: str, precision: str, thre
         raise MissingExtraError(
             f"{name} needs torch: pip install 'perception-masks[torch]'"
         ) from None
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
     return _Where(at, torch_precision(precision, at), _beside(at), threads)
 
 
@@ -188,16 +191,23 @@ def _detector(part: Part, path: Path, where: _Where) -> Detector:
         return NanoDetector(text, image, vocabulary, threads=where.threads, device=where.onnx)
     from perception.detector.published import load_detector
 
-    return load_detector(
+    detector = load_detector(
         part.family, path, name=part.name, device=where.device, precision=where.precision
     )
+    limit_torch_threads(detector, where.threads)
+    return detector
 
 
 def _both(part: Part, path: Path, where: _Where, version: str) -> Sam3:
     from perception.sam3.load import load_sam3
 
     return load_sam3(
-        path, name=part.name, version=version, device=where.device, precision=where.precision
+        path,
+        name=part.name,
+        version=version,
+        device=where.device,
+        precision=where.precision,
+        threads=where.threads,
     )
 
 
@@ -213,7 +223,7 @@ def _segmenter(part: Part, path: Path, where: _Where, version: str) -> Segmenter
         return OnnxSegmenter(*files, threads=where.threads, device=where.onnx)
     from perception.segmenter.published import load_segmenter
 
-    return load_segmenter(
+    segmenter = load_segmenter(
         part.family,
         path,
         name=part.name,
@@ -221,6 +231,8 @@ def _segmenter(part: Part, path: Path, where: _Where, version: str) -> Segmenter
         device=where.device,
         precision=where.precision,
     )
+    limit_torch_threads(segmenter, where.threads)
+    return segmenter
 
 
 def _exported_files(folder: Path, role: Role) -> list[Path]:
