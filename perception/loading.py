@@ -108,6 +108,25 @@ def load(
     )
 
 
+def for_cluster(name: str, device: str, precision: str) -> tuple[bool, str]:
+    """Whether a device of "auto" could be a GPU on some machine, and the precision for all of them.
+
+    The precision is what "auto" gives on this machine: the models of a cluster must be equal,
+    whatever each of its machines has. Raises as ``load``.
+    """
+    if all(_runs_on_onnx(part) for part in find_parts(name)):
+        from perception.onnx_session import has_cuda
+
+        return has_cuda(), precision
+    try:
+        import torch
+
+        chosen = torch_precision(precision, torch_device(device))
+    except ImportError:
+        return False, precision  # Loading it says what is missing.
+    return torch.version.cuda is not None, chosen
+
+
 def _check_there(parts: tuple[Part, ...]) -> None:
     """Says what is missing, all at once, before anything is read."""
     published = [part.entry for part in parts if part.entry and not part.entry.is_embedded]
