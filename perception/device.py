@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from threading import Lock
+from typing import Any
 
 from perception.defaults import AUTO
 from perception.errors import DeviceError
 
 FORMS = "auto, cpu, cuda, cuda:N or mps"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+COMPUTING = ("candidates", "encode", "encode_batch", "decode", "propose", "restore")
+"""Methods of detectors and segmenters in which torch computes."""
 
 
 def check_device(device: str) -> str:
@@ -84,3 +91,58 @@ def _why(device: str) -> str:
     if device.startswith("cuda") and not torch.cuda.device_count():
         return "; torch finds no NVIDIA GPU: check the driver (nvidia-smi) and CUDA_VISIBLE_DEVICES"
     return ""
+
+
+class _TorchThreads:
+    """Calls that are computing with a thread count of their own, and what torch had before them."""
+
+    def __init__(self) -> None:
+        self._lock, self._calls, self._before = Lock(), 0, 0
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Let torch compute on so many CPU threads in the calling thread while this lasts.
+
+        torch keeps one count for the process and one for each thread that has computed, and sets
+        both at once. So the count from before the first of several overlapping calls is the one to
+        go back to: a call that ends while another runs would else leave that one's behind.
+        """
+        import torch
+
+        with self._lock:
+            if not self._calls:
+                self._before = torch.get_num_threads()
+            self._calls += 1
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                torch.set_num_threads(self._before)
+
+
+_TORCH_THREADS = _TorchThreads()
+
+
+def limit_torch_threads(model: object, threads: int) -> None:
+    """Make a detector or segmenter compute on so many CPU threads, whatever others in the process do.
+
+    The count holds while one of the model's own methods runs, and torch's setting is restored
+    after it. 0 leaves the model as it is: then torch's setting counts.
+    """
+    if not threads:
+        return
+    for name in COMPUTING:
+        method = getattr(model, name, None)
+        if method is not None:
+            setattr(model, name, _limited(method, threads))
+
+
+def _limited(method: Callable[..., Any], threads: int) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*given: Any, **options: Any) -> Any:
+        with _TORCH_THREADS.limited(threads):
+            return method(*given, **options)
+
+    return call

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from perception.absent import NoDetector, NoSegmenter
 from perception.defaults import AUTO, MODEL, THREADS
 from perception.detector.protocol import Detector
-from perception.device import check_device, check_precision, torch_device, torch_precision
+from perception.device import (
+    check_device,
+    check_precision,
+    limit_torch_threads,
+    torch_device,
+    torch_precision,
+)
 from perception.errors import DeviceError, MissingExtraError, WeightsError
 from perception.images import printable
 from perception.model import Model
@@ -79,7 +85,8 @@ def load(
     device: "auto", "cpu", "cuda", "cuda:N" or "mps"; precision: "auto", "fp32", "bf16" or "fp16";
     see ``perception.device``. Both are for what torch runs: beside it, nano goes to the CPU where
     its runtime has no such device. threads: CPU threads to use; 0 means all the cores that this
-    process may use.
+    process may use. They are the model's own: other models, and what else the process computes with
+    torch, keep theirs.
 
     Raises WeightsError for an unknown name, and for files that are missing, damaged or of another
     model; DeviceError for a device that isn't there; MissingExtraError without torch where it is
@@ -134,6 +141,25 @@ def _checked_path(what: str, name: object) -> str:
     if isinstance(name, (str, os.PathLike)):
         return os.fsdecode(name)
     raise WeightsError(f'{what} its name, such as "{MODEL}", or its path, got {name!r}')
+
+
+def for_cluster(name: str, device: str, precision: str) -> tuple[bool, str]:
+    """Whether a device of "auto" could be a GPU on some machine, and the precision for all of them.
+
+    The precision is what "auto" gives on this machine: the models of a cluster must be equal,
+    whatever each of its machines has. Raises as ``load``.
+    """
+    if all(_runs_on_onnx(part) for part in find_parts(name)):
+        from perception.onnx_session import has_cuda
+
+        return has_cuda(), precision
+    try:
+        import torch
+
+        chosen = torch_precision(precision, torch_device(device))
+    except ImportError:
+        return False, precision  # Loading it says what is missing.
+    return torch.version.cuda is not None, chosen
 
 
 def _check_there(parts: tuple[Part, ...]) -> None:
@@ -197,10 +223,6 @@ def _where(name: str, parts: tuple[Part, ...], device: str, precision: str, thre
         raise MissingExtraError(
             f"{name} needs torch: pip install 'perception-masks[torch]'"
         ) from None
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
     return _Where(at, torch_precision(precision, at), _beside(at), threads)
 
 
@@ -223,16 +245,23 @@ def _detector(part: Part, path: Path, where: _Where) -> Detector:
         return NanoDetector(text, image, vocabulary, threads=where.threads, device=where.onnx)
     from perception.detector.published import load_detector
 
-    return load_detector(
+    detector = load_detector(
         part.family, path, name=part.name, device=where.device, precision=where.precision
     )
+    limit_torch_threads(detector, where.threads)
+    return detector
 
 
 def _both(part: Part, path: Path, where: _Where, version: str) -> Sam3:
     from perception.sam3.load import load_sam3
 
     return load_sam3(
-        path, name=part.name, version=version, device=where.device, precision=where.precision
+        path,
+        name=part.name,
+        version=version,
+        device=where.device,
+        precision=where.precision,
+        threads=where.threads,
     )
 
 
@@ -248,7 +277,7 @@ def _segmenter(part: Part, path: Path, where: _Where, version: str) -> Segmenter
         return OnnxSegmenter(*files, threads=where.threads, device=where.onnx)
     from perception.segmenter.published import load_segmenter
 
-    return load_segmenter(
+    segmenter = load_segmenter(
         part.family,
         path,
         name=part.name,
@@ -256,6 +285,8 @@ def _segmenter(part: Part, path: Path, where: _Where, version: str) -> Segmenter
         device=where.device,
         precision=where.precision,
     )
+    limit_torch_threads(segmenter, where.threads)
+    return segmenter
 
 
 def _exported_files(folder: Path, role: Role) -> list[Path]:

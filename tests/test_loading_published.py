@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 from detector.published_tiny import saved
 from fakes import drawing
 from segmenter.published_tiny import build_sam2_video, save
@@ -144,3 +148,63 @@ def test_devices_and_precisions(dino: Path, monkeypatch: pytest.MonkeyPatch) -> 
     model = pc.load("grounding-dino-tiny", precision="bf16", device="cpu", threads=1)
     assert model.info(text="")["precision"] == "bf16"
     assert "precision" not in pc.load("grounding-dino-tiny").info(text="")
+
+
+@pytest.fixture
+def computing() -> Iterator[set[int]]:
+    """The counts of CPU threads with which any of torch's layers has computed since."""
+    seen: set[int] = set()
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda *_: seen.add(torch.get_num_threads())
+    )
+    yield seen
+    hook.remove()
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def in_a_new_thread() -> int:
+    """torch's CPU threads in a thread that hasn't computed yet."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_are_the_models_own(dino: Path, sam2: Path, computing: set[int]) -> None:
+    models = {n: pc.load("grounding-dino-tiny+sam2.1-hiera-tiny", threads=n) for n in (1, 2, 0)}
+    assert (torch.get_num_threads(), in_a_new_thread()) == (3, 3)
+    for threads, model in models.items():
+        computing.clear()
+        model(drawing(), "cat", threshold=0.01)
+        assert computing == {threads or 3}
+        model.segment(drawing(), points=[[20, 20]])
+        model.detect([drawing(), drawing()], "cat")
+        assert computing == {threads or 3}
+        assert (torch.get_num_threads(), in_a_new_thread()) == (3, 3)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_of_calls_side_by_side(dino: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that began first ends first, so that it alone would restore what the other sees."""
+    model = pc.load("grounding-dino-tiny", threads=1)
+    together, right = Barrier(2), model.detector._network.fuse  # type: ignore[attr-defined]
+
+    def fuse(*given: object) -> object:
+        together.wait(30)
+        assert torch.get_num_threads() == 1
+        return right(*given)
+
+    monkeypatch.setattr(model.detector._network, "fuse", fuse)  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(model.detect, drawing(), "cat") for _ in range(2)]
+        assert all(len(call.result().boxes) >= 0 for call in calls)
+        # In the threads that have computed as well.
+        after = [pool.submit(lambda: (together.wait(30), torch.get_num_threads())) for _ in "ab"]
+        assert [count for _, count in (one.result() for one in after)] == [3, 3]
+    assert (torch.get_num_threads(), in_a_new_thread()) == (3, 3)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from perception.annotate.records import Answer, Failure, Record
 
-_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
 _INSERT_SCORE = "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?)"
 
 

@@ -39,7 +39,7 @@ def write_marks(
     """Puts marks in the place of all that the picture had; to be called in a transaction."""
     db.execute("DELETE FROM mark WHERE picture = ?", (picture,))
     db.execute(
-        "INSERT OR REPLACE INTO edited VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO edited VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
         (picture, revision, *(content.file or (None, None)), content.uid, *content.image_hw),
     )
     db.executemany(

@@ -47,14 +47,17 @@ class RayEngine:
     load: gives the model, in each actor; address: of the cluster, as ``ray start`` prints it; None
     is the one that RAY_ADDRESS names, else this machine; workers: actors, None is as many as the
     cluster has cores, or GPUs where actors need them; batch: pictures in one call of the model;
-    gpus: GPUs that each actor has for itself. Raises MissingExtraError without Ray.
+    gpus: GPUs that each actor has for itself, None: one where the cluster has any, else none; note:
+    called with a line worth knowing, such as which of these it was. Raises MissingExtraError
+    without Ray.
     """
 
     load: Callable[[], Model]
     address: str | None = None
     workers: int | None = None
     batch: int = BATCH
-    gpus: int = 0
+    gpus: int | None = 0
+    note: Callable[[str], object] = lambda _: None
 
     def __post_init__(self) -> None:
         if (self.address or "").startswith("ray://"):
@@ -87,8 +90,9 @@ class RayEngine:
         if not waiting:
             return
         with _cluster(self.address, self.workers) as ray, merging(run, tell) as folder:
-            needed = "GPU" if self.gpus else "CPU"
-            workers = self.workers or max(int(ray.cluster_resources().get(needed, 1)), 1)
+            resources = ray.cluster_resources()
+            gpus = self._gpus(int(resources.get("GPU", 0)))
+            workers = self.workers or max(int(resources.get("GPU" if gpus else "CPU", 1)), 1)
             size = min(-(-waiting // (_BLOCKS_PER_WORKER * workers)), _MOST_IN_BLOCK)
             blocks = ray.data.from_blocks(list(_blocks(run.tasks(), size)))
             # Ray's own defaults: an actor that dies is started again and has its block again.
@@ -101,17 +105,29 @@ class RayEngine:
                     self.batch,
                     run.path,
                 ),
-                batch_size=None,
+                batch_size=size,  # With GPUs, Ray insists on a number.
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=min(workers, -(-waiting // size))),
                 num_cpus=1,
-                num_gpus=self.gpus,
+                num_gpus=gpus,
             )
             answers.write_parquet(
                 str(folder.absolute()),
                 filesystem=LocalFileSystem(),  # Without it, a path is taken for a URL.
                 ray_remote_args=_here(ray),
             )
+
+    def _gpus(self, there: int) -> int:
+        """GPUs for each actor, on a cluster with so many; said where it wasn't."""
+        if self.gpus is not None:
+            return self.gpus
+        self.note(
+            f"the cluster has {there} GPU{'s' if there > 1 else ''}: each worker takes one; "
+            "--device cpu computes on the CPUs"
+            if there
+            else "the cluster has no GPU: the model computes on the CPUs"
+        )
+        return min(there, 1)
 
 
 class _Answerer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from perception.images import printable
 APPLICATION_ID = 0x50455243
 """Says in the file's header that it is ours ("PERC")."""
 
-VERSION = 3
-"""Of the tables; a file of another version is refused."""
+VERSION = 4
+"""Of the tables. Older ones are read as they are, and migrated by who writes: see ``STEPS``."""
 
 SUFFIX = ".run"
 """``annotations.json`` has its database beside it, in ``annotations.json.run``."""
@@ -40,18 +40,19 @@ CREATE TABLE picture (
     reason TEXT,                     -- why it failed
     bytes INTEGER, modified INTEGER, -- the file that was answered: its size, time in nanoseconds
     uid TEXT, height INTEGER, width INTEGER,
-    question INTEGER REFERENCES question
+    question INTEGER REFERENCES question, content INTEGER
 );
 CREATE INDEX picture_by_state ON picture (state, listed, id);
 
 -- A box above the floor, whatever it is: x0 to y1 as the detector gave it, in pixels. query: which
--- of the detector's places. mask: COCO's compressed run lengths, of the picture's size; NULL where
--- the segmenter found nothing.
+-- of the detector's places. mask: COCO's compressed run lengths, of the picture's size. made: 1:
+-- the mask was made, and where it is NULL, the segmenter found nothing; 0: not made yet, and mask,
+-- quality, stability, consensus are NULL.
 CREATE TABLE instance (
     picture INTEGER NOT NULL REFERENCES picture,
     query INTEGER NOT NULL,
     x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL,
-    mask TEXT, quality REAL, stability REAL, consensus REAL,
+    mask TEXT, quality REAL, stability REAL, consensus REAL, made INTEGER NOT NULL DEFAULT 1,
     UNIQUE (picture, query)
 );
 
@@ -70,7 +71,7 @@ CREATE TABLE edited (
     picture INTEGER PRIMARY KEY REFERENCES picture,
     revision INTEGER NOT NULL,
     bytes INTEGER, modified INTEGER,
-    uid TEXT NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL
+    uid TEXT NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL, content INTEGER
 );
 
 -- place: their order; mask: as in instance; score to stability: NULL where no model gave them.
@@ -92,9 +93,15 @@ CREATE TABLE asked (
     PRIMARY KEY (picture, class)
 ) WITHOUT ROWID;
 
+-- Sums of the rows' checksums, by table.
+CREATE TABLE tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL, sum INTEGER NOT NULL)
+WITHOUT ROWID;
+"""
+
+_VIEWS = """
 -- Pictures that have a result. One that a hand has worked on is what was marked, whatever its file
 -- has become; revision: of its marks, else 0.
-CREATE VIEW shown AS SELECT
+CREATE TEMP VIEW shown AS SELECT
     id, name,
     iif(revision, edited.uid, picture.uid) AS uid,
     iif(revision, edited.height, picture.height) AS height,
@@ -105,15 +112,41 @@ CREATE VIEW shown AS SELECT
 FROM picture LEFT JOIN edited ON edited.picture = id
 WHERE listed AND (state = 'done' OR revision);
 
-CREATE VIEW listing AS SELECT
+CREATE TEMP VIEW listing AS SELECT
     id, name, state, reason, coalesce(revision, 0) AS revision,
     (SELECT count(*) FROM mark WHERE mark.picture = id) AS marks
 FROM picture LEFT JOIN edited ON edited.picture = id WHERE listed;
 """
+"""Are of a connection, not of the file: a damaged file can't change what they mean."""
+
+STEPS: Mapping[int, str] = {
+    3: """
+    DROP VIEW listing; DROP VIEW shown;
+    ALTER TABLE picture ADD COLUMN content INTEGER;
+    ALTER TABLE instance ADD COLUMN made INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE edited ADD COLUMN content INTEGER;
+    CREATE TABLE tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL, sum INTEGER NOT NULL)
+WITHOUT ROWID;
+    """,
+}
+"""What makes the next version of tables of one version. A change of ``TABLES`` adds its step here,
+and what it means for readers to ``_READ_AS``. A new file and a migrated one have the same tables,
+to the letter: ``ALTER TABLE`` writes a column behind the last one."""
+
+_READ_AS: Mapping[int, str] = {
+    3: """
+    CREATE TEMP VIEW picture AS SELECT *, NULL AS content FROM main.picture;
+    CREATE TEMP VIEW instance AS SELECT *, 1 AS made FROM main.instance;
+    CREATE TEMP VIEW edited AS SELECT *, NULL AS content FROM main.edited;
+    """,
+}
+"""What shows the tables of an older version as today's: readers write nothing."""
+
+_OLDEST = min(STEPS)
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """A connection to a run database, which is made if it isn't there.
+    """A connection to a run database, which is made, or brought to today's version.
 
     Raises RunError for a file of another kind or version, OutputError if it can't be written.
     """
@@ -130,6 +163,8 @@ def open_to_write(path: Path) -> sqlite3.Connection:
                     f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
                     f"PRAGMA user_version = {VERSION}; COMMIT;"
                 )
+            _migrate(connection)
+            connection.executescript(_VIEWS)
     except BaseException:
         connection.close()
         raise
@@ -146,7 +181,32 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     if not tables:
         connection.close()
         raise RunError(f"{printable(str(path))}: an empty run; perception annotate fills it")
+    try:
+        with explained(path):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.executescript(_READ_AS.get(version, "") + _VIEWS)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Brings the tables to today's version at one stroke: all steps, or, if one fails, none."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for step in range(version, VERSION):
+            for statement in STEPS[step].split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _connect(path: Path, uri: str) -> sqlite3.Connection:
@@ -171,10 +231,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     name = printable(str(path))
     if tables and kind != APPLICATION_ID:
         raise RunError(f"{name}: a database, but not of a run; choose another --out")
-    if tables and version != VERSION:
+    if tables and not _OLDEST <= version <= VERSION:
         raise RunError(
-            f"{name}: a run of version {version}, this perception reads version {VERSION}; "
-            "use the perception that made it, or begin anew with --overwrite"
+            f"{name}: a run of version {version}, this perception reads versions {_OLDEST} to "
+            f"{VERSION}; use the perception that made it, or begin anew with --overwrite"
         )
 
 

@@ -53,15 +53,16 @@ class RunWriter(RunReader):
         text: PromptText,
         files: Iterable[tuple[str, FileStamp | None]],
         *,
-        independent: bool,
+        independent: bool | None,
         retry_failed: bool = False,
     ) -> None:
         """Notes what the run is about and which pictures it has: names, each with its file or None.
 
         settings: only those of a new run are taken. A picture waits if it is new, if its file isn't
         the one that was answered, or if it hasn't answered all phrases of ``text`` (exactly these,
-        unless phrases are independent). One that failed waits only if its file is another, or with
-        retry_failed. Names that are no longer there are left out; what they had answered is kept.
+        unless phrases are independent; None: whether it has is left as it was noted). One that
+        failed waits only if its file is another, or with retry_failed. Names that are no longer
+        there are left out; what they had answered is kept.
         """
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO run VALUES ('settings', ?)", (json.dumps(settings),))
@@ -70,12 +71,17 @@ class RunWriter(RunReader):
             db.execute(
                 "UPDATE picture SET state = CASE "
                 "WHEN NOT same THEN 'waiting' WHEN state = 'failed' AND NOT :retry THEN 'failed' "
+                "WHEN :left THEN state "
                 "WHEN state != 'failed' AND question IN (SELECT value FROM json_each(:covering)) "
                 "THEN 'done' ELSE 'waiting' END "
                 "FROM (SELECT picture.id AS same_id, picture.bytes IS file.bytes "
                 "AND picture.modified IS file.modified AS same "
                 "FROM picture JOIN file ON file.name = picture.name) WHERE id = same_id",
-                {"retry": retry_failed, "covering": json.dumps(self._covering(independent))},
+                {
+                    "retry": retry_failed,
+                    "left": independent is None,
+                    "covering": json.dumps(self._covering(bool(independent))),
+                },
             )
             db.execute("DROP TABLE file")
         self._begun = True

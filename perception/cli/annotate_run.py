@@ -18,7 +18,7 @@ from perception.annotate.export import WITH_POLYGONS, Format, export_annotations
 from perception.annotate.records import Counts, Failure, Record
 from perception.annotate.settings import Keeping
 from perception.cli.run import NANO_NOTE
-from perception.defaults import MODEL, MOST_PARALLEL, WORKERS
+from perception.defaults import AUTO, MODEL, MOST_PARALLEL, WORKERS
 from perception.detector.decode import SAME_CLASS_IOU
 from perception.images import printable
 from perception.onnx_session import usable_cores
@@ -108,10 +108,17 @@ def run_annotate(
     if engine == "ray":
         from perception.annotate.ray_engine import RayEngine
 
-        gpus = 1 if device.startswith("cuda") else 0
+        if device == AUTO:
+            could_be_gpu, precision = loading.for_cluster(model, device, precision)
+            gpus = None if could_be_gpu else 0
+        else:
+            gpus = 1 if device.startswith("cuda") else 0
         # An actor sees no other GPU than its own.
-        local = partial(load, device="cuda" if gpus else device, threads=1)
-        chosen = RayEngine(local, address=address, workers=workers, batch=batch, gpus=gpus)
+        named = "cuda" if gpus else device
+        local = partial(load, device=named, precision=precision, threads=1)
+        chosen = RayEngine(
+            local, address=address, workers=workers, batch=batch, gpus=gpus, note=progress.note
+        )
     try:
         summary = annotate(
             local,

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from perception.detector.pretrained import load_tokenizer
+from perception.device import limit_torch_threads
 from perception.images import printable
 from perception.sam3.concepts import Concepts
 from perception.sam3.finder import RGB_MEAN, RGB_STD, Finder
@@ -26,12 +27,13 @@ def load_sam3(
     version: str = "",
     device: str = "cpu",
     precision: str = "fp32",
+    threads: int = 0,
 ) -> Sam3:
     """SAM 3 from the folder that is published: config.json, model.safetensors and the tokenizer.
 
-    name, version, device, precision: as in ``segmenter.published.load_segmenter``. Raises
-    WeightsError for files that are missing, damaged or of another model, MissingExtraError for
-    transformers that doesn't know it, ValueError for an unknown precision.
+    name, version, device, precision: as in ``segmenter.published.load_segmenter``; threads: as in
+    ``loading.load``. Raises WeightsError for files that are missing, damaged or of another model,
+    MissingExtraError for transformers that doesn't know it, ValueError for an unknown precision.
     """
     folder = Path(folder)
     network: Any = load_pretrained(folder, {"sam3_video": "Sam3VideoModel"}, family="SAM 3")
@@ -48,6 +50,8 @@ def load_sam3(
         load_tokenizer(folder, concepts),
         side=concepts.config.image_size,
     )
+    for part in (finder, clicker):
+        limit_torch_threads(part, threads)
     return Sam3(finder, clicker)
 
 

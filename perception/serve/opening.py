@@ -16,6 +16,7 @@ from perception.annotate.settings import Keeping, check_same, run_settings
 from perception.annotate.writer import RunWriter
 from perception.defaults import THRESHOLD
 from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.tiled import tiled
 from perception.errors import ImageError
 from perception.images import printable
 from perception.model import Model
@@ -67,6 +68,8 @@ def _begin(
             max_pixels=stored["max_pixels"],
         )
     settings = run_settings(model, keeping, pictures=folder.absolute(), run=run.path)
+    # In tiles a phrase's boxes depend on all phrases that were asked with it.
+    independent: bool | None = tiled(model.detector, keeping.tile).phrases_independent
     if stored:
         # Marks don't depend on a model: they can be worked on with any.
         check_same({**stored, "model": ""}, {**settings, "model": ""}, run.path)
@@ -74,12 +77,8 @@ def _begin(
         if settings["model"] != stored["model"]:
             run.note_model(settings["model"])
             note(_OTHER_MODEL)
-    run.begin(
-        settings,
-        run.text or text,
-        _files(folder),
-        independent=model.detector.phrases_independent,
-    )
+            independent = None  # This model doesn't know what the run's needs.
+    run.begin(settings, run.text or text, _files(folder), independent=independent)
     known = {normalise(name) for name in run.classes}
     for name in parse(text).classes if text else ():
         if normalise(name) not in known:

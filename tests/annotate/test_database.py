@@ -184,7 +184,7 @@ def test_a_file_of_another_version(drive):
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
     db.close()
     for open_run in (RunReader, RunWriter):
-        with pytest.raises(RunError, match=rf"version {VERSION + 1}, .* version {VERSION};"):
+        with pytest.raises(RunError, match=rf"version {VERSION + 1}, .* versions 3 to {VERSION};"):
             open_run(drive.path)
 
 

@@ -291,7 +291,7 @@ def test_an_odd_mask_is_of_its_picture_only():
         marks_to_instances([odd], HW, ["red"])
 
 
-def test_a_run_of_the_version_before(drive):
+def test_a_run_of_a_version_without_marks(drive):
     drive(TEXT)
     with RunWriter(drive.path) as run:
         run._db.execute("PRAGMA user_version = 1")

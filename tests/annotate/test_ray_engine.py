@@ -11,7 +11,7 @@ import pytest
 from fakes import colour_model, drawing
 from PIL import Image
 
-from perception.annotate.annotate import annotate
+from perception.annotate.annotate import Summary, annotate
 from perception.annotate.database import RunReader, run_path
 from perception.annotate.merging import shards_root
 from perception.annotate.ray_engine import RayEngine
@@ -29,7 +29,13 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            num_gpus=2,  # Ray counts what it is told: no actor here computes on one.
+            include_dashboard=False,
+            log_to_driver=False,
+        )
     yield
     assert ray.is_initialized()  # A cluster that isn't the engine's own is left alone.
     ray.shutdown()
@@ -139,6 +145,60 @@ def test_the_command(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr().out.startswith("wrote out.json: 1 picture")
     assert status([*words, "local.json"]) == 0
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "local.json").read_bytes()
+
+
+def noting(folder):
+    """A model that notes which GPUs its actor has."""
+    import ray
+
+    model = colour_model()
+    right = model.detector.candidates
+
+    def candidates(images, phrases, *, floor):
+        (folder / str(os.getpid())).write_text(",".join(map(str, ray.get_gpu_ids())))
+        return right(images, phrases, floor=floor)
+
+    model.detector.candidates = candidates
+    return model
+
+
+@pytest.mark.parametrize(("gpus", "each"), [(None, 1), (1, 1), (0, 0)])
+def test_a_gpu_for_each_worker(pictures, tmp_path, gpus, each):
+    (tmp_path / "actors").mkdir()
+    said = []
+    load = partial(noting, tmp_path / "actors")
+    engine = RayEngine(load, batch=1, gpus=gpus, note=said.append)
+    annotate(colour_model, [str(pictures)], TEXT, tmp_path / "out.json", engine=engine)
+    own = [path.read_text() for path in (tmp_path / "actors").iterdir()]
+    assert all(len(ids.split(",") if ids else []) == each for ids in own)
+    assert len(own) > 0
+    assert len(set(own)) == (len(own) if each else 1)  # No two share one.
+    assert said == (["the cluster has 2 GPUs: each worker takes one; --device cpu computes on "
+                     "the CPUs"] if gpus is None else [])  # fmt: skip
+
+
+def test_a_cluster_without_gpus_says_so():
+    said = []
+    assert RayEngine(colour_model, gpus=None, note=said.append)._gpus(0) == 0
+    assert said == ["the cluster has no GPU: the model computes on the CPUs"]
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "named"),
+    [("auto", None, "auto"), ("cpu", 0, "cpu"), ("cuda:1", 1, "cuda"), ("nano", 0, "auto")],
+)
+def test_what_a_device_means_on_a_cluster(pictures, tmp_path, monkeypatch, device, gpus, named):
+    """Of a model that torch runs; nano, with the runtime for CPUs, can't use a GPU."""
+    engines = []
+    monkeypatch.setattr(
+        "perception.cli.annotate_run.annotate",
+        lambda *_, engine, **__: engines.append(engine) or Summary(Counts(), 0, 0, ()),
+    )
+    model, device = ("nano", "auto") if device == "nano" else ("base", device)
+    words = ["annotate", str(pictures), "--text", "cat", "--engine", "ray", "-q"]
+    words += ["--out", str(tmp_path / "o.json"), "--model", model, "--device", device]
+    assert status(words) == 0
+    assert (engines[0].gpus, engines[0].load.keywords["device"]) == (gpus, named)
 
 
 def test_no_cluster_for_clients():

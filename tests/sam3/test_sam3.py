@@ -28,7 +28,7 @@ from perception.predictor.whole import WholeImagePredictor
 from perception.sam3.finder import RGB_MEAN, RGB_STD
 from perception.sam3.load import load_sam3
 from perception.sam3.sam3 import Sam3
-from perception.types import ImageArray, Prompt
+from perception.types import Examples, ImageArray, Prompt
 
 from .sam3_tiny import SIDE
 
@@ -210,3 +210,20 @@ def test_a_folder_of_another_model(saved: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "sam2"}')
     with pytest.raises(WeightsError, match="is of type 'sam2', SAM 3 is 'sam3_video'"):
         load_sam3(folder, name="x")
+
+
+def test_threads_are_the_models_own(saved: Path, image: ImageArray) -> None:
+    seen: set[int] = set()
+    model = load_sam3(saved, name="tiny-sam3", threads=2)
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda *_: seen.add(torch.get_num_threads())
+    )
+    try:
+        model.candidates([image], parse("cat"), floor=0.0)
+        model.shown(Examples(np.float32([[2, 1, 60, 30]]), np.array([1]))).candidates(
+            [image], parse("visual"), floor=0.0
+        )
+        model.decode(model.encode(image), Prompt(boxes=[BOX]))  # type: ignore[arg-type]
+    finally:
+        hook.remove()
+    assert (seen, torch.get_num_threads()) == ({2}, 1)

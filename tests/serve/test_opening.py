@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from fakes import HereReader, colour_model
+from fakes import HereReader, NearSightedDetector, colour_model
 
 from perception.annotate.annotate import annotate
 from perception.annotate.database import run_path
 from perception.annotate.lock import only_worker
+from perception.annotate.records import Counts
 from perception.annotate.results import run_info
+from perception.annotate.settings import Keeping
 from perception.errors import ImageError, OutputError, PromptError, RunError
 from perception.serve.opening import open_run
 
@@ -99,3 +101,44 @@ def test_what_is_in_order_is_said_first(folder, out, tmp_path):
 def test_begun_anew(folder, out):
     opened(folder, out, text="red")
     assert opened(folder, out, text="blue", overwrite=True)[1] == ("blue",)
+
+
+class Stop(Exception):  # noqa: N818
+    """Breaks a run off."""
+
+
+def narrowed_and_interrupted(folder, out, model, **options):
+    """A run over three pictures for two classes, then for one of them, ended after a picture."""
+
+    def stop(_):
+        raise Stop
+
+    annotate(lambda: model, [str(folder)], "red. blue", out, **options)
+    with pytest.raises(Stop):
+        annotate(lambda: model, [str(folder)], "red", out, batch=1, watch=lambda _: stop, **options)
+
+
+@pytest.mark.parametrize("tile", [64, None])
+def test_a_narrowed_run_that_was_interrupted_is_not_done(folder, out, tile):
+    """In tiles, and for such models in whole pictures, answers depend on all that is asked."""
+    model = replace(colour_model(), detector=NearSightedDetector())
+    model.detector.phrases_independent = tile is not None
+    narrowed_and_interrupted(folder, out, model, keeping=Keeping(tile=tile))
+    with open_run(folder, out, model) as run:
+        before = run.counts()
+        assert (before.waiting, before.total) == (3 - before.done, 3)
+        assert before.done < 3
+    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+    with open_run(folder, out, other) as run:  # Which answers each phrase by itself.
+        assert run.counts() == before
+    summary = annotate(lambda: model, [str(folder)], "red", out, keeping=Keeping(tile=tile))
+    assert summary.counts == Counts(done=3)
+
+
+def test_another_model_leaves_a_narrowed_run_done(folder, out):
+    annotate(colour_model, [str(folder)], "red. blue", out)
+    annotate(colour_model, [str(folder)], "red", out)
+    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+    other.detector.phrases_independent = False
+    with open_run(folder, out, other) as run:
+        assert run.counts() == Counts(done=3)
