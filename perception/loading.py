@@ -15,12 +15,14 @@ from perception.errors import DeviceError, MissingExtraError, WeightsError
 from perception.images import printable
 from perception.model import Model
 from perception.parts import EXPORTED, Part, find_parts, with_exported_segmenter
+from perception.segmenter.everything_settings import MaskLimits
 from perception.segmenter.protocol import Segmenter
 from perception.weights.checking import installed_path
 from perception.weights.digests import sha256_of_file
 from perception.weights.embedded import locate, sha256_of
 from perception.weights.families import Role
 from perception.weights.installed import find, missing
+from perception.weights.manifest import read_manifest
 
 if TYPE_CHECKING:
     from perception.sam3.sam3 import Sam3
@@ -98,7 +100,16 @@ def load(
         segmenter=segments or NoSegmenter(parts[0].name),
         weights=weights,
         precision=where.precision,
+        limits=_limits(segments),
     )
+
+
+def _limits(segments: Segmenter | None) -> MaskLimits:
+    """What suits a segmenter, by the name that it keeps when it is exported."""
+    known = read_manifest()
+    name = segments.name if segments else ""
+    entry = known.get(name) or known.get(f"{name}-{Role.SEGMENTER.value}")
+    return MaskLimits(**entry.everything) if entry else MaskLimits()
 
 
 def _check_there(parts: tuple[Part, ...]) -> None:

@@ -29,6 +29,7 @@ ROWS = (
         "close_ups",
         "colours",
         "examples",
+        "explain",
         "loading",
         "look",
         "model",

@@ -113,7 +113,8 @@ def segment(
             disjoint=disjoint,
             **shown,
         )
-        return run.run(options, ask, skip=run.skipped(shown))
+        explains = run.explain_text(text, threshold)
+        return run.run(options, ask, skip=run.skipped(shown), explains=explains)
     if tile is not None or drop_nested or disjoint:
         raise click.UsageError("--tile, --drop-nested and --disjoint are for --text")
     labels = _point_labels(points)
@@ -145,7 +146,8 @@ def detect(
 
     options = Options(**shared)
     ask = run.ask_detect(options, text, threshold, tile=tile, **shown)
-    return run.run(options, ask, skip=run.skipped(shown))
+    explains = run.explain_text(text, threshold)
+    return run.run(options, ask, skip=run.skipped(shown), explains=explains)
 
 
 @cli.command()
@@ -159,16 +161,14 @@ def detect(
 @click.option(
     "--quality",
     type=click.FloatRange(0, 1),
-    default=QUALITY,
-    show_default=True,
-    help="Least quality that the model predicts for a mask; lower finds more.",
+    help="Least quality that the model predicts for a mask; lower finds more.  [default: what "
+    f"suits the model: 0.6 of nano, {QUALITY:g} of others]",
 )
 @click.option(
     "--stability",
     type=click.FloatRange(0, 1),
-    default=STABILITY,
-    show_default=True,
-    help="Least stability of a mask: how little it changes with its threshold.",
+    help="Least stability of a mask: how little it changes with its threshold.  [default: what "
+    f"suits the model: 0.7 of nano, {STABILITY:g} of others]",
 )
 @click.option(
     "--nms",
@@ -201,8 +201,8 @@ def detect(
 @shared_options(["overlay", "masks", "cutouts"])
 def everything(
     points_per_side: int,
-    quality: float,
-    stability: float,
+    quality: float | None,
+    stability: float | None,
     nms: float,
     crop_layers: int,
     min_region: int,
