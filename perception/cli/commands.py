@@ -253,12 +253,14 @@ def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, i
 
     A file is written only if it gives what torch gives; a card beside it says how closely.
     """
+    from perception.cli import weights_run
     from perception.export.checkpoint import export_checkpoint
 
     if single_mask and "segment-anything" not in signatures:
         raise click.UsageError("--single-mask is for --signature segment-anything")
     if int8 and "fast" not in signatures:
         raise click.UsageError("--int8 is for --signature fast")
+    weights_run.offer(model)
     files = export_checkpoint(
         model, Path(out), signatures=signatures, single_mask=single_mask, int8=int8
     )
@@ -334,6 +336,10 @@ def status(arguments: Sequence[str]) -> int:
     except MemoryError:
         _complain("not enough memory; use a smaller picture or close other programs")
         return 1
+    except click.Abort:  # Ctrl-C, or no more input, in place of an answer to a question
+        click.echo(err=True)  # The question's line is still open.
+        _complain("interrupted")
+        return _INTERRUPTED
     except KeyboardInterrupt as stop:
         _complain("; ".join(["interrupted", *map(str, stop.args)]))
         return _INTERRUPTED

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from perception import loading
+from perception.cli import weights_run
 from perception.cli.batch import Outcome, work_through
 from perception.cli.options import Options
 from perception.cli.report import heading, instance_table, skipped_summary, stage_times
@@ -204,6 +205,7 @@ def run(
         Thread(target=import_module, args=("supervision",), daemon=True).start()
     if options.model == MODEL and not options.quiet:
         click.echo(NANO_NOTE, err=True)
+    weights_run.offer(options.model)
     watch = Stopwatch()
     with watch("load"):
         model = loading.load(
