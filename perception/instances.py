@@ -100,7 +100,9 @@ class Instances:
     each N; points N x 2 and crop_boxes N x 4 xyxy (where segment-everything asked for it, and in
     which crop); origins N (who made it: "model", "hand" or, of both, "corrected"); asked, the
     classes that a model was asked for where these aren't all: of the others nothing is known if
-    none is found.
+    none is found; best_scores, the highest score that each class could be given in the picture,
+    found or not (classes that no box scores ``defaults.FLOOR`` for aren't listed); dropped, how
+    many candidates of segment-everything fell at which limit.
     ``image`` is kept to draw on; uid names the picture by its content; info says how the result
     was made, seconds how long each stage took. Raises DataError if the parts don't fit together.
     """
@@ -126,6 +128,8 @@ class Instances:
     uid: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    best_scores: Mapping[str, float] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", _checked_names(self.classes))

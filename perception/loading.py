@@ -22,6 +22,7 @@ from perception.errors import DeviceError, MissingExtraError, WeightsError
 from perception.images import printable
 from perception.model import Model
 from perception.parts import EXPORTED, Part, find_parts, with_exported_segmenter
+from perception.predictor.everything_settings import MaskLimits
 from perception.predictor.protocol import MaskPredictor
 from perception.predictor.whole import WholeImagePredictor
 from perception.predictor.zoom import ZoomPredictor
@@ -32,6 +33,7 @@ from perception.weights.digests import sha256_of_file
 from perception.weights.embedded import locate, sha256_of
 from perception.weights.families import FAMILIES, Role
 from perception.weights.installed import find, missing
+from perception.weights.manifest import read_manifest
 
 if TYPE_CHECKING:
     from perception.sam3.sam3 import Sam3
@@ -117,6 +119,7 @@ def load(
         predictor=_predictor(segments or NoSegmenter(parts[0].name), parts),
         weights=weights,
         precision=where.precision,
+        limits=_limits(segments),
     )
 
 
@@ -160,6 +163,14 @@ def for_cluster(name: str, device: str, precision: str) -> tuple[bool, str]:
     except ImportError:
         return False, precision  # Loading it says what is missing.
     return torch.version.cuda is not None, chosen
+
+
+def _limits(segments: Segmenter | None) -> MaskLimits:
+    """What suits a segmenter, by the name that it keeps when it is exported."""
+    known = read_manifest()
+    name = segments.name if segments else ""
+    entry = known.get(name) or known.get(f"{name}-{Role.SEGMENTER.value}")
+    return MaskLimits(**entry.everything) if entry else MaskLimits()
 
 
 def _check_there(parts: tuple[Part, ...]) -> None:

@@ -18,8 +18,6 @@ from perception.defaults import (
     NMS,
     POINTS_PER_BATCH,
     POINTS_PER_SIDE,
-    QUALITY,
-    STABILITY,
     STABILITY_OFFSET,
     THRESHOLD,
 )
@@ -33,7 +31,7 @@ from perception.instances import Instances
 from perception.phrases import PromptText, parse
 from perception.pipeline import find_boxes, find_masks, segment_prompt
 from perception.predictor.everything import find_everything
-from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.everything_settings import SAM_LIMITS, EverythingSettings, MaskLimits
 from perception.predictor.interactive import InteractiveSession
 from perception.predictor.predictions import LowResMask
 from perception.predictor.protocol import EncodedImage, MaskPredictor
@@ -57,7 +55,8 @@ class Model:
     one call each.
     weights: sha256 of the model files by name, precision: what it computes in, both for the record
     in a result's ``info``. examples: what the detector was shown. batches: how many pictures go
-    into one call, which shrinks when memory runs out.
+    into one call, which shrinks when memory runs out. limits: what ``everything`` asks of the
+    segmenter's masks unless it is told otherwise.
     """
 
     detector: Detector
@@ -66,6 +65,7 @@ class Model:
     precision: str = "fp32"
     batches: Batches = field(default_factory=Batches, compare=False, repr=False)
     examples: Examples | None = None
+    limits: MaskLimits = SAM_LIMITS
 
     @property
     def segmenter(self) -> Segmenter:
@@ -342,8 +342,8 @@ class Model:
         points_per_side: int = POINTS_PER_SIDE,
         grid: ArrayLike | None = None,
         points_per_batch: int = POINTS_PER_BATCH,
-        quality: float = QUALITY,
-        stability: float = STABILITY,
+        quality: float | None = None,
+        stability: float | None = None,
         stability_offset: float = STABILITY_OFFSET,
         nms: float = NMS,
         crop_layers: int = CROP_LAYERS,
@@ -357,7 +357,9 @@ class Model:
     ) -> Instances:
         """Cuts out all that a grid of points finds; ``EverythingSettings`` explains the settings.
 
-        Every mask is an "object"; its score is the quality that the segmenter predicts. step:
+        Every mask is an "object"; its score is the quality that the segmenter predicts. quality,
+        stability: None for what suits the model, ``limits``. The result's ``dropped`` says how many
+        candidates fell at which limit. step:
         called after each batch of points, with their number. Raises PromptError for a setting,
         ImageError for the picture.
         """
@@ -367,8 +369,8 @@ class Model:
             points_per_side=points_per_side,
             grid=grid,
             points_per_batch=points_per_batch,
-            quality=quality,
-            stability=stability,
+            quality=self.limits.quality if quality is None else quality,
+            stability=self.limits.stability if stability is None else stability,
             stability_offset=stability_offset,
             nms=nms,
             crop_layers=crop_layers,

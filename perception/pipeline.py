@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from perception.defaults import THRESHOLD
+from perception.defaults import FLOOR, THRESHOLD
+from perception.detector.decode import best_scores, label
 from perception.detector.protocol import Detector
 from perception.detector.tiled import tile_side, tiled
 from perception.instances import Instances
@@ -134,6 +135,11 @@ def _find(
     threshold = checked_number("threshold", threshold, 0, 1)
     watch, phrases = Stopwatch(), parse(text)
     with watch("detect"):
-        (found,) = tiled(detector, tile).detect([image], phrases, threshold=threshold)
+        # What scores less is only looked at to say how near a class was that isn't found.
+        floor = min(threshold, FLOOR)
+        (every,) = tiled(detector, tile).candidates([image], phrases, floor=floor)
+        found, _ = label(every, phrases, threshold=threshold)
+        best = best_scores(every, phrases, found, floor=floor)
     found = found.clipped((image.shape[0], image.shape[1]))
-    return replace(Instances.detected(found, phrases, image), seconds=watch.seconds), found.masks
+    instances = Instances.detected(found, phrases, image)
+    return replace(instances, seconds=watch.seconds, best_scores=best), found.masks

@@ -111,12 +111,12 @@ class _Shown:
     def __init__(self, examples):
         self.examples = examples
 
-    def detect(self, images, phrases, *, threshold=0.3):
+    def candidates(self, images, phrases, *, floor):
         (x0, y0, x1, y1), (image,) = self.examples.boxes[0].astype(int), images
         middle = image[(y0 + y1) // 2, (x0 + x1) // 2]
         colour = "red" if middle[0] > middle[2] else "blue"
         asked = Phrases((colour,), (0,), phrases.classes[:1])
-        return ColourDetector().detect(images, asked, threshold=threshold)
+        return ColourDetector().candidates(images, asked, floor=floor)
 
 
 class ColourSegmenter:

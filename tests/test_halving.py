@@ -83,11 +83,11 @@ class Narrow(ColourDetector):
     def __init__(self, fits: int) -> None:
         self.fits, self.given = fits, list[int]()
 
-    def detect(self, images, phrases, *, threshold=0.3):
+    def candidates(self, images, phrases, *, floor):
         self.given.append(len(images))
         if len(images) > self.fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().detect(images, phrases, threshold=threshold)
+        return super().candidates(images, phrases, floor=floor)
 
 
 def test_a_list_of_pictures() -> None:

@@ -25,6 +25,7 @@ ROWS = (
     (
         "absent",
         "examples",
+        "explain",
         "loading",
         "model",
         "one_call",

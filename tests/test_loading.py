@@ -51,6 +51,14 @@ def test_twenty_pictures_in_one_call_are_as_twenty_calls(nano):
         np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
+def test_everything_starts_from_limits_that_suit_nano(nano):
+    assert nano.limits == (0.6, 0.7)
+    found = nano.everything(PICTURES[0], points_per_side=8)
+    assert found.info["everything"]["quality"] == 0.6
+    assert len(found) > 0
+    assert found.dropped["candidates"] == 3 * 64 == sum(found.dropped.values()) / 2 + len(found) / 2
+
+
 @pytest.mark.parametrize(
     "text",
     [

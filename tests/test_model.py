@@ -2,6 +2,7 @@
 
 import inspect
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from perception.errors import ImageError, PromptError, WeightsError
 from perception.formats.coco import to_coco
 from perception.loading import load
 from perception.model import Model
-from perception.predictor.everything_settings import EverythingSettings
+from perception.predictor.everything_settings import EverythingSettings, MaskLimits
 
 PICTURE = Path(__file__).parents[1] / "demos" / "images" / "breakfast.jpg"
 
@@ -138,8 +139,20 @@ def settings_of(function):
 
 
 def test_settings_of_everything_are_the_same_everywhere():
-    assert settings_of(Model.everything) == settings_of(EverythingSettings)
-    assert settings_of(one_call.everything) == settings_of(EverythingSettings)
+    # Left open: what suits the model.
+    expected = settings_of(EverythingSettings) | {"quality": None, "stability": None}
+    assert settings_of(Model.everything) == expected
+    assert settings_of(one_call.everything) == expected
+
+
+def test_limits_that_suit_the_model():
+    asked = colour_model().everything(drawing(), points_per_side=4).info["everything"]
+    assert (asked["quality"], asked["stability"]) == (0.88, 0.95)
+    model = replace(colour_model(), limits=MaskLimits(0.4, 0.2))
+    asked = model.everything(drawing(), points_per_side=4).info["everything"]
+    assert (asked["quality"], asked["stability"]) == (0.4, 0.2)
+    asked = model.everything(drawing(), points_per_side=4, quality=0.0).info["everything"]
+    assert (asked["quality"], asked["stability"]) == (0.0, 0.2)
 
 
 def test_everything_in_one_call(monkeypatch, tmp_path):

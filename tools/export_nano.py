@@ -45,6 +45,8 @@ TRAINED = {
     DETECTOR: "tools/train_detector.py, on drawn scenes and freely licensed photographs",
     SEGMENTER: "tools/train_segmenter.py, on drawn scenes and freely licensed photographs",
 }
+EVERYTHING = {"quality": 0.6, "stability": 0.7}
+"""What segment-everything asks of the segmenter's masks: few reach the limits that suit SAM."""
 
 
 def threshold_of(detector: NanoDetector, folder: Path, *, precision: float) -> float:
@@ -114,6 +116,9 @@ def manifest(out: Path) -> str:
     lines = ["# Written by tools/export_nano.py.", ""]
     for name, parts in FILES.items():
         lines += [f"[models.{name}]", f'family = "{name}"', 'licence = "Apache-2.0"']
+        if name == SEGMENTER:
+            limits = ", ".join(f"{key} = {value}" for key, value in EVERYTHING.items())
+            lines += [f"everything = {{ {limits} }}"]
         lines += [f'trained = "{TRAINED[name]}; see MODEL_CARD.md"', ""]
         for file_name in (*(f"{name}-{part}" for part in parts), f"{name}.safetensors"):
             path = out / file_name

@@ -212,12 +212,12 @@ async function addClass(name) {
   }
 }
 
-async function found(name, { instances, absent }) {
+async function found(name, { instances, absent, why }) {
   await classes.refresh();
   if (name !== opened) return;
   const added = editor.addFound(instances);
   showAll();
   stage.repaint();
-  say(foundLine(added, instances.length, absent), instances.length ? "good" : "");
+  say(foundLine(added, instances.length, absent, why), instances.length ? "good" : "");
   byId("stage").focus();
 }

@@ -7,7 +7,8 @@ import { byId } from "./elements.js";
  * Lets the form ask.
  * @param {object} options
  * @param {() => string} options.picture the name of the open picture
- * @param {(picture: string, found: {instances: object[], absent: string[]}) => void} options.found
+ * @param {(picture: string, found: {instances: object[], absent: string[], why: string[]}) => void}
+ *   options.found
  * @param {(text: string) => void} options.failed
  */
 export function createAsking({ picture, found, failed }) {
@@ -30,15 +31,19 @@ export function createAsking({ picture, found, failed }) {
 }
 
 /**
- * What came of it, in words.
+ * What came of it, in words: where nothing was found, why, and what to try.
  * @param {number} added new marks
  * @param {number} found marks, new or there already
  * @param {string[]} absent classes of which there is none
+ * @param {string[]} why lines that explain it
  * @returns {string}
  */
-export function foundLine(added, found, absent) {
+export function foundLine(added, found, absent, why = []) {
+  if (!found && why.length) return why.map(capital).join(". ");
   const marks = `${found} found`;
   const known = found - added ? `, ${found - added} of them here already` : "";
   const none = absent.length ? `; no ${absent.join(", no ")}` : "";
   return marks + known + none;
 }
+
+const capital = (text) => text[0].toUpperCase() + text.slice(1);

@@ -83,7 +83,7 @@ export async function encodeAhead(picture) {
  * @param {string} picture
  * @param {string} text what to find all of
  * @param {number} threshold the least score, 0 to 1
- * @returns {Promise<{instances: object[], absent: string[]}>}
+ * @returns {Promise<{instances: object[], absent: string[], why: string[]}>}
  */
 export const findByText = (picture, text, threshold) =>
   json("text", { query: { picture }, body: { text, threshold } });

@@ -8,6 +8,7 @@ const SAVED = {
   conflict: "Not saved: another tab was faster",
 };
 const SHOWN_MS = 6000;
+const READ_MS = 60; // for a letter of a longer line
 
 let timer = 0;
 
@@ -57,7 +58,8 @@ export function say(text, kind = "") {
   message.className = `notice ${kind}`;
   message.hidden = !text;
   clearTimeout(timer);
-  if (kind !== "bad") timer = setTimeout(() => (message.hidden = true), SHOWN_MS);
+  const shown = Math.max(SHOWN_MS, READ_MS * text.length);
+  if (kind !== "bad") timer = setTimeout(() => (message.hidden = true), shown);
 }
 
 /**

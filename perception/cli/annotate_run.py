@@ -17,6 +17,7 @@ from perception.annotate.database import RunReader, find_run
 from perception.annotate.export import WITH_POLYGONS, Format, export_annotations
 from perception.annotate.records import Counts, Failure, Record
 from perception.annotate.settings import Keeping
+from perception.cli import weights_run
 from perception.cli.run import NANO_NOTE
 from perception.defaults import AUTO, MODEL, MOST_PARALLEL, WORKERS
 from perception.detector.decode import SAME_CLASS_IOU
@@ -98,6 +99,7 @@ def run_annotate(
     """Annotates, with a progress bar and a summary; returns the exit status."""
     if model == MODEL and not quiet:
         click.echo(NANO_NOTE, err=True)
+    weights_run.offer(model)
     progress = Progress(quiet=quiet)
     chosen: Engine | None = None
     # Pictures side by side, each on few threads, get more done than one at a time on all of them.

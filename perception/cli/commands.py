@@ -118,7 +118,8 @@ def segment(
             disjoint=disjoint,
             **shown,
         )
-        return run.run(options, ask, skip=run.skipped(shown))
+        explains = run.explain_text(text, threshold)
+        return run.run(options, ask, skip=run.skipped(shown), explains=explains)
     if tile is not None or drop_nested or disjoint:
         raise click.UsageError("--tile, --drop-nested and --disjoint are for --text")
     labels = _point_labels(points)
@@ -150,7 +151,8 @@ def detect(
 
     options = Options(**shared)
     ask = run.ask_detect(options, text, threshold, tile=tile, **shown)
-    return run.run(options, ask, skip=run.skipped(shown))
+    explains = run.explain_text(text, threshold)
+    return run.run(options, ask, skip=run.skipped(shown), explains=explains)
 
 
 @cli.command()
@@ -164,16 +166,14 @@ def detect(
 @click.option(
     "--quality",
     type=click.FloatRange(0, 1),
-    default=QUALITY,
-    show_default=True,
-    help="Least quality that the model predicts for a mask; lower finds more.",
+    help="Least quality that the model predicts for a mask; lower finds more.  [default: what "
+    f"suits the model: 0.6 of nano, {QUALITY:g} of others]",
 )
 @click.option(
     "--stability",
     type=click.FloatRange(0, 1),
-    default=STABILITY,
-    show_default=True,
-    help="Least stability of a mask: how little it changes with its threshold.",
+    help="Least stability of a mask: how little it changes with its threshold.  [default: what "
+    f"suits the model: 0.7 of nano, {STABILITY:g} of others]",
 )
 @click.option(
     "--nms",
@@ -206,8 +206,8 @@ def detect(
 @shared_options(["overlay", "masks", "cutouts"])
 def everything(
     points_per_side: int,
-    quality: float,
-    stability: float,
+    quality: float | None,
+    stability: float | None,
     nms: float,
     crop_layers: int,
     min_region: int,
@@ -258,12 +258,14 @@ def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, i
 
     A file is written only if it gives what torch gives; a card beside it says how closely.
     """
+    from perception.cli import weights_run
     from perception.export.checkpoint import export_checkpoint
 
     if single_mask and "segment-anything" not in signatures:
         raise click.UsageError("--single-mask is for --signature segment-anything")
     if int8 and "fast" not in signatures:
         raise click.UsageError("--int8 is for --signature fast")
+    weights_run.offer(model)
     files = export_checkpoint(
         model, Path(out), signatures=signatures, single_mask=single_mask, int8=int8
     )
@@ -340,6 +342,10 @@ def status(arguments: Sequence[str]) -> int:
     except MemoryError:
         _complain("not enough memory; use a smaller picture or close other programs")
         return 1
+    except click.Abort:  # Ctrl-C, or no more input, in place of an answer to a question
+        click.echo(err=True)  # The question's line is still open.
+        _complain("interrupted")
+        return _INTERRUPTED
     except KeyboardInterrupt as stop:
         _complain("; ".join(["interrupted", *map(str, stop.args)]))
         return _INTERRUPTED

@@ -58,7 +58,9 @@ class _Asked:
     def load(self) -> Model:
         """The model that answers."""
         from perception import loading
+        from perception.cli import weights_run
 
+        weights_run.offer(self.model)
         return loading.load(
             self.model, device=self.device, precision=self.precision, threads=self.threads
         )

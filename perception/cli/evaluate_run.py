@@ -16,6 +16,7 @@ import click
 from perception import loading
 from perception.annotate.database import run_path
 from perception.annotate.settings import Keeping
+from perception.cli import weights_run
 from perception.cli.annotate_run import run_annotate
 from perception.cli.evaluate_output import give_out, keep_path, watch_pictures
 from perception.cli.options import OUT
@@ -181,6 +182,7 @@ def _annotate(asked: Asked, truth: Truth) -> int:
 
 def _ground(asked: Asked, phrases: PhraseTruth) -> GroundingResult:
     """A model's answers to phrases."""
+    weights_run.offer(asked.model)
     model = loading.load(
         asked.model, device=asked.device, precision=asked.precision, threads=asked.threads
     )

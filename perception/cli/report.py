@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from perception.explain import hundredths
 from perception.images import printable
 from perception.instances import Instances
 
@@ -17,7 +18,8 @@ def instance_table(found: Instances) -> str:
     Of very many only the first are listed.
     """
     if not len(found):
-        return "  nothing found"
+        best = max(found.best_scores.items(), key=lambda pair: pair[1], default=None)
+        return "  nothing found" + (f" (best: {best[0]} {hundredths(best[1])})" if best else "")
     rows = [("label", "score", "quality", "box x0,y0,x1,y1", "area")]
     total, found = len(found), found[:_MOST_ROWS]
     quality = ["-"] * len(found) if found.quality is None else [f"{q:.2f}" for q in found.quality]

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from perception import loading
+from perception.cli import weights_run
 from perception.cli.batch import Outcome, work_through
 from perception.cli.options import Options
 from perception.cli.report import heading, instance_table, skipped_summary, stage_times
@@ -24,6 +25,7 @@ from perception.errors import (
     PromptError,
 )
 from perception.examples import as_examples, check_examples
+from perception.explain import Explanation, dropped_line, explain, explanation_lines
 from perception.formats.atomic import check_writable
 from perception.formats.coco import coco_bytes, to_coco, write_coco
 from perception.images import printable
@@ -39,8 +41,13 @@ from perception.types import Prompt
 Ask = Callable[[Model, Path], Instances]
 """Puts the run's question to a model about one picture."""
 
+Explain = Callable[[Model, Sequence[Instances]], Explanation | None]
+"""Says why classes were found in none of a run's pictures; None where all were, somewhere."""
+
 _SECONDS_WITHOUT_BAR = 1.0
-_NOTHING_PASSED = "no mask is good enough: a lower --quality or --stability lets more through"
+_LITTLE = 5
+"""Masks of segment-everything; where fewer are left it is said at which limits the others fell."""
+
 NANO_NOTE = (
     "note: nano is made for drawn things and simple cases, not for photographs at large; for the "
     "published models see perception weights list (extra perception-masks[torch]); "
@@ -76,6 +83,17 @@ def ask_detect(
     """As ``ask_text``, boxes only."""
     asked = _asked(options, text, threshold, tile, examples, not_examples)
     return lambda model, path: model.detect(path, **asked)
+
+
+def explain_text(text: str | None, threshold: float) -> Explain:
+    """Explains what wasn't found of a text; of examples alone there is nothing to say."""
+
+    def explain_run(model: Model, results: Sequence[Instances]) -> Explanation | None:
+        if text is None:
+            return None
+        return explain(results, parse(text), threshold=threshold, detector=model.detector)
+
+    return explain_run
 
 
 def skipped(shown: Mapping[str, Sequence[Sequence[float]]]) -> tuple[type[PerceptionError], ...]:
@@ -139,6 +157,7 @@ def ask_everything(options: Options, settings: Mapping[str, Any]) -> Ask:
 
     Shows its progress over the points of a picture if that takes long.
     """
+    settings = {name: value for name, value in settings.items() if value is not None}
     points = EverythingSettings(**settings).point_count
 
     def ask(model: Model, path: Path) -> Instances:
@@ -152,25 +171,36 @@ def ask_everything(options: Options, settings: Mapping[str, Any]) -> Ask:
             found = model.everything(
                 path, **settings, max_pixels=options.max_pixels, step=bar.update
             )
-        if not len(found) and not options.quiet:
-            tqdm.write(f"note: {printable(str(path))}: {_NOTHING_PASSED}", file=sys.stderr)
+        if len(found) < _LITTLE and not options.quiet:
+            limits = {name: found.info["everything"][name] for name in ("quality", "stability")}
+            tqdm.write(
+                f"note: {printable(str(path))}: {dropped_line(found, **limits)}; "
+                "a lower --quality or --stability lets more through",
+                file=sys.stderr,
+            )
         return found
 
     return ask
 
 
 def run(
-    options: Options, ask: Ask, *, skip: tuple[type[PerceptionError], ...] = (ImageError,)
+    options: Options,
+    ask: Ask,
+    *,
+    skip: tuple[type[PerceptionError], ...] = (ImageError,),
+    explains: Explain | None = None,
 ) -> int:
     """Answers all pictures and writes the results; returns the exit status.
 
     Whatever can be wrong with the inputs and the places to write is said before the models load.
-    skip: the errors that are of one picture alone, after which the others are still done.
+    skip: the errors that are of one picture alone, after which the others are still done; explain:
+    says why something wasn't found, which stands in the JSON and in notes at the end.
     """
     pictures = find_images(options.inputs)
     _check_outputs(options)
     if options.model == MODEL and not options.quiet:
         click.echo(NANO_NOTE, err=True)
+    weights_run.offer(options.model)
     watch = Stopwatch()
     with watch("load"):
         model = loading.load(
@@ -197,7 +227,11 @@ def run(
             step=bar.update,
             skip=(*skip, OutOfMemoryError),
         )
-    _write_json(options, outcome)
+    explanation = explains(model, outcome.results) if explains else None
+    _write_json(options, outcome, explanation)
+    if explanation is not None and not options.quiet:
+        for line in explanation_lines(explanation):
+            click.echo(f"note: {line}", err=True)
     return _report_skipped(outcome, len(pictures))
 
 
@@ -217,10 +251,12 @@ def _section(found: Instances, written: Sequence[Path]) -> str:
     return "\n".join([*lines, *(f"  wrote {printable(str(path))}" for path in written)])
 
 
-def _write_json(options: Options, outcome: Outcome) -> None:
+def _write_json(options: Options, outcome: Outcome, explanation: Explanation | None) -> None:
     if not outcome.results:
         return
     content = to_coco(outcome.results)
+    if explanation is not None:
+        content["info"]["not_found"] = explanation.to_json()
     if options.json_path is None:
         sys.stdout.buffer.write(coco_bytes(content))
     else:

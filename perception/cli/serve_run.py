@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from perception.cli import weights_run
 from perception.cli.run import NANO_NOTE
 from perception.defaults import MODEL
 from perception.errors import MissingExtraError
@@ -44,6 +45,7 @@ def run_serve(
     from perception.serve.server import listen, serve
     from perception.serve.service import Service
 
+    weights_run.offer(model, segmenter=segmenter)
     if not token and not is_loopback(host):
         token = secrets.token_urlsafe(24)
     if model == MODEL and segmenter is None and not quiet:

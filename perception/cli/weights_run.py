@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from perception.errors import WeightsError
 from perception.images import printable
-from perception.parts import find_parts
+from perception.parts import find_parts, with_exported_segmenter
 from perception.weights.checking import check
 from perception.weights.embedded import data_folder, locate
 from perception.weights.importing import import_model
@@ -77,12 +78,43 @@ def _entries(names: Sequence[str]) -> list[WeightsEntry]:
     return list({entry.name: entry for entry in entries}.values())
 
 
+def offer(name: str, *, segmenter: Path | None = None) -> None:
+    """Offer to download what a model lacks, if a person sits at the terminal.
+
+    Size and licence are shown, and nothing is downloaded without a yes. In a pipe or a script, and
+    without torch, which the model would need, nothing is asked: loading says what to do.
+
+    Args:
+        name: the model, as ``loading.load`` takes it.
+        segmenter: the folder of an exported segmenter that takes the place of the name's.
+    """
+    parts = find_parts(name)
+    if segmenter is not None:
+        parts = with_exported_segmenter(parts, segmenter)
+    published = [part.entry for part in parts if part.entry and not part.entry.is_embedded]
+    waiting = [entry for entry in published if find(entry) is None]
+    if not waiting or not (sys.stdin.isatty() and sys.stderr.isatty()) or not find_spec("torch"):
+        return
+    click.echo(f"{name} isn't on this machine:", err=True)
+    for entry in waiting:
+        click.echo(f"  {_described(entry)}", err=True)
+    one = "licence" if len(waiting) == 1 else "licences"
+    if click.confirm(f"Download now, and agree to the {one}?", default=False, err=True):
+        for entry in waiting:
+            pull(entry, watch=_bar(quiet=False))
+
+
+def _described(entry: WeightsEntry) -> str:
+    """What a download is, in one line: size, licence, source."""
+    size = readable(entry.size) if entry.size else "size unknown"
+    asked = "; given on request by its publisher" if entry.gated else ""
+    return f"{entry.name}: {size}, licence {entry.licence}, from {entry.page}{asked}"
+
+
 def _agree(entries: Sequence[WeightsEntry], *, yes: bool) -> None:
     """Shows what is to be downloaded under which licence, and asks on a terminal."""
     for entry in entries:
-        size = readable(entry.size) if entry.size else "size unknown"
-        asked = "; given on request by its publisher" if entry.gated else ""
-        click.echo(f"{entry.name}: {size}, licence {entry.licence}, from {entry.page}{asked}")
+        click.echo(_described(entry))
     if not entries or yes:
         return
     if not sys.stdin.isatty():

@@ -119,6 +119,22 @@ def label(
     return labelled[reported], rows[kept][reported]
 
 
+def best_scores(
+    found: Candidates, phrases: Phrases, reported: Detections, *, floor: float
+) -> dict[str, float]:
+    """The highest score that each class could be reported with, at some threshold from ``floor``.
+
+    reported: what ``label`` made of the candidates at a threshold; only where that lacks a class
+    are they labelled again. Classes that win no box from ``floor`` up are left out.
+    """
+    if set(reported.class_ids.tolist()) != set(range(len(phrases.classes))):
+        reported, _ = label(found, phrases, threshold=floor)
+    best: dict[str, float] = {}
+    for class_id, score in zip(reported.class_ids, reported.scores, strict=True):
+        best.setdefault(phrases.classes[class_id], float(score))  # The best come first.
+    return best
+
+
 def label_all(
     found: Candidates,
     phrases: Phrases,

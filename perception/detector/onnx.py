@@ -76,6 +76,10 @@ class NanoDetector(Detector):
         # to the last bit what 20 calls give.
         return [self._one(image, tokens, spans, floor) for image in images]
 
+    def unknown_words(self, phrase: str) -> tuple[str, ...]:
+        """The words of a phrase that aren't in the vocabulary that it was taught."""
+        return self._tokenizer.unknown_words(phrase)
+
     def _one(
         self, image: ImageArray, tokens: FloatArray, spans: IntArray, floor: float
     ) -> Candidates:

@@ -82,6 +82,21 @@ class Tokenizer:
             row[: len(tokens)] = tokens
         return ids
 
+    def unknown_words(self, phrase: str) -> tuple[str, ...]:
+        """The words of a phrase that are spelled from parts, as the vocabulary doesn't hold them.
+
+        Plurals of words that it holds are known; numbers and signs aren't words.
+        """
+        return tuple(
+            word
+            for word in dict.fromkeys(split_words(phrase))
+            if len(word) > 1
+            and word.isalpha()
+            and not any(
+                stem in self.ids for stem in (word, _without(word, "s"), _without(word, "es"))
+            )
+        )
+
     def _pieces(self, word: str) -> list[int]:
         ids = []
         start = 0
@@ -104,6 +119,12 @@ def split_words(phrase: str) -> list[str]:
     """Lower-case words without accents; punctuation stands alone, an emoji becomes its name."""
     spelled = "".join(_spell(char) for char in unicodedata.normalize("NFKD", phrase.casefold()))
     return _WORD.findall(unicodedata.normalize("NFC", spelled))
+
+
+def _without(word: str, ending: str) -> str:
+    """A word without an ending; one that stays too short for a word of its own is kept whole."""
+    stem = word.removesuffix(ending)
+    return stem if len(stem) > 2 else word
 
 
 def _spell(char: str) -> str:

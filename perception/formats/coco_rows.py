@@ -29,7 +29,10 @@ def to_json(value: object) -> str:
 
 
 def image_row(image_id: int, result: Instances, category_ids: Mapping[str, int]) -> dict[str, Any]:
-    """A picture's entry; category_ids: by name, of all classes that were asked for."""
+    """A picture's entry; category_ids: by name, of all classes that were asked for.
+
+    Of segment-everything it says how many candidates fell at which limit.
+    """
     height, width = result.image_hw
     return {
         "id": image_id,
@@ -38,6 +41,7 @@ def image_row(image_id: int, result: Instances, category_ids: Mapping[str, int])
         "width": width,
         "height": height,
         "neg_category_ids": [category_ids[name] for name in result.absent],
+        **({"dropped": dict(result.dropped)} if result.dropped else {}),
     }
 
 

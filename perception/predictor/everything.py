@@ -6,6 +6,7 @@ equal masks. A mask lives as run lengths, and is brought to the picture's size o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,10 @@ from perception.types import FloatArray, ImageArray, Proposals, Rle
 
 _NEAR = 20
 """SAM's tolerance: a box that ends so few pixels from a crop's edge was cut by it."""
+
+
+_LIMITS = ("quality", "stability", "cut", "repeated", "small")
+"""At what candidates fall, in this order."""
 
 
 class _Mask(NamedTuple):
@@ -47,14 +52,17 @@ def find_everything(
 ) -> Instances:
     """All that a grid of points finds in a picture H x W x 3, by falling quality.
 
-    step: called after each batch of points, with their number.
+    step: called after each batch of points, with their number. The result's ``dropped`` counts the
+    candidates, and those that fell below the limit of quality or stability, that were cut by the
+    edge of a crop, that repeat a better one, and that are too small.
     """
     watch = Stopwatch()
     masks: list[_Mask] = []
+    dropped = Counter(dict.fromkeys(("candidates", *_LIMITS), 0))
     encoded = predictor.encode(image, watch=watch)
     crops = picture_crops(image.shape[:2], settings.crop_layers, settings.crop_overlap)
     for crop in crops:
-        found = list(_masks_in(encoded, crop, settings, watch, step))
+        found = list(_masks_in(encoded, crop, settings, watch, step, dropped))
         masks += _unlike(found, [mask.quality for mask in found], settings.nms)
     with watch("select"):
         if len(crops) > 1:  # Small crops show most detail.
@@ -62,9 +70,12 @@ def find_everything(
             masks = _unlike(masks, 1 / sizes, settings.crop_nms)
         if settings.min_region:
             masks = _cleaned(masks, settings)
-        masks = [mask for mask in masks if rle_area(mask.rle) >= settings.min_area]
-        masks.sort(key=lambda mask: -mask.quality)
-    return _instances(masks, image, watch)
+        large = [mask for mask in masks if rle_area(mask.rle) >= settings.min_area]
+        dropped["small"] += len(masks) - len(large)
+        large.sort(key=lambda mask: -mask.quality)
+    # What is left and what fell elsewhere are known: all others repeat one that is left.
+    dropped["repeated"] = 2 * dropped["candidates"] - dropped.total() - len(large)
+    return _instances(large, image, watch, dropped)
 
 
 def _masks_in(
@@ -73,6 +84,7 @@ def _masks_in(
     settings: EverythingSettings,
     watch: Stopwatch,
     step: Callable[[int], object] | None,
+    dropped: Counter[str],
 ) -> Iterator[_Mask]:
     """What the points of one crop find; the logits of one batch of points exist at a time."""
     window, image_hw = Tile(*crop.box), encoded.image.shape[:2]
@@ -81,8 +93,10 @@ def _masks_in(
         some = points[start : start + settings.points_per_batch]
         least = settings.quality or -np.inf  # 0 lets all through, also what is predicted below
         proposals = encoded.propose(some, crop=window, min_quality=least)
+        dropped["candidates"] += 3 * len(some)
+        dropped["quality"] += 3 * len(some) - len(proposals)
         with watch("masks"):
-            found = list(_stable_masks(proposals, some, crop, image_hw, settings))
+            found = list(_stable_masks(proposals, some, crop, image_hw, settings, dropped))
         yield from found
         if step is not None:
             step(len(some))
@@ -94,6 +108,7 @@ def _stable_masks(
     crop: Crop,
     image_hw: tuple[int, int],
     settings: EverythingSettings,
+    dropped: Counter[str],
 ) -> Iterator[_Mask]:
     """Proposals of one crop that are stable enough and not cut by the crop's edge."""
     for logits, quality, prompt_id in zip(
@@ -103,13 +118,16 @@ def _stable_masks(
             logits, proposals.frame, offset=settings.stability_offset
         )
         if np.float32(stability) < np.float32(settings.stability):
+            dropped["stability"] += 1
             continue
         box = mask_to_box(pixels)
         if not box.any():
+            dropped["small"] += 1
             continue
         left, top = left + crop.x0, top + crop.y0
         box += np.array([left, top] * 2, np.float32)
         if _is_cut(box, crop, image_hw):
+            dropped["cut"] += 1
             continue
         rle = window_to_rle(pixels, (left, top), image_hw)
         point = points[prompt_id] + np.array([crop.x0, crop.y0], np.float32)
@@ -149,7 +167,9 @@ def _cleaned(masks: Sequence[_Mask], settings: EverythingSettings) -> list[_Mask
     return _unlike(cleaned, np.array(untouched, np.float32), max(settings.nms, settings.crop_nms))
 
 
-def _instances(masks: Sequence[_Mask], image: ImageArray, watch: Stopwatch) -> Instances:
+def _instances(
+    masks: Sequence[_Mask], image: ImageArray, watch: Stopwatch, dropped: Counter[str]
+) -> Instances:
     height, width = image.shape[:2]
     quality = np.array([mask.quality for mask in masks], np.float32)
     return Instances(
@@ -165,4 +185,5 @@ def _instances(masks: Sequence[_Mask], image: ImageArray, watch: Stopwatch) -> I
         crop_boxes=as_boxes([mask.crop.box for mask in masks]),
         image=image,
         seconds=watch.seconds,
+        dropped=dict(dropped),
     )

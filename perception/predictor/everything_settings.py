@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,20 @@ from perception.defaults import (
 from perception.errors import PromptError
 from perception.predictor.point_grid import Crop, point_grid
 from perception.types import checked_array, checked_count, checked_number
+
+
+class MaskLimits(NamedTuple):
+    """The least quality and stability, 0..1, of the masks that segment-everything keeps.
+
+    What a model predicts for itself differs from model to model, and so do the limits that suit it.
+    """
+
+    quality: float = QUALITY
+    stability: float = STABILITY
+
+
+SAM_LIMITS = MaskLimits()
+"""SAM's own."""
 
 MOST_POINTS = 100_000
 """Points that one picture may be asked about: more would take hours."""

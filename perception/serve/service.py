@@ -24,6 +24,7 @@ from perception.annotate.records import ListedPicture
 from perception.annotate.results import result_of
 from perception.annotate.writer import RunWriter
 from perception.errors import ImageError
+from perception.explain import explain, explanation_lines
 from perception.frame import Frame
 from perception.images import printable
 from perception.phrases import normalise, parse
@@ -55,6 +56,18 @@ class PictureState:
     revision: int
     marks: tuple[Mark, ...]
     failed: str | None = None
+
+
+@dataclass(frozen=True)
+class TextAnswer:
+    """What a text names in an image.
+
+    marks: new ones; absent: classes that weren't found; why: that, in lines of text.
+    """
+
+    marks: tuple[Mark, ...]
+    absent: tuple[str, ...]
+    why: tuple[str, ...]
 
 
 class Service:
@@ -211,19 +224,15 @@ class Service:
 
         return embed
 
-    def text(
-        self, name: str, text: str, threshold: float
-    ) -> Future[tuple[tuple[Mark, ...], tuple[str, ...]]]:
-        """What a text names in a picture, as new marks, and the classes that weren't found."""
+    def text(self, name: str, text: str, threshold: float) -> Future[TextAnswer]:
+        """What a text names in a picture."""
         phrases = parse(text)
         for one in phrases.classes:
             checked_name(one)
         self.find(name)
         return self._texts.submit(self._find, name, text, threshold)
 
-    def _find(
-        self, name: str, text: str, threshold: float
-    ) -> tuple[tuple[Mark, ...], tuple[str, ...]]:
+    def _find(self, name: str, text: str, threshold: float) -> TextAnswer:
         picture, model = self.pictures.get(name), self.served.model
         found = find_masks(
             model.detector,
@@ -242,14 +251,13 @@ class Service:
                     spelled[normalise(label)] = label
             if threshold <= self.threshold:  # Not found at a higher one says little.
                 self.run.note_asked(self.find(name).picture, found.classes)
-        marks = instances_to_marks(found)
-        return (
-            tuple(
-                replace(mark, uid=uuid4().hex, label=spelled[normalise(mark.label)])
-                for mark in marks
-            ),
-            found.absent,
+        marks = tuple(
+            replace(mark, uid=uuid4().hex, label=spelled[normalise(mark.label)])
+            for mark in instances_to_marks(found)
         )
+        why = explain([found], parse(text), threshold=threshold, detector=model.detector)
+        lines = explanation_lines(why, page=True) if why else ()
+        return TextAnswer(marks, found.absent, tuple(lines))
 
     def mark(self, name: str, revision: int, marks: list[Mark]) -> int | None:
         """Stores a picture's marks and returns their revision.

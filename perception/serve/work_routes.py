@@ -48,11 +48,12 @@ def work_routes(service: Service) -> APIRouter:
     @routes.post("/text")
     async def text(picture: Name, body: TextBody) -> Response:
         asked = await run_in_threadpool(service.text, picture, body.text, body.threshold)
-        marks, absent = await asyncio.shield(asyncio.wrap_future(asked))
+        answer = await asyncio.shield(asyncio.wrap_future(asked))
         return Json(
             {
-                "instances": [mark_to_json(mark) for mark in marks],
-                "absent": absent,
+                "instances": [mark_to_json(mark) for mark in answer.marks],
+                "absent": answer.absent,
+                "why": answer.why,
                 "classes": _classes(service),
             }
         )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,9 @@ class WeightsEntry:
 
     hub: a repository of the Hugging Face hub, at ``revision`` ("" is recorded at the first
     download); url: the address of a single file. Neither: it is embedded. gated: given on request.
-    advice: when to use it; trained: how it was, where that is ours to say.
+    advice: when to use it; trained: how it was, where that is ours to say. everything: of a
+    segmenter, the ``quality`` and ``stability`` that segment-everything asks of its masks, where
+    SAM's own don't suit it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class WeightsEntry:
     revision: str = ""
     url: str = ""
     gated: bool = False
+    everything: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def is_embedded(self) -> bool:

@@ -130,7 +130,7 @@ def test_a_model_that_is_not_the_runs(pictures, tmp_path):
 
 def other_model():
     model = colour_model()
-    return type(model)(model.detector, model.segmenter, {"fake.onnx": "1" * 64})
+    return type(model)(model.detector, model.predictor, {"fake.onnx": "1" * 64})
 
 
 def test_the_command(tmp_path, monkeypatch, capfd):

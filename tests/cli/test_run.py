@@ -229,6 +229,37 @@ def test_prompts_that_find_nothing(perception, text):
     assert len(content()["images"][0]["neg_category_ids"]) == len(content()["categories"])
 
 
+def test_nothing_found_says_why_and_what_to_try(perception):
+    code, out, err = perception("segment", "in/a.png", "--text", "red", "--threshold", "0.95")
+    assert code == 0
+    assert "nothing found (best: red 0.89)" in out
+    said = err.splitlines()[1:]
+    assert said == [
+        "note: nothing found: best scores below the threshold of 0.95: red 0.89",
+        "note: try --threshold 0.89",
+    ]
+    assert content()["info"]["not_found"]["classes"][0]["name"] == "red"
+    assert perception("segment", "in/a.png", "--text", "red", "--threshold", "0.89")[0] == 0
+    assert len(content()["annotations"]) == 1
+    assert "not_found" not in content()["info"]
+
+
+@pytest.mark.parametrize("command", ["segment", "detect"])
+def test_why_nothing_was_found_stands_in_printed_json(perception, command):
+    ask = (command, "in", "--text", "where is the dog?", "--json", "-")
+    code, out, err = perception(*ask)
+    assert code == 0
+    assert json.loads(out)["info"]["not_found"]["classes"][0]["names"] == "dog"
+    assert err.count("reads as a question") == 1  # once for all pictures
+    assert perception(*ask, "-q")[2] == ""
+
+
+def test_a_class_that_some_picture_has_is_not_missed(perception):
+    _, _, err = perception("segment", "in", "--text", "blue. green")
+    assert "note: not found: no box scores 0.05 for green" in err
+    assert "blue" not in err.replace("blue. green", "")
+
+
 def test_wide_letters_keep_the_table_straight(perception):
     out = perception("segment", "in/a.png", "--text", "猫: red. sky: blue")[1]
     cat, sky = (line for line in out.splitlines() if "0.90" in line)

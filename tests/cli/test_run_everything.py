@@ -28,7 +28,7 @@ def test_everything_in_a_picture(perception):
     assert ["object", "0.90", "0.90", "8,8,40,40", "1024"] in lines
     for stage in ("read", "encode", "decode", "masks", "select", "write"):
         assert stage in out
-    assert len(err.splitlines()) == 1  # the note on nano
+    assert len(err.splitlines()) == 2  # the note on nano, and on the candidates
     made = content()
     assert sorted(a["bbox"] for a in made["annotations"]) == [
         [0, 0, 128, 96],
@@ -103,8 +103,20 @@ def test_nothing_found_says_what_to_do(perception):
     assert code == 0
     assert out.count("nothing found") == 2
     assert err.count("lower --quality or --stability") == 2
+    assert err.count("0 masks of 192 candidates: 192 below a quality of 1 (--quality)") == 2
     assert "lower" not in perception("everything", "in", *FEW, "--quality", "1", "-q")[2]
     assert content()["images"][0]["neg_category_ids"] == [1]
+    assert content()["images"][0]["dropped"]["quality"] == 192
+
+
+def test_little_found_says_where_the_others_fell(perception):
+    err = perception("everything", "in/a.png", *FEW)[2].splitlines()[-1]
+    assert "3 masks of 192 candidates" in err
+    assert "128 below a quality of 0.88 (--quality)" in err
+    assert "repeated a better one (--nms)" in err
+    assert (
+        "dropped" in json.loads(perception("everything", "in", *FEW, "--json", "-")[1])["images"][0]
+    )
 
 
 def test_of_many_masks_only_the_first_are_listed(perception):

@@ -282,6 +282,22 @@ def test_the_page_on_a_phone(serve: Serve, look: Look, width: int) -> None:
     assert tab.page.evaluate("[scrollX, document.body.scrollLeft]") == [0, 0]
 
 
+def test_words_that_find_nothing_are_explained(shared: Served, look: Look) -> None:
+    from served import until
+
+    tab = look(shared)
+    tab.open("park.jpg")
+    tab.find("where is the zebroid?")
+    until(lambda: "Nothing found" in tab.page.inner_text("#message"), "why")
+    said = tab.page.inner_text("#message")
+    assert '"where is the zebroid?" reads as a question' in said
+    assert 'give names of things: "zebroid"' in said
+    assert "--text" not in said
+    tab.shot("why")
+    tab.find("zebroid")
+    until(lambda: "weights pull base" in tab.page.inner_text("#message"), "what to try")
+
+
 def test_from_text_to_a_file_and_back(serve: Serve, look: Look) -> None:
     from served import until
 

@@ -15,7 +15,7 @@ from evaluate.things_on_disk import (
     thing_under,
     told_model,
 )
-from perception.evaluate.box_masks import GrabCutBoxMasks, SegmenterBoxMasks
+from perception.evaluate.box_masks import GrabCutBoxMasks, PredictorBoxMasks
 from perception.evaluate.box_result import measure_boxes
 from perception.evaluate.boxes import DRAWS, JITTER, jittered_boxes
 from perception.evaluate.coco_things import read_coco_things
@@ -155,7 +155,7 @@ def test_a_box_is_answered_as_the_library_answers_it():
     model = perception.load("nano")
     image = read_image(PARK)
     boxes = np.array([[100, 120, 160, 170], [20, 30, 520, 400], [110, 130, 150, 190]], np.float32)
-    answers = list(SegmenterBoxMasks(model.segmenter).masks(image, boxes))
+    answers = list(PredictorBoxMasks(model.predictor).masks(image, boxes))
     assert len(answers) == 3
     for box, masks in zip(boxes, answers, strict=True):
         found = model.segment(image, boxes=box[None])

@@ -218,3 +218,31 @@ def test_small_boxes_are_compared_as_sam_does():
     found, _ = ask(table, stability=0.0)
     assert len(found) == 2
     assert len(nms(found.boxes, found.scores, iou_threshold=0.7)) == 1
+
+
+def test_what_fell_at_which_limit_is_counted():
+    good, worse, soft = (
+        (0.9, (8, 8, 24, 24), 9),
+        (0.5, (8, 8, 24, 24), 9),
+        (0.9, (8, 8, 24, 24), 0.5),
+    )
+    tiny = (0.95, (40, 40, 42, 42), 9)
+    found, _ = ask(
+        {1: (good, worse, soft), 2: (good, good, tiny)}, quality=0.6, stability=0.95, min_area=9
+    )
+    assert len(found) == 1
+    assert found.dropped == {
+        "candidates": 6,
+        "quality": 1,
+        "stability": 1,
+        "cut": 0,
+        "repeated": 2,
+        "small": 1,
+    }
+
+
+def test_every_candidate_is_kept_or_counted():
+    for settings in ({}, {"crop_layers": 1}, {"min_region": 9, "min_area": 50}, {"quality": 0.0}):
+        found = everything(**settings)
+        fell = sum(n for name, n in found.dropped.items() if name != "candidates")
+        assert len(found) + fell == found.dropped["candidates"] > 0

@@ -123,6 +123,17 @@ def test_text_at_a_threshold(client):
     assert answer["absent"] == ["red"]
 
 
+def test_text_that_finds_nothing_says_why(client):
+    answer = client.post("/api/text", **A, json={"text": "red", "threshold": 0.95}).json()
+    assert answer["why"] == [
+        "nothing found: best scores below the threshold of 0.95: red 0.89",
+        "try a threshold of 0.89",
+    ]
+    answer = client.post("/api/text", **A, json={"text": "Where is the dog?"}).json()
+    assert answer["why"][1].endswith('give names of things: "dog"')
+    assert client.post("/api/text", **A, json={"text": "red"}).json()["why"] == []
+
+
 def test_text_that_cannot_be_read(client):
     answer = client.post("/api/text", **A, json={"text": "!red"})
     assert answer.status_code == 422
