@@ -92,8 +92,8 @@ export function openPicture(page, name) {
   page.book.open(name);
 }
 
-function turn(page, step) {
-  const name = page.pictures.beside(step);
+async function turn(page, step) {
+  const name = await page.pictures.beside(step).catch(() => undefined);
   if (name) openPicture(page, name);
   else say(step > 0 ? "This is the last picture" : "This is the first picture");
 }

@@ -4,7 +4,7 @@ import { createActions, openPicture, pickClass } from "./actions.js";
 import { createAsking, foundLine } from "./asking.js";
 import { Book } from "./book.js";
 import { Classes } from "./classes.js";
-import { getPicture, getPictures, getSession, putMarks } from "./client.js";
+import { getPicture, getSession, putMarks } from "./client.js";
 import { createControls } from "./controls.js";
 import { createDecoding } from "./decoding.js";
 import { createDropping } from "./dropping.js";
@@ -58,7 +58,7 @@ const book = new Book({
     others: (count) => (byId("others").hidden = !count),
   },
 });
-const pictures = new Pictures((name) => openPicture(page, name));
+const pictures = new Pictures({ pick: (name) => openPicture(page, name), failed: bad });
 const page = { editor, stage, classes, pictures, saving, book, showAll };
 const panel = new Panel({
   pickClass: (name) => pickClass(page, name),
@@ -75,8 +75,8 @@ createControls(createActions(page), (isDown) => stage.holdSpace(isDown));
 createAsking({ picture: () => opened, found, failed: bad });
 createDropping({
   added: (name) => {
-    pictures.insert(name);
     openPicture(page, name);
+    pictures.refresh();
   },
   failed: bad,
 });
@@ -99,30 +99,14 @@ async function start() {
   decoding.open({ model, inPage }).then(sayDecoder, (error) => bad(error.message));
   saving.recover();
   try {
-    await listPictures();
+    const first = await pictures.open();
+    // The picture that the address names, else the first.
+    const name = decodeURIComponent(location.hash.slice(1)) || first?.name;
+    if (name) openPicture(page, name);
+    else cannotShow("No pictures in this folder yet.\nDrop some here.");
   } catch (error) {
     bad(error.message);
   }
-}
-
-async function listPictures() {
-  let after = "";
-  for (;;) {
-    const { pictures: some, total } = await getPictures(after);
-    pictures.add(some);
-    if (!after) begins(some);
-    byId("place").textContent = pictures.place();
-    if (!some.length || pictures.count >= total) return;
-    after = some[some.length - 1].name;
-  }
-}
-
-/** Opens the picture that the address names, else the first. */
-function begins(some) {
-  const named = decodeURIComponent(location.hash.slice(1));
-  const name = named || some[0]?.name;
-  if (name) openPicture(page, name);
-  else cannotShow("No pictures in this folder yet.\nDrop some here.");
 }
 
 function begin(name) {
@@ -134,7 +118,6 @@ function begin(name) {
   byId("name").title = name;
   document.title = `${name} – Perception`;
   pictures.show(name);
-  byId("place").textContent = pictures.place();
   byId("conflict").hidden = true;
   byId("others").hidden = true;
   byId("empty").hidden = true;
@@ -148,7 +131,7 @@ function show(picture, image) {
   editor.load(size, saving.open(picture), openedKey);
   stage.open(image);
   state.ready = "encoding";
-  pictures.update(opened, { unfinished: false });
+  pictures.setUnfinished(opened, false);
   announce(`${picture.name}, ${counted(editor.scene.marks.length, "mark")}`);
 }
 
@@ -158,7 +141,7 @@ function show(picture, image) {
  */
 function close() {
   const unfinished = opened && editor.leave(opened, openedKey) ? opened : "";
-  if (unfinished) pictures.update(unfinished, { unfinished: true });
+  if (unfinished) pictures.setUnfinished(unfinished, true);
   opened = "";
   editor.load([1, 1], []);
   stage.open(null);

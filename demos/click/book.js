@@ -17,8 +17,8 @@ export class Book {
    * @param {string} options.tab id of this tab
    * @param {import("./decoding.js").Decoding} options.decoding
    * @param {object} options.deeds told how far it is: begin(name), show(picture, image),
-   *   failed(reason), encoding(isAtWork), ready(), unready(reason), next() -> the name of the next
-   *   picture, others(count of other tabs)
+   *   failed(reason), encoding(isAtWork), ready(), unready(reason), next() -> the next picture's
+   *   name, in time, others(count of other tabs)
    */
   constructor({ tab, decoding, deeds }) {
     this.#tab = tab;
@@ -64,8 +64,8 @@ export class Book {
       await encoded;
       if (!isOpen()) return;
       this.#deeds.ready();
-      const next = this.#deeds.next();
-      if (next) encodeAhead(next).catch(() => {});
+      const next = await this.#deeds.next().catch(() => undefined);
+      if (next && isOpen()) encodeAhead(next).catch(() => {});
     } catch (error) {
       if (isOpen()) this.#deeds.unready(error.message);
     } finally {

@@ -48,11 +48,24 @@ export const getSession = () => json("session");
 
 /**
  * A page of the list of pictures, in order of name.
- * @param {string} after the last name of the page before, or ""
- * @returns {Promise<{pictures: object[], total: number}>}
+ * @param {{offset: number, limit: number, contains: string}} query contains: what is in the names
+ * @returns {Promise<{pictures: object[], total: number}>} total: of those that contain it
  */
-export const getPictures = (after) =>
-  json("pictures", { query: after ? { after, limit: 500 } : { limit: 500 } });
+export const getPictures = (query) => json("pictures", { query });
+
+/**
+ * @param {string} picture name
+ * @param {string} contains
+ * @returns {Promise<{place: number | null}>} where it is in that list, from 0
+ */
+export const getPlace = (picture, contains) => json("place", { query: { picture, contains } });
+
+/**
+ * How many marks are on pictures that the model has answered, of as many as can be said soon.
+ * @param {string[]} pictures names
+ * @returns {Promise<{counts: Record<string, number>}>}
+ */
+export const getCounts = (pictures) => json("counts", { body: { pictures } });
 
 /**
  * @param {string} picture name

@@ -148,10 +148,30 @@ class RunReader:
         rows = self._rows("SELECT * FROM shown WHERE name = ?", name)
         return next(map(_stored, rows), None)
 
-    def listed(self, *, after: str = "", limit: int = -1) -> Iterator[ListedPicture]:
-        """All pictures whose names come after one, sorted by name; at most ``limit``."""
-        sql = "SELECT * FROM listing WHERE name > ? ORDER BY name LIMIT ?"
-        yield from (ListedPicture(*row) for row in self._rows(sql, after, limit))
+    def listed(
+        self, *, after: str = "", limit: int = -1, offset: int = 0, contains: str = ""
+    ) -> Iterator[ListedPicture]:
+        """All pictures whose names come after one, sorted by name; at most ``limit``.
+
+        offset: how many of them are passed over; contains: what is in their names, whatever the
+        case of ASCII letters.
+        """
+        sql = (
+            "SELECT * FROM listing WHERE name > ? AND name LIKE ? ESCAPE '\\' "
+            "ORDER BY name LIMIT ? OFFSET ?"
+        )
+        rows = self._rows(sql, after, _like(contains), limit, offset)
+        yield from (ListedPicture(*row) for row in rows)
+
+    def listed_count(self, *, contains: str = "", before: str | None = None) -> int:
+        """How many pictures ``listed`` has; before: of those whose names come before this one."""
+        sql = "SELECT count(*) FROM picture WHERE listed AND name LIKE ? ESCAPE '\\'"
+        values = [_like(contains)]
+        if before is not None:
+            sql += " AND name < ?"
+            values.append(before)
+        ((count,),) = self._rows(sql, *values)
+        return int(count)
 
     def find(self, name: str) -> ListedPicture | None:
         """The picture of this name, if it is among those of the run."""
@@ -249,6 +269,13 @@ class RunReader:
     def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
         with explained(self.path), closing(self._db.cursor()) as cursor:
             yield from cursor.execute(sql, values)
+
+
+def _like(text: str) -> str:
+    """A pattern for names that contain a text."""
+    for special in "\\%_":
+        text = text.replace(special, f"\\{special}")
+    return f"%{text}%"
 
 
 def _stored(row: tuple[Any, ...]) -> StoredPicture:

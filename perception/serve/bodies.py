@@ -22,6 +22,7 @@ from perception.types import FloatArray, Prompt, Rle
 
 MOST_POINTS = 1000
 MOST_MARKS = 10_000
+MOST_COUNTS_AT_ONCE = 200
 _MOST_COUNTS = 8 << 20
 _MOST_TEXT = 2000
 _MOST_BEYOND = 2
@@ -124,6 +125,14 @@ class TabBody(Body):
 
     tab: Tab
     leaving: bool = False
+
+
+class CountsBody(Body):
+    """Images whose numbers of instances are asked for."""
+
+    pictures: Annotated[
+        list[Annotated[str, Field(max_length=4096)]], Field(max_length=MOST_COUNTS_AT_ONCE)
+    ]
 
 
 class MarkBody(Body):

@@ -13,7 +13,7 @@ from perception.annotate.marks import MarkedContent
 from perception.annotate.records import ListedPicture
 from perception.errors import ImageError
 from perception.serve.answers import Json, error, kept, unchanged
-from perception.serve.bodies import MarksBody, TabBody, checked_window, mark_to_json
+from perception.serve.bodies import CountsBody, MarksBody, TabBody, checked_window, mark_to_json
 from perception.serve.image_files import to_image_file
 from perception.serve.service import PictureState, Service
 from perception.serve.tabs import Tabs
@@ -34,10 +34,21 @@ def picture_routes(service: Service) -> APIRouter:
 
     @routes.get("/pictures")
     def pictures(
-        after: Name = "", limit: Annotated[int, Query(ge=1, le=_MOST_AT_ONCE)] = 500
+        after: Name = "",
+        limit: Annotated[int, Query(ge=1, le=_MOST_AT_ONCE)] = 500,
+        offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+        contains: Name = "",
     ) -> Response:
-        rows, total = service.listing(after, limit)
+        rows, total = service.listing(after=after, limit=limit, offset=offset, contains=contains)
         return Json({"pictures": [_row(*row) for row in rows], "total": total})
+
+    @routes.get("/place")
+    def place(picture: Name, contains: Name = "") -> Response:
+        return Json({"place": service.place(picture, contains)})
+
+    @routes.post("/counts")
+    def counts(body: CountsBody) -> Response:
+        return Json({"counts": service.results.counts(body.pictures)})
 
     @routes.get("/picture")
     def picture(picture: Name) -> Response:
@@ -82,7 +93,7 @@ def picture_routes(service: Service) -> APIRouter:
 
     @routes.put("/marks")
     def marks(picture: Name, body: MarksBody) -> Response:
-        state = service.open(picture)
+        state = service.open(picture, with_marks=False)
         if state.failed:
             raise ImageError(f"{picture}: {state.failed}")
         sent = [mark.mark(state.image_hw) for mark in body.marks]
@@ -113,7 +124,7 @@ def read_window(text: str, image_hw: tuple[int, int]) -> Tile | None:
     return checked_window(Tile(*map(int, text.split(","))), image_hw) if text else None
 
 
-def _row(picture: ListedPicture, marks: int) -> dict[str, Any]:
+def _row(picture: ListedPicture, marks: int | None) -> dict[str, Any]:
     return {
         "name": picture.name,
         "marks": marks,

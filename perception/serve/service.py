@@ -21,7 +21,6 @@ from perception.annotate.annotate import write_annotations
 from perception.annotate.database import RunReader
 from perception.annotate.marks import Mark, MarkedContent, instances_to_marks
 from perception.annotate.records import ListedPicture
-from perception.annotate.results import result_of
 from perception.annotate.writer import RunWriter
 from perception.errors import ImageError
 from perception.explain import explain, explanation_lines
@@ -37,6 +36,7 @@ from perception.serve.class_names import checked_name, known_name, new_name
 from perception.serve.embedding_cache import EmbeddingCache, HalfArray
 from perception.serve.encoder import Encoder
 from perception.serve.open_pictures import OpenPicture, OpenPictures
+from perception.serve.run_results import RunResults
 from perception.serve.served_model import ServedModel
 from perception.tiles import Tile
 from perception.types import Embedding, ImageArray, IntArray
@@ -91,7 +91,7 @@ class Service:
         self.encoder = Encoder(served, cache)
         self._writing, self._saving, self._decoding = RLock(), Lock(), Lock()
         self._texts = ThreadPoolExecutor(1, "perception-text")
-        self._found: dict[int, tuple[Mark, ...]] = {}
+        self.results = RunResults(run.path, threshold=threshold)
         self.changed = False
         """Whether anything was stored that the COCO file may lack."""
 
@@ -100,6 +100,7 @@ class Service:
         self._texts.shutdown(cancel_futures=True)
         self.encoder.close()
         self.pictures.close()
+        self.results.close()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,18 +108,34 @@ class Service:
         with self._writing:
             return self.run.classes
 
-    def listing(self, after: str, limit: int) -> tuple[list[tuple[ListedPicture, int]], int]:
-        """Pictures behind a name, each with how many marks are shown on it; how many there are."""
+    def listing(
+        self, *, after: str = "", limit: int, offset: int = 0, contains: str = ""
+    ) -> tuple[list[tuple[ListedPicture, int | None]], int]:
+        """Pictures of the run in order of name, and how many there are.
+
+        after, offset, contains: which, see ``RunReader.listed``. With each, how many marks are
+        shown on it: None where that result was never needed, see ``RunResults.counts``.
+        """
         with self._writing:
-            total = self.run.counts().total
-            listed = list(self.run.listed(after=after, limit=limit))
-        rows: list[tuple[ListedPicture, int]] = []
-        for picture in listed:
-            if _is_text(picture.name):  # Others couldn't be asked for.
-                with self._writing:  # Each by itself: whoever else waits is let in between.
-                    found = () if picture.revision else self._found_in(picture.name)
-                rows.append((picture, picture.marks or len(found)))
-        return rows, total
+            total = self.run.listed_count(contains=contains)
+            listed = list(
+                self.run.listed(after=after, limit=limit, offset=offset, contains=contains)
+            )
+        rows = [(one, self._count(one)) for one in listed if _is_text(one.name)]
+        return rows, total  # Those whose names aren't text couldn't be asked for.
+
+    def _count(self, picture: ListedPicture) -> int | None:
+        if picture.revision or picture.state != "done":
+            return picture.marks
+        return self.results.known_count(picture.name)
+
+    def place(self, name: str, contains: str = "") -> int | None:
+        """Where a picture is in ``listing``, from 0; None if it isn't among these."""
+        self.find(name)
+        with self._writing:
+            before = self.run.listed_count(contains=contains, before=name)
+            up_to = self.run.listed_count(contains=contains, before=f"{name}\0")
+        return before if up_to > before else None
 
     def find(self, name: str) -> ListedPicture:
         """A picture of the run; NoSuchPictureError for any other name."""
@@ -132,7 +149,7 @@ class Service:
         """What a picture of the run is; ImageError if it can't be read."""
         return self.pictures.content(self.find(name).name)
 
-    def open(self, name: str) -> PictureState:
+    def open(self, name: str, *, with_marks: bool = True) -> PictureState:
         """A picture's state and marks; one that can't be read says why."""
         listed = self.find(name)
         try:
@@ -153,18 +170,10 @@ class Service:
                 return PictureState(
                     name, content.image_hw, content.uid, stored.revision, (), reason
                 )
-            marks = self.run.marks(stored.picture) if stored.revision else self._found_in(name)
+            marks = self.run.marks(stored.picture) if stored.revision and with_marks else ()
+        if with_marks and not stored.revision:  # Made beside the writer: it takes a while.
+            marks = self.results.marks(name)
         return PictureState(name, content.image_hw, content.uid, stored.revision, marks)
-
-    def _found_in(self, name: str) -> tuple[Mark, ...]:
-        """What the model has found in a picture of the run, which doesn't change meanwhile."""
-        stored = self.run.stored(name)
-        if stored is None:
-            return ()
-        if stored.picture not in self._found:
-            result = result_of(self.run, stored, threshold=self.threshold)
-            self._found[stored.picture] = instances_to_marks(result.instances)
-        return self._found[stored.picture]
 
     def features(
         self, name: str, *, window: Tile | None = None, ahead: bool = False

@@ -96,7 +96,7 @@ def work_routes(service: Service) -> APIRouter:
 
 def _session(service: Service) -> dict[str, Any]:
     served = service.served
-    _, total = service.listing("", 0)
+    _, total = service.listing(limit=0)
     return {
         "folder": printable(service.run.folder.name),
         "model": {

@@ -50,19 +50,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(browser: Browser, cache: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Starts the real service on copies of sample pictures."""
+    """Starts the real service on copies of sample pictures; wait: it is left to be started."""
     from served import Served
 
     with ExitStack() as stack:
 
-        def start(*names: str) -> Served:
+        def start(*names: str, wait: bool = False) -> Served:
             folder = tmp_path / "pictures"
             folder.mkdir()
             for name in names:
                 shutil.copy(PICTURES / name, folder / name)
             served = Served(folder, cache)
             stack.callback(served.end)
-            served.start()
+            if not wait:
+                served.start()
             return served
 
         yield start

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import perception as pc
+from perception.annotate.annotate import annotate
 from perception.formats.verify.faults import Findings, Severity
 from perception.formats.verify.lint import lint
 from perception.formats.verify.reading import read_coco
@@ -520,6 +522,52 @@ def test_zoom_keeps_the_place_under_the_pointer(shared: Served, look: Look) -> N
     tab.shot("zoomed")
     tab.press("0")
     assert tab.see("view")["scale"] < before["scale"]
+
+
+def test_a_long_list_comes_as_it_is_looked_at(serve: Serve, look: Look, tmp_path: Path) -> None:
+    """Of 452 images, two of which a model has answered."""
+    from served import until
+
+    folder = tmp_path / "pictures"
+    served = serve("park.jpg", "street.jpg", wait=True)
+    annotate(lambda: pc.load("nano"), [str(folder)], "tree. car", served.out)
+    tiny = Image.new("RGB", (8, 6), "red")
+    for n in range(450):
+        tiny.save(folder / f"tiny-{n:03d}.png")
+    served.start()
+    tab = look(served)
+    tab.open("park.jpg")
+    rows = tab.page.locator("#picture-list .row")
+    until(lambda: rows.first.locator(".count").inner_text(), "the number of marks")
+    assert rows.first.locator(".count").inner_text() == str(len(tab.marks()))
+    assert tab.page.inner_text("#place") == "1 / 452"
+
+    def asked(path: str) -> list[str]:
+        return [call for call in tab.calls if f"/api/{path}?" in call]
+
+    assert len(asked("pictures")) == 1
+    assert len(asked("counts")) <= 2  # The open image goes first.
+    tab.page.evaluate("document.getElementById('picture-list').scrollTop = 1e9")
+    until(lambda: "tiny-449.png" in rows.last.inner_text(), "the last rows")
+    assert len(asked("pictures")) == 2
+    rows.last.click()
+    tab.ready("tiny-449.png")
+    assert tab.page.inner_text("#place") == "452 / 452"
+    tab.press("n")
+    until(lambda: "last" in tab.page.inner_text("#message"), "the end")
+    tab.press("p")
+    tab.ready("tiny-448.png")
+    tab.page.fill("#filter", "Y-20")
+    until(lambda: rows.count() == 10, "what was searched")
+    tab.page.focus("#stage")
+    tab.press("n")  # On to the first of these.
+    tab.ready("tiny-200.png")
+    assert tab.page.inner_text("#place") == "1 / 10"
+    tab.shot("searched")
+    tab.page.goto(f"{tab.address}?#tiny-250.png")
+    tab.ready("tiny-250.png")
+    until(lambda: tab.page.inner_text("#place") == "253 / 452", "its place")
+    until(lambda: tab.page.locator("#picture-list .picked").is_visible(), "its row")
 
 
 def test_rle_of_the_page_is_ours(shared: Served, look: Look) -> None:

@@ -289,6 +289,50 @@ def test_few_pictures_that_were_left_are_kept_and_no_unfinished_one_is_dropped()
     ]
 
 
+def test_a_long_list_is_fetched_where_somebody_looks() -> None:
+    answer = run_node(
+        """
+        const { SparseList } = await load("sparse_list.js");
+        const asked = [];
+        let [changes, failures, isDown] = [0, 0, false];
+        const list = new SparseList({
+          fetch: async (offset, limit) => {
+            asked.push(offset);
+            if (isDown) throw new Error("no");
+            const length = Math.max(0, Math.min(limit, 12345 - offset));
+            return { rows: Array.from({ length }, (_, n) => offset + n), total: 12345 };
+          },
+          changed: () => (changes += 1), failed: () => (failures += 1),
+        });
+        const first = await list.get(0);
+        const gap = list.slice(195, 203);
+        list.slice(195, 203);
+        await list.get(201);
+        const filled = list.slice(195, 203);
+        const beyond = [await list.get(12344), (await list.get(12345)) ?? null];
+        const small = [...asked];
+        for (let at = 0; at < 12345; at += 100) await list.get(at);
+        const kept = list.loaded().length;
+        const late = [list.indexOf((row) => row === 12344), list.indexOf((row) => row === 0)];
+        isDown = true;
+        list.slice(0, 5);
+        await new Promise((resolve) => setTimeout(resolve));
+        isDown = false;
+        const again = await list.get(3);
+        return { first, total: list.total, gap: gap.map((one) => one ?? null), filled, beyond,
+          small, kept, late, failures, again };
+        """
+    )
+    assert answer["small"] == [0, 100, 200, 12300]
+    assert (answer["first"], answer["total"]) == (0, 12345)
+    assert answer["gap"] == [None] * 8
+    assert answer["filled"] == list(range(195, 203))
+    assert answer["beyond"] == [12344, None]
+    assert answer["kept"] <= 50 * 100
+    assert answer["late"] == [12344, -1]
+    assert (answer["failures"], answer["again"]) == (1, 3)
+
+
 def test_numbers_in_words() -> None:
     assert run_node(
         """

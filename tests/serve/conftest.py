@@ -56,13 +56,16 @@ def folder(tmp_path):
 @pytest.fixture
 def serving(folder, tmp_path):
     """Begins a service, as often as it is called; gives it and a client."""
+    default = folder
 
     @contextmanager
-    def serve(*, text="red. sky: blue", access=None, home=HOME, **options):
-        served = served_model()
-        with open_run(folder, tmp_path / "out.json", served.model, text=text, **options) as run:
+    def serve(
+        *, text="red. sky: blue", access=None, home=HOME, folder=default, out=None, **options
+    ):
+        served, out = served_model(), out or tmp_path / "out.json"
+        with open_run(folder, out, served.model, text=text, **options) as run:
             cache = EmbeddingCache(tmp_path / "cache")
-            service = Service(run, served, tmp_path / "out.json", cache=cache, threshold=0.3)
+            service = Service(run, served, out, cache=cache, threshold=0.3)
             app = build_app(service, access or Access("127.0.0.1"))
             try:
                 client = TestClient(app, home, raise_server_exceptions=False)
@@ -91,14 +94,14 @@ def client(service_and_client):
 
 @pytest.fixture
 def mark():
-    """A mark as the page sends it, of a box in a picture of 96 x 128."""
+    """A mark as the page sends it, of a box in a picture of 96 x 128, or of another size."""
     from perception.masks import mask_to_rle
 
-    def make(box=(10, 10, 30, 30), uid="a" * 32, **changes):
-        mask = np.zeros((96, 128), np.uint8)
+    def make(box=(10, 10, 30, 30), uid="a" * 32, size=(96, 128), **changes):
+        mask = np.zeros(size, np.uint8)
         x0, y0, x1, y1 = box
         mask[y0:y1, x0:x1] = 1
-        rle = {"size": [96, 128], "counts": mask_to_rle(mask).counts}
+        rle = {"size": list(size), "counts": mask_to_rle(mask).counts}
         blank = {"score": None, "quality": None, "stability": None}
         return {"uid": uid, "class": "red", "origin": "hand", "rle": rle, **blank, **changes}
 

@@ -79,11 +79,15 @@ def test_what_the_model_found_before(folder, tmp_path, serving, monkeypatch):
     for _ in range(2):
         with serving(text="") as (_, client):
             rows = client.get("/api/pictures").json()["pictures"]
+            # The list knows no number that nobody has asked for.
             assert [(row["state"], row["marks"], row["edited"]) for row in rows] == [
-                ("done", 2, False),
-                ("done", 1, False),
-                ("done", 0, False),
-            ]
+                ("done", None, False)
+            ] * 3
+            asked = {"pictures": ["a.png", "b.jpg", "sub/a.png", "no such"]}
+            counts = client.post("/api/counts", json=asked).json()["counts"]
+            assert counts == {"a.png": 2, "b.jpg": 1, "sub/a.png": 0}
+            rows = client.get("/api/pictures").json()["pictures"]
+            assert [row["marks"] for row in rows] == [2, 1, 0]
             found.append(client.get("/api/picture", params={"picture": "a.png"}).json())
     assert found[0] == found[1]
     red, blue = found[0]["marks"]
