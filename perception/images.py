@@ -253,9 +253,10 @@ _stderr_before = -1
 
 @contextmanager
 def _silent_libtiff(image: Image.Image) -> Iterator[None]:
-    """Keep what libtiff writes to the process's standard error while a TIFF is decoded.
+    """Send standard error to nowhere while a TIFF is decoded.
 
-    It says about damaged files what Pillow then raises. Nothing else gets by the file descriptor.
+    libtiff writes there by itself what Pillow then raises. What other threads write there at the
+    same moment is lost, too.
     """
     if image.format != "TIFF":
         yield
