@@ -126,12 +126,25 @@ def printable(path: str) -> str:
     return path if path.isprintable() else ascii(path)
 
 
+def refuse_url(text: str) -> None:
+    """Raise ImageError for a URL in place of a path, saying what to do instead."""
+    if "://" not in text or Path(text).exists():
+        return
+    if text.startswith("file://"):
+        raise ImageError(f"{printable(text)}: a URL; write the path alone")
+    raise ImageError(
+        f"{printable(text)}: a URL, and nothing is fetched here; download it first, or pipe it in: "
+        "curl -L URL | perception segment - ...; perception annotate reads folders behind URLs"
+    )
+
+
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
     """Turns what the file system says into one line with a remedy."""
     try:
         yield
     except FileNotFoundError:
+        refuse_url(name)
         raise ImageError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:
         raise ImageError(f"{name}: a folder, not a picture; give a picture in it") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from perception.errors import ImageError
-from perception.images import printable
+from perception.images import printable, refuse_url
 
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
@@ -67,8 +67,23 @@ def name_pictures(groups: Sequence[tuple[str, Iterable[str]]]) -> tuple[Path, It
     )
 
 
+def missing_inputs(inputs: Sequence[str]) -> list[str]:
+    """The inputs that name nothing: neither a file nor a folder, and no glob.
+
+    Raises ImageError where that is all of them, or where one is a URL.
+    """
+    for text in inputs:
+        refuse_url(text)
+    missing = [text for text in inputs if not (os.path.exists(text) or glob.has_magic(text))]
+    if missing and len(missing) == len(inputs):
+        more = f", nor are the {len(missing) - 1:,} others" if len(missing) > 1 else ""
+        raise ImageError(f"{printable(missing[0])}: no such file or folder{more}; check the path")
+    return missing
+
+
 def expand(text: str) -> tuple[str, Iterable[str]]:
     """The folder that an input's names start from, and the paths it stands for."""
+    refuse_url(text)
     if os.path.isdir(text):
         return text, _not_empty(_walk(text), f"{printable(text)}: no picture in this folder")
     if os.path.lexists(text) or not glob.has_magic(text):

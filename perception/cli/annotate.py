@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from perception.cli.options import (
+    Command,
     disjoint_option,
     drop_nested_option,
     max_pixels_option,
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Annotate a folder into one COCO file; can be ended.",
+    examples=[
+        ('perception annotate photos --text "cat. dog" --out cats.json', "again: it goes on"),
+        ("perception annotate photos --classes names.txt --out all.json", "a name a line"),
+        ("perception annotate list.txt --text cat --model base --out cats.json", ""),
+    ],
+)
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|URL|GLOB|LIST.txt|COCO.json...")
 @click.option("--text", help='What to find, such as "cat. vehicle: car | truck, !mannequin".')
 @click.option(
@@ -166,7 +175,14 @@ def annotate(
     )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Write a run as COCO, YOLO, labelme, CSV or PNG.",
+    examples=[
+        ("perception export-annotations cats.json --format yolo --out yolo", ""),
+        ("perception export-annotations cats.json --threshold 0.5 --out sure.json", ""),
+    ],
+)
 @click.argument("run", metavar="RUN")
 @click.option(
     "--format",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -16,12 +16,14 @@ from perception.annotate.annotate import Engine, Summary, Tell, annotate
 from perception.annotate.database import RunReader, find_run
 from perception.annotate.export import WITH_POLYGONS, Format, export_annotations
 from perception.annotate.records import Counts, Failure, Record
+from perception.annotate.remote import is_url
 from perception.annotate.settings import Keeping
 from perception.cli import weights_run
-from perception.cli.run import NANO_NOTE
+from perception.cli.run import NANO_NOTE, note_missing
 from perception.defaults import AUTO, MODEL, MOST_PARALLEL, WORKERS
 from perception.detector.decode import SAME_CLASS_IOU
 from perception.images import printable
+from perception.model import Model
 from perception.onnx_session import usable_cores
 from perception.phrases import PromptText, parse
 
@@ -41,7 +43,7 @@ class Progress:
         """Begins with how a run stands."""
         self._counts, self._done, self._failures = counts, counts.done, counts.failed
         total, before = counts.total, counts.done + counts.failed
-        self._bar = tqdm(total=total, initial=before, unit="picture", disable=self._quiet)
+        self._bar = tqdm(total=total, initial=before, unit="picture", disable=self._quiet or None)
         return self._tell
 
     def _tell(self, records: Sequence[Record]) -> None:
@@ -99,7 +101,7 @@ def run_annotate(
     """Annotates, with a progress bar and a summary; returns the exit status."""
     if model == MODEL and not quiet:
         click.echo(NANO_NOTE, err=True)
-    weights_run.offer(model)
+    note_missing([one for one in inputs if not is_url(one)], quiet=quiet)
     progress = Progress(quiet=quiet)
     chosen: Engine | None = None
     # Pictures side by side, each on few threads, get more done than one at a time on all of them.
@@ -123,7 +125,7 @@ def run_annotate(
         )
     try:
         summary = annotate(
-            local,
+            partial(_offered, local, model),
             inputs,
             text,
             out,
@@ -151,6 +153,12 @@ def run_annotate(
         f"{_many(summary.annotations, 'annotation')} of {_many(classes, 'class', 'classes')}"
     )
     return _report_failures(summary)
+
+
+def _offered(load: Callable[[], Model], name: str) -> Model:
+    """The model, which is offered to be downloaded where that is possible."""
+    weights_run.offer(name)
+    return load()
 
 
 def run_export(

@@ -13,13 +13,21 @@ from perception.inputs import Picture
 from perception.instances import Instances
 from perception.stopwatch import Stopwatch
 
+STDIN = Path("-")
+"""In place of a path: the picture comes through standard input."""
+
 
 @dataclass
 class Outcome:
-    """results: one per picture that worked, without its pixels; skipped: "picture: why"."""
+    """What came of a run.
+
+    results: one per picture that worked, without its pixels; skipped: "picture: why"; interrupted:
+    whether Ctrl-C ended it before all were done.
+    """
 
     results: list[Instances] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
 
 def work_through(
@@ -36,26 +44,38 @@ def work_through(
 
     tell: called with each result and the files written for it; step: called after each picture;
     skip: the errors that are of one picture alone, after which the others are still done. Any
-    other error, such as OutputError when nothing can be written, ends the work.
+    other error, such as OutputError when nothing can be written, ends the work; an interrupt ends
+    it with what is done so far.
     """
     outcome = Outcome()
-    for picture in pictures:
-        try:
-            found = replace(work(picture.path), file_name=picture.name)
-        except skip as error:
-            # An ImageError names its picture.
-            where = "" if isinstance(error, ImageError) else f"{printable(str(picture.path))}: "
-            outcome.skipped.append(f"{where}{error}")
-        else:
-            watch = Stopwatch()
-            with watch("write"):
-                written = _write(found, folder, save)
-            # Only what is small stays in memory, however many pictures there are.
-            slim = replace(found, image=None, seconds={**found.seconds, **watch.seconds})
-            outcome.results.append(slim)
-            tell(slim, written)
-        step()
+    try:
+        for picture in pictures:
+            try:
+                found = replace(work(picture.path), file_name=picture.name)
+            except skip as error:
+                outcome.skipped.append(_complaint(picture, error))
+            else:
+                watch = Stopwatch()
+                with watch("write"):
+                    written = _write(found, folder, save)
+                # Only what is small stays in memory, however many pictures there are.
+                slim = replace(found, image=None, seconds={**found.seconds, **watch.seconds})
+                outcome.results.append(slim)
+                tell(slim, written)
+            step()
+    except KeyboardInterrupt:
+        outcome.interrupted = True
     return outcome
+
+
+def _complaint(picture: Picture, error: PerceptionError) -> str:
+    """Which picture it is, and what is wrong with it."""
+    if picture.path == STDIN:
+        # What is read from bytes is called "picture".
+        return f"standard input: {str(error).removeprefix('picture: ')}"
+    # An ImageError names its picture.
+    where = "" if isinstance(error, ImageError) else f"{printable(str(picture.path))}: "
+    return f"{where}{error}"
 
 
 def _write(found: Instances, folder: Path, save: Collection[str]) -> list[Path]:

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from click.shell_completion import shell_complete
 
 from perception.cli.annotate import annotate, export_annotations
 from perception.cli.evaluate import evaluate
 from perception.cli.options import (
+    MODEL_NAME,
+    Command,
+    Group,
     Options,
     disjoint_option,
     drop_nested_option,
@@ -50,16 +54,43 @@ if TYPE_CHECKING:
     from perception.tiles import TileSize
 
 _PACKAGE = Path(__file__).parents[1]
+_COMPLETE = "_PERCEPTION_COMPLETE"
+"""By this variable a shell asks what could be typed next, as click has it."""
+
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal, as shells count
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=[
+        ('perception segment photo.jpg --text "cat. red car"', "masks of what a text names"),
+        ("perception segment photo.jpg --point 205,400", "of what lies at a point"),
+        ("perception everything photo.jpg", "of all that there is"),
+        ('perception annotate photos --text "cat. dog" --out cats.json', "a folder into one file"),
+        ("perception serve photos", "click and draw, in a browser"),
+        ("perception weights pull base", "a model made for photographs"),
+    ],
+    epilog="""\b
+Tab completes commands, options, files and models after one of
+  eval "$(_PERCEPTION_COMPLETE=bash_source perception)"
+  eval "$(_PERCEPTION_COMPLETE=zsh_source perception)"
+  _PERCEPTION_COMPLETE=fish_source perception | source""",
+)
 @click.version_option(__version__, prog_name="perception")
 def cli() -> None:
     """Say it, get masks: a picture and a sentence in, labelled masks out."""
 
 
-@cli.command()
+@cli.command(
+    short_help="Cut out what a text, points or boxes say.",
+    examples=[
+        ('perception segment photo.jpg --text "cat. vehicle: car | truck"', "overlay and COCO"),
+        ("perception segment photo.jpg --box 410,335,548,440 --save cutouts", ""),
+        ("curl -L URL | perception segment - --text cat --json -", "from and into a pipe"),
+        ("perception segment photo.jpg --text cat --model base", "made for photographs"),
+    ],
+)
 @click.option("--text", help='What to find, such as "cat. vehicle: car | truck, !mannequin".')
 @click.option(
     "--point",
@@ -129,7 +160,9 @@ def segment(
     return run.run(options, ask, skip=(ImageError, PromptError))
 
 
-@cli.command()
+@cli.command(
+    examples=[('perception detect photos --text "cat. dog" --json boxes.json', "a whole folder")]
+)
 @click.option("--text", help='What to find, such as "cat. vehicle: car | truck, !bus".')
 @example_options
 @threshold_option
@@ -155,7 +188,12 @@ def detect(
     return run.run(options, ask, skip=run.skipped(shown), explains=explains)
 
 
-@cli.command()
+@cli.command(
+    examples=[
+        ("perception everything photo.jpg", ""),
+        ("perception everything photo.jpg --quality 0.5 --stability 0.5", "finds more"),
+    ]
+)
 @click.option(
     "--points-per-side",
     type=click.IntRange(min=1),
@@ -230,8 +268,12 @@ def everything(
     return run.run(options, run.ask_everything(options, settings))
 
 
-@cli.command()
-@click.argument("model")
+@click.command(
+    cls=Command,
+    short_help="Write a model as ONNX files, which need no torch.",
+    examples=[("perception export sam-vit-b --out sam-onnx", "then --model ./sam-onnx")],
+)
+@click.argument("model", type=MODEL_NAME)
 @click.option("--out", required=True, metavar="DIR", help="Folder for the ONNX files.")
 @click.option(
     "--signature",
@@ -274,7 +316,14 @@ def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, i
     return 0
 
 
-@cli.command()
+@click.command(
+    cls=Command,
+    short_help="Check a COCO file of any tool, and mend it.",
+    examples=[
+        ("perception verify annotations.json --images photos", ""),
+        ("perception verify annotations.json --fix --out mended.json", ""),
+    ],
+)
 @click.argument("file", metavar="FILE")
 @click.option("--images", metavar="DIR", help="Folder of the pictures, to check their files, too.")
 @click.option(
@@ -297,12 +346,18 @@ def verify(
     return command.run(file, images=images, fix=fix, out=out, as_json=as_json, quiet=quiet)
 
 
-cli.add_command(annotate)
-cli.add_command(evaluate)
-cli.add_command(export_annotations)
-cli.add_command(review)
-cli.add_command(serve)
-cli.add_command(weights)
+# In the order of use, which is that of the help.
+for command in (
+    annotate,
+    serve,
+    review,
+    export_annotations,
+    verify,
+    weights,
+    evaluate,
+    export,
+):
+    cli.add_command(command)
 
 
 def main() -> None:
@@ -312,6 +367,9 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.showwarning = _note
     hide_pillow_messages()
+    asked = os.environ.get(_COMPLETE)
+    if asked:
+        sys.exit(shell_complete(cli, {}, "perception", _COMPLETE, asked))
     code = status(sys.argv[1:])
     if code == _INTERRUPTED:
         # Python would wait for a thread that is in the middle of a model.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from perception.cli.evaluate_output import output_options
+from perception.cli.evaluate_output import limit_option, output_options
 from perception.cli.evaluate_prompts import boxes, clicks, everything
-from perception.cli.options import Command, all_of, model_options, threads_option
+from perception.cli.options import Function, Group, all_of, model_options, threads_option
 from perception.defaults import FLOOR
 
 if TYPE_CHECKING:
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 _CONCEPT_THRESHOLD = 0.5
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    short_help="Measure models the way the papers do.",
+    examples=[
+        ("perception evaluate coco truth.json --images photos --limit 50", "a model, quickly"),
+        ("perception evaluate coco truth.json results.json", "results of any tool"),
+        ("perception evaluate clicks truth.json --images photos", "masks, click by click"),
+    ],
+)
 def evaluate() -> None:
     """Measure models, the way the papers do, on pictures whose truth is known."""
 
 
-evaluate.add_command(clicks)
-evaluate.add_command(boxes)
-evaluate.add_command(everything)
-
-
-def _answers_of(metavar: str) -> Callable[[Command], Command]:
+def _answers_of(metavar: str) -> Callable[[Function], Function]:
     """What is measured: what is right, and what answers, or which model is to."""
     return all_of(
         click.argument("truth", metavar="TRUTH.json"),
@@ -39,11 +42,12 @@ def _answers_of(metavar: str) -> Callable[[Command], Command]:
         ),
         model_options,
         threads_option,
+        limit_option,
         output_options,
     )
 
 
-def _run_options(command: Command) -> Command:
+def _run_options(command: Function) -> Function:
     """How a model's answers come to be."""
     return all_of(
         click.option(
@@ -161,6 +165,11 @@ def grounding(**options: Any) -> int:
     from perception.cli.evaluate_run import run_grounding
 
     return run_grounding(_asked(options))
+
+
+evaluate.add_command(clicks)
+evaluate.add_command(boxes)
+evaluate.add_command(everything)
 
 
 @evaluate.command()

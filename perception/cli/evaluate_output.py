@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from perception.cli.options import Command, all_of
+from perception.cli.options import Function, all_of
 
 if TYPE_CHECKING:
     from perception.annotate.review.watch import Watch
@@ -19,7 +19,7 @@ _STDOUT = "-"
 _SECONDS_WITHOUT_BAR = 2.0
 
 
-def output_options(command: Command) -> Command:
+def output_options(command: Function) -> Function:
     """``--json``, ``--report`` and ``--quiet``, as ``json``, ``report`` and ``quiet``."""
     return all_of(
         click.option(
@@ -32,12 +32,31 @@ def output_options(command: Command) -> Command:
             metavar="FILE",
             help="One HTML page: figures, plots and the worst cases as pictures.",
         ),
-        click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar."),
+        click.option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            help="No notes, no progress bar, and no tables where --json or --report has the "
+            "figures.",
+        ),
     )(command)
 
 
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Measure on the first N images only, by file name.",
+)
+
+
 def give_out(
-    measured: Measurement, *, json: str | None, report: str | None, images: str | Path | None
+    measured: Measurement,
+    *,
+    json: str | None,
+    report: str | None,
+    images: str | Path | None,
+    quiet: bool,
 ) -> None:
     """Prints the tables, or writes what was asked for; images: the folder of the pictures."""
     from perception.cli.table_text import table_text
@@ -46,16 +65,18 @@ def give_out(
 
     if json == _STDOUT:
         click.echo(measurement_json(measured))
-    else:
+    elif not (quiet and (json or report)):
         click.echo("\n\n".join(table_text(table) for table in measured.tables()))
     if json is not None and json != _STDOUT:
         write_measurement(measured, Path(json))
-        click.echo(f"wrote {printable(json)}", err=True)
+        if not quiet:
+            click.echo(f"wrote {printable(json)}", err=True)
     if report is not None:
         from perception.evaluate.report import write_report
 
         write_report(measured, Path(report), images=None if images is None else Path(images))
-        click.echo(f"wrote {printable(report)}", err=True)
+        if not quiet:
+            click.echo(f"wrote {printable(report)}", err=True)
 
 
 def keep_path(*, json: str | None, report: str | None) -> Path | None:
@@ -77,6 +98,6 @@ def _bar(things: Iterable[Thing], *, total: int) -> Iterable[Thing]:
     from tqdm import tqdm
 
     bar: Iterable[Thing] = tqdm(
-        things, total=total, unit="picture", delay=_SECONDS_WITHOUT_BAR, leave=False
+        things, total=total, unit="picture", delay=_SECONDS_WITHOUT_BAR, leave=False, disable=None
     )
     return bar

@@ -11,10 +11,11 @@ import click
 from perception.cli.evaluate_output import (
     give_out,
     keep_path,
+    limit_option,
     output_options,
     watch_pictures,
 )
-from perception.cli.options import Command, all_of, model_options, threads_option
+from perception.cli.options import Command, Function, all_of, model_options, threads_option
 from perception.defaults import NMS, POINTS_PER_SIDE
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class _Asked:
     json: str | None
     report: str | None
     quiet: bool
+    limit: int | None = None
 
     def things(self) -> Things:
         """What is to be measured on, from a COCO file or a folder."""
@@ -52,8 +54,10 @@ class _Asked:
         from perception.evaluate.grabcut_things import read_grabcut_things
 
         if self.truth is not None and self.images is not None:
-            return read_coco_things(Path(self.truth), Path(self.images))
-        return read_grabcut_things(Path(self.data or ""))
+            things = read_coco_things(Path(self.truth), Path(self.images))
+        else:
+            things = read_grabcut_things(Path(self.data or ""))
+        return things if self.limit is None else things.limited(self.limit)
 
     def load(self) -> Model:
         """The model that answers."""
@@ -77,11 +81,13 @@ class _Asked:
 
     def give_out(self, measured: Measurement, things: Things) -> int:
         """Prints and writes the figures; returns the exit status."""
-        give_out(measured, json=self.json, report=self.report, images=things.folder)
+        give_out(
+            measured, json=self.json, report=self.report, images=things.folder, quiet=self.quiet
+        )
         return 0
 
 
-def _shared(command: Command) -> Command:
+def _shared(command: Function) -> Function:
     """What is measured, with which model, and where the figures go."""
     return all_of(
         click.argument("truth", required=False, metavar="[TRUTH.json]"),
@@ -94,11 +100,12 @@ def _shared(command: Command) -> Command:
         ),
         model_options,
         threads_option,
+        limit_option,
         output_options,
     )(command)
 
 
-@click.command()
+@click.command(cls=Command)
 @_shared
 @click.option(
     "--most",
@@ -121,7 +128,7 @@ def clicks(most: int, **shared: Any) -> int:
     return asked.give_out(measured, things)
 
 
-@click.command()
+@click.command(cls=Command)
 @_shared
 def boxes(**shared: Any) -> int:
     """Masks from boxes, tight and up to 10 % off on each side: mIoU.
@@ -139,7 +146,7 @@ def boxes(**shared: Any) -> int:
     return asked.give_out(measured, things)
 
 
-@click.command()
+@click.command(cls=Command)
 @_shared
 @click.option(
     "--points-per-side",

@@ -52,11 +52,17 @@ class Asked:
     json: str | None
     report: str | None
     quiet: bool
+    limit: int | None = None
     threshold: float | None = None
     labels: str = "best"
     synonyms: bool = False
     out: str | None = None
     overwrite: bool = False
+
+    def read_truth(self) -> Truth:
+        """The truth, or the part of it that is to be measured on."""
+        truth = read_truth(Path(self.truth))
+        return truth if self.limit is None else truth.limited(self.limit)
 
     @property
     def folder(self) -> Path:
@@ -76,7 +82,7 @@ class Asked:
 
 def run_precision(asked: Asked, measure: Callable[[Truth, Answers], Measurement]) -> int:
     """Measures average precision; returns the exit status, 1 if pictures failed."""
-    truth = read_truth(Path(asked.truth))
+    truth = asked.read_truth()
     status, answers = _answers(asked, truth)
     _give_out(measure(truth, answers), asked, answers.images)
     return status
@@ -84,7 +90,7 @@ def run_precision(asked: Asked, measure: Callable[[Truth, Answers], Measurement]
 
 def run_concepts(asked: Asked) -> int:
     """Measures the concept-level F1; returns the exit status, 1 if pictures failed."""
-    truth = read_truth(Path(asked.truth))
+    truth = asked.read_truth()
     status, answers = _answers(asked, truth)
     measured = measure_concepts(truth, answers, threshold=asked.threshold or 0.0)
     _give_out(measured, asked, answers.images)
@@ -95,9 +101,10 @@ def run_grounding(asked: Asked) -> int:
     """Measures the recall of phrases; returns the exit status."""
     phrases = read_phrases(Path(asked.truth))
     if phrases is not None:
+        phrases = phrases if asked.limit is None else phrases.limited(asked.limit)
         _give_out(_ground_phrases(asked, phrases), asked, None)
         return 0
-    truth = read_truth(Path(asked.truth))
+    truth = asked.read_truth()
     if asked.answers is None:
         _give_out(_ground(asked, phrases_of(truth)), asked, None)
         return 0
@@ -119,7 +126,7 @@ def run_check(
     """Checks the measurements; returns the exit status, 1 if any fails."""
     given = None if truth is None else read_truth(Path(truth))
     result = CheckResult(tuple(_checks(given, data, quiet=quiet)))
-    give_out(result, json=json, report=report, images=None)
+    give_out(result, json=json, report=report, images=None, quiet=quiet)
     return 1 if result.failed else 0
 
 
@@ -182,6 +189,7 @@ def _annotate(asked: Asked, truth: Truth) -> int:
 
 def _ground(asked: Asked, phrases: PhraseTruth) -> GroundingResult:
     """A model's answers to phrases."""
+    picture_paths(phrases.pictures, asked.folder)  # It says where they aren't.
     weights_run.offer(asked.model)
     model = loading.load(
         asked.model, device=asked.device, precision=asked.precision, threads=asked.threads
@@ -231,4 +239,5 @@ def _say_what_is_missing(answers: Answers, asked: Asked) -> None:
 
 
 def _give_out(measured: Measurement, asked: Asked, images: Path | None) -> None:
-    give_out(measured, json=asked.json, report=asked.report, images=asked.images or images)
+    folder = asked.images or images
+    give_out(measured, json=asked.json, report=asked.report, images=folder, quiet=asked.quiet)

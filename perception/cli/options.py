@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from perception.defaults import AUTO, MAX_PIXELS, MODEL, THREADS, THRESHOLD
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 OUT = "perception-out"
 _STDOUT = "-"
 
@@ -39,10 +40,10 @@ def _numbers(text: str, form: str, lengths: tuple[int, ...]) -> tuple[float, ...
     return values
 
 
-def all_of(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def all_of(*decorators: Callable[[Any], Any]) -> Callable[[Function], Function]:
     """Arguments and options as one decorator, in the order in which help lists them."""
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Function) -> Function:
         for decorator in reversed(decorators):
             command = decorator(command)
         return command
@@ -63,6 +64,83 @@ def words(known: Sequence[str]) -> Callback:
         return chosen
 
     return read
+
+
+class _PathText(click.types.StringParamType):
+    """Text that names a file or a folder: a shell completes it as such."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """What the shell is to complete; it knows the files."""
+        del ctx, param
+        return [CompletionItem(incomplete, type=self._kind)]
+
+
+class _ModelText(click.types.StringParamType):
+    """The name of a model, or a path: a shell completes both, and the part behind a +."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that begin so."""
+        del ctx, param
+        from perception.parts import known_names
+
+        if "/" in incomplete or incomplete.startswith("."):
+            return [CompletionItem(incomplete, type="file")]
+        before, plus, begun = incomplete.rpartition("+")
+        names = [name for name in known_names() if name.startswith(begun)]
+        return [CompletionItem(f"{before}{plus}{name}") for name in names]
+
+
+MODEL_NAME = _ModelText()
+_FOLDERS = re.compile(r"\b(DIR|FOLDER)\b")
+_FILES = re.compile(r"\b(FILE|PICTURE|RUN|GLOB|TRUTH|RESULTS|LIST)\b")
+
+
+class Command(click.Command):
+    """A command whose help shows examples first, and whose paths a shell completes.
+
+    examples: a command line each, and what it does.
+    """
+
+    def __init__(
+        self, *arguments: Any, examples: Sequence[tuple[str, str]] = (), **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = examples
+        for parameter in self.params:
+            metavar = parameter.metavar or ""
+            if type(parameter.type) is click.types.StringParamType:
+                if _FILES.search(metavar):
+                    parameter.type = _PathText("file")
+                elif _FOLDERS.search(metavar):
+                    parameter.type = _PathText("dir")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the description, and the examples behind it."""
+        super().format_help_text(ctx, formatter)
+        if self.examples:
+            width = max(len(command) for command, _ in self.examples)
+            with formatter.section("Examples"):
+                for command, does in self.examples:
+                    line = f"{command:{width}}  # {does}" if does else command
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class Group(Command, click.Group):
+    """A group that lists its commands in the order in which they were added: that of use."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in order."""
+        del ctx
+        return list(self.commands)
 
 
 @dataclass(frozen=True)
@@ -89,6 +167,16 @@ class Options:
     def prints_json(self) -> bool:
         """Whether standard output holds JSON and nothing else."""
         return self.json == _STDOUT
+
+    @property
+    def prints_tables(self) -> bool:
+        """Whether standard output tells what was found, for people."""
+        return not (self.prints_json or self.quiet)
+
+    @property
+    def no_bar(self) -> bool | None:
+        """What tqdm takes: no progress bar if it is to be quiet, nor where no terminal shows it."""
+        return self.quiet or None
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -130,11 +218,12 @@ def device_name(_context: click.Context, _parameter: click.Parameter, value: str
     return value
 
 
-def model_options(command: Command) -> Command:
+def model_options(command: Function) -> Function:
     """The options that say which model to use, and where and how it computes."""
     return all_of(
         click.option(
             "--model",
+            type=MODEL_NAME,
             default=MODEL,
             show_default=True,
             help="nano, base, large, sam3, DETECTOR+SEGMENTER, or a path in place of either; "
@@ -197,7 +286,7 @@ tile_option = click.option(
 )
 
 
-def example_options(command: Command) -> Command:
+def example_options(command: Function) -> Function:
     """Boxes that show what is meant, for the models that take them."""
     return all_of(
         click.option(
@@ -234,10 +323,10 @@ disjoint_option = click.option(
 )
 
 
-def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
+def shared_options(pictures: Sequence[str]) -> Callable[[Function], Function]:
     """The inputs and options of every command; pictures: what ``--save`` may name."""
     return all_of(
-        click.argument("inputs", nargs=-1, required=True, metavar="PICTURE|FOLDER|GLOB..."),
+        click.argument("inputs", nargs=-1, required=True, metavar="PICTURE|FOLDER|GLOB|-..."),
         click.option("--out", metavar="DIR", help=f"Folder for what is written.  [default: {OUT}]"),
         click.option(
             "--json",
@@ -254,5 +343,7 @@ def shared_options(pictures: Sequence[str]) -> Callable[[Command], Command]:
         model_options,
         threads_option,
         max_pixels_option,
-        click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar."),
+        click.option(
+            "-q", "--quiet", is_flag=True, help="Errors only: no tables, notes or progress bar."
+        ),
     )

@@ -8,14 +8,20 @@ from typing import TypeVar
 
 import click
 
-from perception.cli.options import nms_option, threshold_option
+from perception.cli.options import Command, nms_option, threshold_option
 from perception.defaults import PER_CLASS
 
 _SECONDS_WITHOUT_BAR = 2.0
 Thing = TypeVar("Thing")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Show what a run has found, as one HTML page.",
+    examples=[
+        ("perception review cats.json", "writes cats.review.html beside it"),
+    ],
+)
 @click.argument("run", metavar="RUN")
 @click.option(
     "--out", metavar="FILE", help="HTML file.  [default: RUN with .review.html for its suffix]"
@@ -83,7 +89,7 @@ def _bar(things: Iterable[Thing], *, total: int) -> Iterable[Thing]:
     from tqdm import tqdm
 
     bar: Iterable[Thing] = tqdm(
-        things, total=total, unit="picture", delay=_SECONDS_WITHOUT_BAR, leave=False
+        things, total=total, unit="picture", delay=_SECONDS_WITHOUT_BAR, leave=False, disable=None
     )
     return bar
 

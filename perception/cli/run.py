@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from perception import loading
 from perception.cli import weights_run
-from perception.cli.batch import Outcome, work_through
+from perception.cli.batch import STDIN, Outcome, work_through
 from perception.cli.options import Options
 from perception.cli.report import heading, instance_table, skipped_summary, stage_times
 from perception.defaults import MODEL
@@ -29,7 +29,7 @@ from perception.explain import Explanation, dropped_line, explain, explanation_l
 from perception.formats.atomic import check_writable
 from perception.formats.coco import coco_bytes, to_coco, write_coco
 from perception.images import printable
-from perception.inputs import find_images
+from perception.inputs import Picture, find_images, missing_inputs
 from perception.instances import Instances
 from perception.model import Model
 from perception.phrases import parse
@@ -38,13 +38,17 @@ from perception.stopwatch import Stopwatch
 from perception.tiles import TileSize, check_tile
 from perception.types import Prompt
 
-Ask = Callable[[Model, Path], Instances]
-"""Puts the run's question to a model about one picture."""
+Ask = Callable[[Model, Path | bytes], Instances]
+"""Puts the run's question to a model about one picture: a path, or a file's bytes."""
 
 Explain = Callable[[Model, Sequence[Instances]], Explanation | None]
 """Says why classes were found in none of a run's pictures; None where all were, somewhere."""
 
 _SECONDS_WITHOUT_BAR = 1.0
+
+_MOST_PIPED = 512 << 20
+"""Bytes of a picture's file that are read from standard input."""
+
 _LITTLE = 5
 """Masks of segment-everything; where fewer are left it is said at which limits the others fell."""
 
@@ -139,9 +143,9 @@ def ask_prompt(
         boxes=np.array(boxes, np.float32),
     )
 
-    def ask(model: Model, path: Path) -> Instances:
+    def ask(model: Model, source: Path | bytes) -> Instances:
         return model.segment(
-            path,
+            source,
             points=prompt.points,
             point_labels=prompt.point_labels,
             boxes=prompt.boxes,
@@ -160,21 +164,22 @@ def ask_everything(options: Options, settings: Mapping[str, Any]) -> Ask:
     settings = {name: value for name, value in settings.items() if value is not None}
     points = EverythingSettings(**settings).point_count
 
-    def ask(model: Model, path: Path) -> Instances:
+    def ask(model: Model, source: Path | bytes) -> Instances:
         with tqdm(
             total=points,
             unit="point",
             delay=_SECONDS_WITHOUT_BAR,
             leave=False,
-            disable=options.quiet,
+            disable=options.no_bar,
         ) as bar:
             found = model.everything(
-                path, **settings, max_pixels=options.max_pixels, step=bar.update
+                source, **settings, max_pixels=options.max_pixels, step=bar.update
             )
         if len(found) < _LITTLE and not options.quiet:
             limits = {name: found.info["everything"][name] for name in ("quality", "stability")}
+            name = "standard input" if isinstance(source, bytes) else printable(str(source))
             tqdm.write(
-                f"note: {printable(str(path))}: {dropped_line(found, **limits)}; "
+                f"note: {name}: {dropped_line(found, **limits)}; "
                 "a lower --quality or --stability lets more through",
                 file=sys.stderr,
             )
@@ -196,7 +201,7 @@ def run(
     skip: the errors that are of one picture alone, after which the others are still done; explain:
     says why something wasn't found, which stands in the JSON and in notes at the end.
     """
-    pictures = find_images(options.inputs)
+    pictures, piped = _pictures(options)
     _check_outputs(options)
     if options.model == MODEL and not options.quiet:
         click.echo(NANO_NOTE, err=True)
@@ -209,18 +214,18 @@ def run(
             precision=options.precision,
             threads=options.threads,
         )
-    if not options.prints_json:
+    if options.prints_tables:
         click.echo(f"{options.model}: loaded in {watch.seconds['load']:.3f} s")
-    quiet = options.quiet or len(pictures) == 1
-    with tqdm(total=len(pictures), unit="picture", disable=quiet) as bar:
+    no_bar = options.no_bar or (True if len(pictures) == 1 else None)
+    with tqdm(total=len(pictures), unit="picture", disable=no_bar) as bar:
 
         def tell(found: Instances, written: list[Path]) -> None:
-            if not options.prints_json:
+            if options.prints_tables:
                 tqdm.write(_section(found, written), file=sys.stdout)
 
         outcome = work_through(
             pictures,
-            lambda path: ask(model, path),
+            lambda path: ask(model, piped if path == STDIN else path),
             folder=options.folder,
             save=options.pictures,
             tell=tell,
@@ -232,7 +237,51 @@ def run(
     if explanation is not None and not options.quiet:
         for line in explanation_lines(explanation):
             click.echo(f"note: {line}", err=True)
-    return _report_skipped(outcome, len(pictures))
+    status = _report_skipped(outcome, len(pictures))
+    if outcome.interrupted:
+        done = len(outcome.results) + len(outcome.skipped)
+        into = f" and in {printable(str(options.json_path))}" if options.json_path else ""
+        raise KeyboardInterrupt(
+            *([f"{done:,} of {len(pictures):,} pictures are done{into}"] if outcome.results else [])
+        )
+    return status
+
+
+def _pictures(options: Options) -> tuple[list[Picture], bytes]:
+    """What the inputs name, and the bytes of the one that comes through standard input."""
+    named = [text for text in options.inputs if text != str(STDIN)]
+    note_missing(named, quiet=options.quiet)
+    pictures = find_images(named) if named else []
+    if len(named) == len(options.inputs):
+        return pictures, b""
+    name, names = "stdin", {picture.name for picture in pictures}
+    while name in names:
+        name = f"_{name}"
+    return [*pictures, Picture(STDIN, name)], _piped()
+
+
+def note_missing(inputs: Sequence[str], *, quiet: bool) -> None:
+    """Says which inputs name nothing, before anything takes time; see ``missing_inputs``."""
+    for text in missing_inputs(inputs):
+        if not quiet:
+            click.echo(f"note: {printable(text)}: no such file or folder", err=True)
+
+
+def _piped() -> bytes:
+    """A picture's file from standard input; ImageError for none, or one that is too large."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ImageError(
+            "standard input: - reads a picture from there: pipe one in, such as "
+            "perception segment - --text cat < photo.jpg"
+        )
+    content = sys.stdin.buffer.read(_MOST_PIPED + 1)
+    if not content:
+        raise ImageError("standard input: nothing came; pipe a picture in")
+    if len(content) > _MOST_PIPED:
+        raise ImageError(
+            f"standard input: more than {_MOST_PIPED >> 20} MB; save it as a file, and name that"
+        )
+    return content
 
 
 def _check_outputs(options: Options) -> None:
@@ -255,13 +304,15 @@ def _write_json(options: Options, outcome: Outcome, explanation: Explanation | N
     if not outcome.results:
         return
     content = to_coco(outcome.results)
-    if explanation is not None:
-        content["info"]["not_found"] = explanation.to_json()
     if options.json_path is None:
+        # A file is what annotate writes, to the byte; what is printed is for whoever asked now.
+        if explanation is not None:
+            content["info"]["not_found"] = explanation.to_json()
         sys.stdout.buffer.write(coco_bytes(content))
     else:
         write_coco(content, options.json_path)
-        click.echo(f"wrote {printable(str(options.json_path))}")
+        if options.prints_tables:
+            click.echo(f"wrote {printable(str(options.json_path))}")
 
 
 def _report_skipped(outcome: Outcome, total: int) -> int:

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import click
 
-from perception.cli.options import model_options, threads_option, threshold_option
+from perception.cli.options import Command, model_options, threads_option, threshold_option
 
 _LEAST_TOKEN = 12
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Mark pictures in a browser: clicks, boxes, words.",
+    examples=[
+        ('perception serve photos --text "cat. dog"', "then open the address that it prints"),
+        ("perception serve photos --model sam-vit-b", "clicks answered by a larger model"),
+    ],
+)
 @click.argument("folder", required=False, default=".", metavar="[FOLDER]")
 @click.option(
     "--out",

@@ -11,7 +11,7 @@ import click
 from perception.cli import weights_run
 from perception.cli.run import NANO_NOTE
 from perception.defaults import MODEL
-from perception.errors import MissingExtraError
+from perception.errors import ImageError, MissingExtraError
 from perception.images import printable
 
 _NEEDED = ("fastapi", "uvicorn", "platformdirs", "python_multipart")
@@ -45,6 +45,8 @@ def run_serve(
     from perception.serve.server import listen, serve
     from perception.serve.service import Service
 
+    if not folder.is_dir():
+        raise ImageError(f"{printable(str(folder))}: no such folder; check the path")
     weights_run.offer(model, segmenter=segmenter)
     if not token and not is_loopback(host):
         token = secrets.token_urlsafe(24)

@@ -81,7 +81,7 @@ def _checked(
 def _bar(unit: str, *, quiet: bool) -> Callable[[Sequence[Placed]], Iterable[Placed]]:
     def watch(placed: Sequence[Placed]) -> Iterable[Placed]:
         bar: Iterable[Placed] = tqdm(
-            placed, unit=unit, delay=_SECONDS_WITHOUT_BAR, leave=False, disable=quiet
+            placed, unit=unit, delay=_SECONDS_WITHOUT_BAR, leave=False, disable=quiet or None
         )
         return bar
 

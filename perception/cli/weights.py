@@ -6,22 +6,33 @@ from collections.abc import Sequence
 
 import click
 
+from perception.cli.options import MODEL_NAME, Group
 
-@click.group()
+
+@click.group(
+    cls=Group,
+    short_help="Models by name: list, download, check.",
+    examples=[
+        ("perception weights list", "which there are, how large, under which licence"),
+        ("perception weights pull base", "a detector and a segmenter for photographs"),
+        ("perception weights import sam_vit_b_01ec64.pth", "a file from another machine"),
+    ],
+)
 def weights() -> None:
     """Models by name: list, download, check, bring in from files."""
 
 
 @weights.command("list")
-def list_() -> int:
-    """List all models: size, licence, whether they are here, when to use them."""
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def list_(as_json: bool) -> int:
+    """List all models: size, licence, whether they are here, what they are for."""
     from perception.cli import weights_run
 
-    return weights_run.run_list()
+    return weights_run.run_list(as_json=as_json)
 
 
 @weights.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", type=MODEL_NAME)
 @click.option("-y", "--yes", is_flag=True, help="Agree to the licences without being asked.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar.")
 def pull(names: Sequence[str], yes: bool, quiet: bool) -> int:
@@ -36,7 +47,7 @@ def pull(names: Sequence[str], yes: bool, quiet: bool) -> int:
 
 
 @weights.command()
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", type=MODEL_NAME)
 def verify(names: Sequence[str]) -> int:
     """Read the files of models again, all that are here by default, and compare their sha256."""
     from perception.cli import weights_run

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -16,8 +18,9 @@ from perception.images import printable
 from perception.parts import find_parts, with_exported_segmenter
 from perception.weights.checking import check
 from perception.weights.embedded import data_folder, locate
+from perception.weights.families import Role
 from perception.weights.importing import import_model
-from perception.weights.installed import find, missing
+from perception.weights.installed import Installed, find, missing
 from perception.weights.manifest import WeightsEntry, read_manifest, read_presets
 from perception.weights.pull import Watch, pull
 from perception.weights.sizes import readable
@@ -26,31 +29,68 @@ from perception.weights.store import weights_folder
 _SECONDS_WITHOUT_BAR = 1.0
 
 
-def run_list() -> int:
-    """Prints a row for each model, and the presets."""
-    rows = [_row(entry) for entry in read_manifest().values()]
-    widths = [max(len(row[n]) for row in rows) for n in range(4)]
+def run_list(*, as_json: bool = False) -> int:
+    """Prints a row for each model, and the presets; or all of it as JSON."""
+    listed = [_listed(entry) for entry in read_manifest().values()]
+    if as_json:
+        content = {
+            "models": listed,
+            "presets": read_presets(),
+            "folder": str(weights_folder()),
+        }
+        click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        return 0
+    rows = [_HEADER, *map(_row, listed)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(_HEADER))]
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]).rstrip())
+        cells = [
+            cell.rjust(width) if title == "SIZE" else cell.ljust(width)
+            for title, cell, width in zip(_HEADER, row, widths, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
     presets = [f"{name} = {stands}" for name, stands in read_presets().items() if name != stands]
     click.echo(f"presets: {', '.join(presets)}")
     click.echo(f"weights are kept in {printable(str(weights_folder()))} (PERCEPTION_WEIGHTS)")
     return 0
 
 
-def _row(entry: WeightsEntry) -> tuple[str, str, str, str, str]:
-    size = readable(entry.size) if entry.size else "?"
-    return entry.name, size, entry.licence, _state(entry), entry.advice or entry.trained
+_HEADER = ("MODEL", "KIND", "SIZE", "LICENCE", "WHERE", "WHAT FOR")
 
 
-def _state(entry: WeightsEntry) -> str:
+def _listed(entry: WeightsEntry) -> dict[str, Any]:
+    """What is to be known of a model; bytes: those on this machine, else as published, or None."""
+    found = None if entry.is_embedded else find(entry)
+    state = "embedded" if entry.is_embedded else "on request" if entry.gated else "-"
+    if found is not None:
+        state = "in the hub's cache" if found.in_cache else "here"
+    return {
+        "name": entry.name,
+        "kind": entry.role.value,
+        "family": entry.family,
+        "bytes": _bytes_of(entry, found),
+        "licence": entry.licence,
+        "where": state,
+        "folder": str(found.folder) if found else None,
+        "gated": entry.gated,
+        "advice": entry.advice or entry.trained,
+        "page": entry.page or None,
+    }
+
+
+def _bytes_of(entry: WeightsEntry, found: Installed | None) -> int | None:
+    """A model's size where it lies, else as far as it is published; None if nothing is known."""
+    if found is not None:
+        return sum(path.stat().st_size for path in found.files.values())
     if entry.is_embedded:
-        return "embedded"
-    found = find(entry)
-    if found is None:
-        return "on request" if entry.gated else "-"
-    return "in the hub's cache" if found.in_cache else "here"
+        # The safetensors, for training, aren't in the wheel.
+        return sum(file.size for file in entry.files if (data_folder() / file.name).exists())
+    return entry.size or None
+
+
+def _row(listed: Mapping[str, Any]) -> tuple[str, ...]:
+    size = "unknown" if listed["bytes"] is None else readable(listed["bytes"])
+    kind = "both" if listed["kind"] == Role.BOTH.value else listed["kind"]
+    return listed["name"], kind, size, listed["licence"], listed["where"], listed["advice"]
 
 
 def run_pull(names: Sequence[str], *, yes: bool, quiet: bool) -> int:
@@ -88,12 +128,14 @@ def offer(name: str, *, segmenter: Path | None = None) -> None:
         name: the model, as ``loading.load`` takes it.
         segmenter: the folder of an exported segmenter that takes the place of the name's.
     """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
     parts = find_parts(name)
     if segmenter is not None:
         parts = with_exported_segmenter(parts, segmenter)
     published = [part.entry for part in parts if part.entry and not part.entry.is_embedded]
     waiting = [entry for entry in published if find(entry) is None]
-    if not waiting or not (sys.stdin.isatty() and sys.stderr.isatty()) or not find_spec("torch"):
+    if not waiting or not find_spec("torch"):
         return
     click.echo(f"{name} isn't on this machine:", err=True)
     for entry in waiting:
@@ -132,7 +174,7 @@ def _bar(quiet: bool) -> Watch:
             desc=name,
             unit="B",
             unit_scale=True,
-            disable=quiet,
+            disable=quiet or None,
         ) as bar:
             yield bar.update
 
@@ -181,7 +223,11 @@ def _is_there(file_name: str) -> bool:
 def run_import(source: str, *, name: str | None, quiet: bool) -> int:
     """Copies a model's files to where weights are kept."""
     with tqdm(
-        desc=name or "copying", unit="B", unit_scale=True, delay=_SECONDS_WITHOUT_BAR, disable=quiet
+        desc=name or "copying",
+        unit="B",
+        unit_scale=True,
+        delay=_SECONDS_WITHOUT_BAR,
+        disable=quiet or None,
     ) as bar:
         entry, installed = import_model(Path(source), name=name, step=bar.update)
     files = len(installed.files)

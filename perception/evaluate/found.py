@@ -204,6 +204,8 @@ def _of_results(rows: Sequence[Any], truth: Truth, name: str) -> Iterator[Found]
         at = f"{name}: result [{n}]"
         if not isinstance(row, dict):
             raise CocoError(f"{at} is no object; expected COCO results, or a COCO file")
+        if _key(row, "image_id") in truth.cut:
+            continue
         picture, category = pictures.get(_key(row, "image_id")), _key(row, "category_id")
         if picture is None or category not in categories:
             what = "picture" if picture is None else "category"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ class PhraseTruth:
     def pictures(self) -> tuple[str, ...]:
         """The names of the pictures, each once."""
         return tuple(dict.fromkeys(one.picture for one in self.phrases))
+
+    def limited(self, count: int) -> PhraseTruth:
+        """Return the phrases of the first images."""
+        kept = frozenset(self.pictures[:count])
+        if len(kept) == len(self.pictures):
+            return self
+        phrases = tuple(one for one in self.phrases if one.picture in kept)
+        return replace(self, name=f"{self.name} (first {count:,} images)", phrases=phrases)
 
 
 def read_phrases(path: Path) -> PhraseTruth | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +90,14 @@ class Things:
     pictures: tuple[TruePicture, ...]
     sha256: str
     left_out: dict[str, int]
+
+    def limited(self, count: int) -> Things:
+        """Return the objects of the first images; how many images that leaves out is noted."""
+        cut = len(self.pictures) - count
+        if cut <= 0:
+            return self
+        left_out = {**self.left_out, "images beyond the limit": cut}
+        return replace(self, pictures=self.pictures[:count], left_out=left_out)
 
     def __len__(self) -> int:
         return sum(len(picture.things) for picture in self.pictures)

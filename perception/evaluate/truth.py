@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -62,13 +62,31 @@ class Instance:
 
 @dataclass(frozen=True)
 class Truth:
-    """All that is right. name: of the file; sha256: of its bytes."""
+    """All that is right. name: of the file; sha256: of its bytes; cut: see ``limited``."""
 
     name: str
     pictures: tuple[Picture, ...]
     categories: tuple[Category, ...]
     instances: tuple[Instance, ...]
     sha256: str = ""
+    cut: frozenset[int] = frozenset()
+
+    def limited(self, count: int) -> Truth:
+        """Return the truth of its first images, by file name.
+
+        ``cut`` then holds the ids of all others, whose predictions are passed over.
+        """
+        ordered = sorted(self.pictures, key=lambda picture: picture.file_name)
+        kept, cut = ordered[:count], frozenset(picture.id for picture in ordered[count:])
+        if not cut:
+            return self
+        return replace(
+            self,
+            name=f"{self.name} (first {count:,} images)",
+            pictures=tuple(kept),
+            instances=tuple(one for one in self.instances if one.picture not in cut),
+            cut=cut,
+        )
 
     @property
     def has_masks(self) -> bool:

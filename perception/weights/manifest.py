@@ -17,6 +17,9 @@ from typing import Any
 from perception.errors import WeightsError
 from perception.weights.families import FAMILIES, Role
 
+_NEAR = 4
+"""How many names are suggested in place of one that isn't known."""
+
 _PACKAGE = Path(__file__).parents[1]
 REMEDY = "reinstall perception-masks, or restore weights/ in a checkout (git checkout -- weights)"
 
@@ -108,8 +111,10 @@ def find_entry(model: str, *, folder: Path | None = None) -> WeightsEntry:
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """One line for a model that doesn't exist: what was asked for, and what is near to it."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    given = list(known)
+    names, begun = sorted(given), [one for one in given if name and one.startswith(name)]
+    alike = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = list(dict.fromkeys([*begun, *alike]))[:_NEAR]
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
     return f'no model is called "{name}"; {hint}'
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ def content(path="out.json"):
     return json.loads(Path(path).read_text("utf-8"))
 
 
-def test_a_folder(perception):
+def test_a_folder(perception, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     code, out, err = perception("annotate", "in", "--text", "red. sky: blue", "--out", "out.json")
     assert code == 0
     assert out == "wrote out.json: 2 pictures, 3 annotations of 2 classes\n"
@@ -34,6 +36,18 @@ def test_a_folder(perception):
     assert Path("x.json").read_bytes() == Path("out.json").read_bytes()
 
 
+def test_a_path_that_is_missing_is_noticed_before_the_model_loads(perception):
+    ask = ("--text", "red", "--out", "out.json")
+    code, _, err = perception("annotate", "gone.png", *ask, "-q")
+    assert (code, perception.loaded) == (1, [])
+    assert err == "perception: error: gone.png: no such file or folder; check the path\n"
+    code, _, err = perception("annotate", "gone.png", "in", *ask)
+    assert code == 1
+    assert "note: gone.png: no such file or folder" in err.splitlines()
+    assert "2/2" not in err  # Nobody looks at a bar.
+    assert len(content()["images"]) == 3 - 1
+
+
 def test_classes_from_a_file(perception):
     Path("classes.txt").write_text("red\nU.S. car: blue\n")
     arguments = ["annotate", "in", "--classes", "classes.txt", "--out", "deep/er/out.json", "-q"]
@@ -42,7 +56,8 @@ def test_classes_from_a_file(perception):
     assert names == ["red", "U.S. car: blue"]
 
 
-def test_again(perception):
+def test_again(perception, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     arguments = ["annotate", "in", "--text", "red", "--out", "out.json"]
     perception(*arguments)
     before = Path("out.json").read_bytes()
@@ -145,14 +160,14 @@ def test_engines_have_options_of_their_own(perception, arguments, message):
     [
         (["in", "--text", ""], "prompt is empty"),
         (["in", "--classes", "gone.txt"], "gone.txt: the classes can't be read"),
-        (["void", "--text", "red"], "void: no such folder or picture"),
+        (["void", "--text", "red"], "void: no such file or folder"),
         (["in/*.gif", "--text", "red"], "no picture matches"),
         (["in", "--text", "red", "--out", "in"], "in: a folder"),
         (["in", "--text", "red", "--out", "in/a.png"], "is of no run"),
         (["in", "--text", "red", "--out", "in/a.png/x"], "can't be written"),
         (["in", "--text", "red", "--threshold", "0.01"], "stores scores from 0.05"),
         (["in", "--text", "red", "--floor-nms", "0.1"], "lies between 0.5"),
-        (["in/a.png.json", "--text", "red"], "in/a.png.json: can't be read"),
+        (["in/a.png.json", "--text", "red"], "in/a.png.json: no such file or folder"),
     ],
 )
 def test_errors_are_one_line(perception, arguments, message):

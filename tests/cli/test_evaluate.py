@@ -180,6 +180,42 @@ def test_pictures_of_another_size(evaluate):
     assert "a.png is 128 x 96 here and 96 x 128 in the truth" in err
 
 
+@pytest.mark.parametrize("command", ["coco", "concepts", "grounding"])
+def test_the_first_images_alone(evaluate, command):
+    def measured(*arguments):
+        code, out, err = evaluate(command, "truth.json", *arguments, "--json", "-", "-q")
+        assert (code, err) == (0, "")
+        return json.loads(out)["info"]
+
+    first = measured("--images", "in", "--limit", "1")
+    assert first["pictures"] == 1
+    assert "pictures without an answer" not in first
+    assert first["truth"] == "truth.json (first 1 images)"
+    # The same run goes on with the others.
+    whole = measured("--images", "in")
+    assert (whole["pictures"], whole["truth"]) == (2, "truth.json")
+    if command != "grounding":
+        assert measured("perception-out/evaluate/truth-nano.json", "--limit", "1") == {
+            **first,
+            **{key: value for key, value in whole.items() if key == "answers"},
+        }
+
+
+def test_results_of_images_beyond_the_limit_are_passed_over(evaluate):
+    rows = [{"image_id": n, "category_id": 1, "bbox": [8, 8, 32, 32], "score": 0.9} for n in (0, 1)]
+    Path("results.json").write_text(json.dumps(rows))
+    code, out, _ = evaluate("coco", "truth.json", "results.json", "--limit", "1", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["info"]["found"] == 1
+
+
+def test_quiet_figures_that_are_written_are_not_printed(evaluate):
+    ask = ("coco", "truth.json", "--images", "in", "-q")
+    assert "COCO average precision" in evaluate(*ask)[1]
+    assert evaluate(*ask, "--json", "out.json") == (0, "", "")
+    assert json.loads(Path("out.json").read_text())["box"]["AP"] == 1
+
+
 def test_lvis(evaluate):
     code, _, err = evaluate("lvis", "truth.json", "--images", "in", "-q")
     assert code == 1
@@ -279,7 +315,7 @@ def test_answers_that_are_written_to_a_file_called_run(evaluate):
 
 def test_a_report(evaluate):
     code, _, err = evaluate("coco", "truth.json", "--images", "in", "--report", "a/r.html", "-q")
-    assert (code, err) == (0, "wrote a/r.html\n")
+    assert (code, err) == (0, "")
     page = Path("a/r.html").read_text("utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert page.count("data:image/jpeg") >= 4  # Two pictures, with truth and answers.

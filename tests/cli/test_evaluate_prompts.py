@@ -35,8 +35,7 @@ def test_boxes_with_all_that_is_written(perception, truth):
         "out/b.html",
         "-q",
     )
-    code, _, err = perception(*arguments)
-    assert (code, err) == (0, "wrote out/b.json\nwrote out/b.html\n")
+    assert perception(*arguments) == (0, "", "")
     figures = json.loads(Path("out/b.json").read_text())
     assert figures["measured"] == "Boxes: 4 things"
     assert figures["miou"]["tight"] > 0.9
@@ -46,6 +45,21 @@ def test_boxes_with_all_that_is_written(perception, truth):
     assert sorted(path.name for path in before) == ["b.html", "b.json", "b.json.kept"]
     assert perception(*arguments)[0] == 0
     assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["clicks", "boxes", "everything"])
+def test_the_first_images_alone(perception, truth, command):
+    def measured(*arguments):
+        whole = ("evaluate", command, *truth, "--json", "out.json", "-q", *arguments)
+        assert perception(*whole) == (0, "", "")
+        return json.loads(Path("out.json").read_text())["info"]
+
+    images = len(json.loads(Path("set/truth.json").read_text())["images"])
+    assert measured("--limit", "1")["left out"]["images beyond the limit"] == images - 1
+    # What was answered is kept: the rest goes on with it, and nothing is left out any more.
+    assert len(Path("out.json.kept").read_text().splitlines()) == 1 + 1
+    assert "images beyond the limit" not in measured("--limit", "99")["left out"]
+    assert len(Path("out.json.kept").read_text().splitlines()) == 1 + images
 
 
 def test_everything(perception, truth):

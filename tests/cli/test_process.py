@@ -1,5 +1,7 @@
 """The command line as a process: interrupts, broken pipes, speed of --help."""
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +27,19 @@ def load(name, *, device, precision, threads):
     if name == "slow":
         print("waiting", flush=True)
         time.sleep(60)
+    if name == "slow-pictures":
+        return SlowPictures(fakes.ColourDetector(), fakes.ColourSegmenter())
     return fakes.colour_model()
+
+class SlowPictures(fakes.Model):
+    asked = 0
+
+    def __call__(self, *arguments, **options):
+        SlowPictures.asked += 1
+        if SlowPictures.asked == 3:
+            print("waiting", file=sys.stderr, flush=True)
+            time.sleep(60)
+        return super().__call__(*arguments, **options)
 
 loading.load = load
 main()
@@ -48,8 +62,29 @@ def test_interrupted(pictures):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("printed", [False, True])
+def test_what_is_done_is_written_after_an_interrupt(pictures, printed):
+    for n in range(4):
+        shutil.copy("in/a.png", f"in/more{n}.png")
+    process = start(
+        "segment", "in", "--text", "red", "--model", "slow-pictures", "-q",
+        *(("--json", "-") if printed else ()),
+    )  # fmt: skip
+    assert process.stderr.readline() == b"waiting\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    where = "" if printed else " and in perception-out/coco.json"
+    said = f"perception: error: interrupted; 2 of 6 pictures are done{where}"
+    assert err.decode().splitlines() == [said]
+    made = json.loads(out if printed else Path("perception-out/coco.json").read_text("utf-8"))
+    assert [image["file_name"] for image in made["images"]] == ["a.png", "more0.png"]
+    assert len(made["annotations"]) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_reader_that_leaves(pictures):
-    process = start("detect", "in", "--text", "red", "--save", "", "-q")
+    process = start("detect", "in", "--text", "red", "--json", "-", "-q")
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait(timeout=30) == 141

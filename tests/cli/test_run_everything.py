@@ -68,7 +68,8 @@ def test_options_reach_the_library(perception):
     assert min(areas) >= 50
 
 
-def test_folders_masks_and_cutouts(perception):
+def test_folders_masks_and_cutouts(perception, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     arguments = ["everything", "in", *FEW, "--save", "overlay,masks,cutouts", "--out", "in"]
     for _ in range(2):
         code, _, err = perception(*arguments)
@@ -91,6 +92,7 @@ def test_json_alone_on_standard_output(perception):
 
 def test_progress_over_the_points_goes_to_standard_error(perception, monkeypatch):
     monkeypatch.setattr(run, "_SECONDS_WITHOUT_BAR", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     code, out, err = perception("everything", "in/a.png", *FEW, "--json", "-")
     assert code == 0
     assert json.loads(out)

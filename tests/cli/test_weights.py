@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -54,7 +55,10 @@ def test_list(folder: Path, site: Site, capfd: pytest.CaptureFixture[str]) -> No
     code, out, err = run(capfd, "list")
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert len(lines) == len(read_manifest()) + 2
+    assert lines[0].split() == ["MODEL", "KIND", "SIZE", "LICENCE", "WHERE", "WHAT", "FOR"]
+    assert len({line.index("Apache-2.0") for line in lines[1:5]}) == 1
+    assert lines[0].index("LICENCE") == lines[1].index("Apache-2.0")
+    assert len(lines) == len(read_manifest()) + 3
     rows = {line.split()[0]: line for line in lines}
     assert "689 MB" in rows["grounding-dino-tiny"]
     assert "embedded" in rows["nano-detector"]
@@ -65,6 +69,25 @@ def test_list(folder: Path, site: Site, capfd: pytest.CaptureFixture[str]) -> No
     assert str(folder) in lines[-1]
     run(capfd, "pull", "sam-vit-b", "--yes", "-q")
     assert "  here  " in next(x for x in run(capfd, "list")[1].splitlines() if "sam-vit-b " in x)
+
+
+def test_list_as_json(folder: Path, site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    run(capfd, "pull", "sam-vit-b", "--yes", "-q")
+    code, out, err = run(capfd, "list", "--json")
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    rows = {row["name"]: row for row in content["models"]}
+    assert list(rows) == list(read_manifest())
+    assert rows["sam-vit-b"]["where"] == "here"
+    assert rows["sam-vit-b"]["bytes"] == len(WHOLE)  # As it lies there.
+    assert rows["sam-vit-b"]["folder"] == str(folder / "sam-vit-b")
+    assert rows["grounding-dino-tiny"]["bytes"] == 689359096
+    assert rows["llmdet-tiny"]["bytes"] is None
+    assert rows["nano-segmenter"]["where"] == "embedded"
+    assert rows["sam3"]["kind"] == "detector and segmenter"
+    assert rows["sam3"]["gated"] is True
+    assert content["presets"]["base"] == "grounding-dino-tiny+sam-vit-b"
+    assert content["folder"] == str(folder)
 
 
 def test_pull(folder: Path, site: Site, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+import perception as pc
+from perception.errors import WeightsError
 from perception.parts import find_parts
 from perception.weights.families import FAMILIES, Role, family_of
 from perception.weights.manifest import WeightsEntry, read_manifest, read_presets
@@ -58,3 +60,22 @@ def test_families() -> None:
     assert family_of("mm-grounding-dino") == "mm-grounding-dino"
     assert family_of("sam_hq") == "sam-hq"
     assert family_of("llama") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("sam2", "sam2.1-hiera-tiny"),
+        ("sam2.1", "sam2.1-hiera-tiny"),
+        ("owlv2", "owlv2-base"),
+        ("grounding-dino", "grounding-dino-tiny"),
+        ("sam-vit", "sam-vit-b"),
+        ("gruonding-dino-tiny", "grounding-dino-tiny"),
+        ("bse", "base"),
+    ],
+)
+def test_names_that_are_close_are_suggested(name: str, near: str) -> None:
+    with pytest.raises(WeightsError, match="did you mean") as caught:
+        pc.load(name)
+    assert near in str(caught.value)
+    assert len(str(caught.value)) < 200
