@@ -12,6 +12,7 @@ from perception.annotate.results import results
 from perception.defaults import THRESHOLD
 from perception.detector.decode import SAME_CLASS_IOU
 from perception.errors import OutputError
+from perception.formats.atomic import remove_parts
 from perception.formats.class_maps import write_class_maps
 from perception.formats.labelme import write_labelme
 from perception.formats.table import write_csv
@@ -44,6 +45,7 @@ def export_annotations(
     """
     if as_format in ONE_FILE and out.is_dir():
         raise OutputError(f"{printable(str(out))}: a folder; name a file for --out")
+    remove_parts(out)
     if as_format == "coco":
         return write_annotations(
             run,

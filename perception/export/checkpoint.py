@@ -10,7 +10,7 @@ from typing import Any
 
 from perception.errors import ExportError, MissingExtraError
 from perception.export.source import NANO, Source, find_source
-from perception.formats.atomic import check_writable, whole_file
+from perception.formats.atomic import check_writable, remove_parts, whole_file
 from perception.version import __version__
 from perception.weights.digests import sha256_of_file
 
@@ -37,6 +37,7 @@ def export_checkpoint(
     OutputError for the folder.
     """
     check_writable(folder)
+    remove_parts(folder)
     try:
         from perception.export.chosen_cells import TOLERANCE as LOOSER
         from perception.export.detector import export_detector_folder, is_detector

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.errors import ExportError, WeightsError
+from perception.formats.atomic import part_of
 from perception.onnx_session import open_session, runtime_errors
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ def write_agreed(
 
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
-    part = path.with_name(path.name + ".part")
-    try:
+    with part_of(path) as part:
         try:
             onnx.save(model, part)
         except ValueError as error:  # protobuf's limit
@@ -115,9 +114,6 @@ def write_agreed(
                 f"{path.name}: the graph differs from torch by {worst:.2g}, at most "
                 f"{tolerance:g} is allowed: nothing was written"
             )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return worst
 
 
@@ -136,7 +132,7 @@ def largest_difference(
     """
     module.eval()
     worst = 0.0
-    for case, have in zip(cases, run_file(path, cases, outputs), strict=True):
+    for case, have in zip(cases, run_file(path, cases, outputs, name), strict=True):
         with torch.inference_mode(False), torch.no_grad():
             want = run_module(module, case) if answer is None else answer(case, have)
         for output, ours, theirs in zip(outputs, have, want, strict=True):
@@ -198,8 +194,10 @@ def _strip(program: torch.onnx.ONNXProgram) -> None:
         value.metadata_props.clear()
 
 
-def run_file(path: Path, cases: Sequence[Case], outputs: Sequence[str]) -> list[list[np.ndarray]]:
-    """What ONNX Runtime gives for each case, in the order of ``outputs``."""
+def run_file(
+    path: Path, cases: Sequence[Case], outputs: Sequence[str], name: str
+) -> list[list[np.ndarray]]:
+    """What ONNX Runtime gives for each case, in the order of ``outputs``; name: for ExportError."""
     failures: tuple[type[Exception], ...] = (WeightsError, *runtime_errors())
     try:
         session = open_session(path)
@@ -207,7 +205,7 @@ def run_file(path: Path, cases: Sequence[Case], outputs: Sequence[str]) -> list[
         return [list(session.run(list(outputs), values)) for values in inputs]
     except failures as error:
         reason = str(error).splitlines()[0]
-        raise ExportError(f"{path.stem}: the graph can't be run: {reason}") from error
+        raise ExportError(f"{name}: the graph can't be run: {reason}") from error
 
 
 def _difference(what: str, have: np.ndarray, want: np.ndarray) -> float:

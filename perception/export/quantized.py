@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import nn
 
 from perception.errors import ExportError
 from perception.export.onnx_file import Case, run_file, run_module
+from perception.formats.atomic import part_of
 
 LEAST_COSINE = 0.998
 """Of the outputs with torch's. Int8 answers differ by more than rounding, so they are compared by
@@ -32,38 +32,36 @@ def write_int8(
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    part = path.with_name(path.name + ".part")
     # It advises by the root logger to prepare the file; what it advises changes nothing here.
     logging.disable(logging.WARNING)
     try:
-        quantize_dynamic(
-            source,
-            part,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            extra_options={"MatMulConstBOnly": True},
-        )
-        least = _least_cosine(part, module, cases, outputs)
-        if not least >= LEAST_COSINE:  # nan is refused as well
-            raise ExportError(
-                f"{path.name}: with int8 weights the answers agree with torch's to a cosine of "
-                f"{least:.6f}, at least {LEAST_COSINE} is wanted: nothing was written"
+        with part_of(path) as part:
+            quantize_dynamic(
+                source,
+                part,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                extra_options={"MatMulConstBOnly": True},
             )
-        os.replace(part, path)
+            least = _least_cosine(part, module, cases, outputs, path.name)
+            if not least >= LEAST_COSINE:  # nan is refused as well
+                raise ExportError(
+                    f"{path.name}: with int8 weights the answers agree with torch's to a cosine of "
+                    f"{least:.6f}, at least {LEAST_COSINE} is wanted: nothing was written"
+                )
     finally:
         logging.disable(logging.NOTSET)
-        part.unlink(missing_ok=True)
     return least
 
 
 def _least_cosine(
-    path: Path, module: nn.Module, cases: Sequence[Case], outputs: Sequence[str]
+    path: Path, module: nn.Module, cases: Sequence[Case], outputs: Sequence[str], name: str
 ) -> float:
     with torch.inference_mode(False), torch.no_grad():
         wanted = [run_module(module.eval(), case) for case in cases]
     least = 1.0
-    for have, want in zip(run_file(path, cases, outputs), wanted, strict=True):
+    for have, want in zip(run_file(path, cases, outputs, name), wanted, strict=True):
         for ours, theirs in zip(have, want, strict=True):
             a, b = ours.ravel().astype(np.float64), theirs.ravel().astype(np.float64)
             least = float(np.minimum(least, a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))

@@ -19,7 +19,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from perception.errors import DataError
-from perception.formats.atomic import whole_file
+from perception.formats.atomic import remove_parts, whole_file
 from perception.formats.coco_rows import annotation_rows, image_row, to_json
 from perception.instances import Instances
 
@@ -79,6 +79,7 @@ def stream_coco(
     """
     category_ids = {name: n for n, name in enumerate(classes, start=1)}
     last, count = None, 0
+    remove_parts(path)
     # Annotations stand behind all pictures: they wait in a file that has no name.
     with whole_file(path) as file, TemporaryFile(dir=path.parent) as waiting:
         images, annotations = _Rows(file), _Rows(waiting)

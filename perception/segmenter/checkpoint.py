@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -77,6 +78,11 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_torch(path: Path) -> object:
+    if _is_torchscript(path):
+        raise WeightsError(
+            f"{path}: refused: it is a TorchScript archive, which holds code; give the network's "
+            "tensors, as torch.save(network.state_dict(), FILE) or safetensors write them"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -98,5 +104,16 @@ def _is_zip(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
+def _is_torchscript(path: Path) -> bool:
+    """Whether it is what ``torch.jit.save`` writes: a zip with code and the constants of it."""
+    try:
+        with ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    # Torch advises to let a file run its code.
+    return "torch can't read it as tensors alone" if "weights_only" in line else line

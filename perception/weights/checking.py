@@ -58,8 +58,7 @@ def remember(
     entry: WeightsEntry, files: Mapping[str, LockedFile], folder: Path, *, revision: str
 ) -> None:
     """Records files of a model beside those already recorded; raises OSError if it can't."""
-    before = read_lock(folder).get(entry.name, NOTHING).files
-    record(folder, entry.name, LockedModel(revision, {**before, **files}))
+    record(folder, entry.name, LockedModel(revision, files))
 
 
 def check_file(

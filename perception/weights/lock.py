@@ -7,18 +7,23 @@ is as old and as long as then isn't read again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from perception.errors import WeightsError
 from perception.images import printable
 
 LOCK = "lock.toml"
+_SECONDS_TO_WAIT = 60.0
 _HEAD = "# What perception has downloaded or imported: later files must match it."
 
 
@@ -60,16 +65,39 @@ def read_lock(folder: Path) -> dict[str, LockedModel]:
 
 
 def record(folder: Path, model: str, locked: LockedModel) -> None:
-    """Writes one model's files down; raises OSError where that can't be done."""
-    models = {**read_lock(folder), model: locked}
-    text = "\n".join([_HEAD, *(_table(name, models[name]) for name in sorted(models))])
+    """Write a model's files down, beside those of it that are recorded already.
+
+    Of several processes that record at once one does after the other, so that none loses what
+    another one wrote. Raises OSError where it can't be done.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{LOCK}.{os.getpid()}.part"
+    with _alone(folder):
+        models = read_lock(folder)
+        before = models.get(model, NOTHING).files
+        models[model] = LockedModel(locked.revision, {**before, **locked.files})
+        text = "\n".join([_HEAD, *(_table(name, models[name]) for name in sorted(models))])
+        part = folder / f"{LOCK}.{os.getpid()}.part"
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(folder / LOCK)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from recording meanwhile; OSError if one does so for a minute."""
+    guard = folder / f"{LOCK}.lock"
+    lock = FileLock(guard, timeout=_SECONDS_TO_WAIT)
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / LOCK)
+        lock.acquire()
+    except Timeout:
+        reason = f"another process holds {guard.name}"
+        raise OSError(errno.EAGAIN, reason, str(guard)) from None
+    try:
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        lock.release()
 
 
 def _model(table: Mapping[str, Any]) -> LockedModel:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,37 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, name: str, is_zip: bool
     assert not (tmp_path / "ran").exists()
     torch.load(tmp_path / name, weights_only=False)
     assert (tmp_path / "ran").exists()  # it would have
+
+
+class Doubles(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+
+@pytest.mark.parametrize("name", ["sam.pth", "sam.pt", "pytorch_model.bin"])
+def test_a_torchscript_archive_is_refused_without_unsafe_advice(tmp_path: Path, name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        torch.jit.save(torch.jit.script(Doubles()), tmp_path / name)
+        warnings.simplefilter("error")
+        with pytest.raises(WeightsError) as caught:
+            load_sam(tmp_path / name)
+    message = str(caught.value)
+    assert "refused: it is a TorchScript archive" in message
+    assert "state_dict()" in message
+    assert "weights_only" not in message
+    assert "\n" not in message
+
+
+def test_torch_s_advice_to_run_code_is_never_passed_on(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise RuntimeError("Re-running torch.load with weights_only=False may succeed")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(WeightsError, match="can't read it as tensors alone"):
+        load_sam(checkpoint)
 
 
 @pytest.mark.parametrize(

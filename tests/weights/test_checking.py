@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from perception.errors import WeightsError
-from perception.weights import checking
+from perception.weights import checking, lock
 from perception.weights.checking import check
 from perception.weights.installed import Installed, find
 from perception.weights.lock import LOCK, LockedFile, LockedModel, read_lock, record
@@ -103,4 +106,57 @@ def test_the_lock_keeps_all_models(tmp_path: Path) -> None:
     record(tmp_path, "a.b", one)
     record(tmp_path, "c", two)
     assert read_lock(tmp_path) == {"a.b": one, "c": two}
-    assert os.listdir(tmp_path) == [LOCK]
+    assert sorted(os.listdir(tmp_path)) == [LOCK, f"{LOCK}.lock"]
+
+
+def test_the_lock_keeps_the_other_files_of_a_model(tmp_path: Path) -> None:
+    first, second = LockedFile(1, "00", 5), LockedFile(2, "11", 6)
+    record(tmp_path, "a", LockedModel("abc", {"x": first, "y": first}))
+    record(tmp_path, "a", LockedModel("abc", {"y": second}))
+    assert read_lock(tmp_path) == {"a": LockedModel("abc", {"x": first, "y": second})}
+
+
+RECORDS = """
+import sys
+from pathlib import Path
+from perception.weights.lock import LockedFile, LockedModel, record
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(40):
+    record(folder, f"{name}-{n}", LockedModel("", {"file": LockedFile(n, "00", n)}))
+    record(folder, "both", LockedModel("", {f"{name}-{n}": LockedFile(n, "00", n)}))
+"""
+
+
+def test_the_lock_keeps_what_two_processes_record_at_once(tmp_path: Path) -> None:
+    """Two pulls, say: each read the file, and the later one wrote over what the other had added."""
+    pulls = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORDS, tmp_path, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]
+    assert [pull.stdout.readline() for pull in pulls] == ["ready\n"] * 2
+    for pull in pulls:
+        pull.stdin.write("go\n")
+        pull.stdin.flush()
+    for pull in pulls:
+        pull.communicate(timeout=120)
+        assert pull.returncode == 0
+    models = read_lock(tmp_path)
+    names = {f"{name}-{n}" for name in ("one", "other") for n in range(40)}
+    assert set(models) == names | {"both"}
+    assert set(models["both"].files) == names
+
+
+def test_a_process_that_never_lets_go_of_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_SECONDS_TO_WAIT", 0.05)
+    with FileLock(tmp_path / f"{LOCK}.lock"), pytest.raises(OSError, match="another process holds"):
+        record(tmp_path, "a", LockedModel("", {}))
