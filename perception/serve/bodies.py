@@ -42,10 +42,14 @@ class Body(BaseModel):
 
 
 class ClickBody(Body):
-    """A prompt in pixels of the picture; earlier: base64 of float16 logits of an answer."""
+    """A prompt in pixels of the picture.
+
+    labels: 1 in, 0 out, for each point; without them all points are in. earlier: base64 of float16
+    logits of an answer.
+    """
 
     points: Annotated[list[Place], Field(max_length=MOST_POINTS)] = []
-    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] = []
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] | None = None
     box: Box | None = None
     earlier: Annotated[str, Field(max_length=4 << 20)] | None = None
 
@@ -55,7 +59,7 @@ class ClickBody(Body):
             raise PromptError("neither points nor a box: give at least one point, or a box")
         return Prompt(
             points=np.array(self.points, np.float32),
-            point_labels=np.array(self.labels, np.int64),
+            point_labels=None if self.labels is None else np.array(self.labels, np.int64),
             boxes=np.array([] if self.box is None else [self.box], np.float32),
             mask_logits=None if self.earlier is None else _logits(self.earlier, mask_size)[None],
         )

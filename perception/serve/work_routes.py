@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ from perception.look import is_near_sighted
 from perception.serve.answers import Json
 from perception.serve.bodies import ClassBody, ClickBody, TextBody, mark_to_json
 from perception.serve.page_files import page_folder, runtime_files
-from perception.serve.picture_routes import Name
+from perception.serve.picture_routes import Name, read_first, waited
 from perception.serve.service import Service
 from perception.serve.uploads import receive_upload
 
@@ -32,15 +31,18 @@ def work_routes(service: Service) -> APIRouter:
         return Json(_session(service))
 
     @routes.post("/click")
-    def click(picture: Name, body: ClickBody) -> Response:
-        logits, quality = service.click(picture, body.prompt(served.mask_size))
+    async def click(picture: Name, body: ClickBody) -> Response:
+        prompt = await run_in_threadpool(body.prompt, served.mask_size)
+        await read_first(service, picture)
+        logits, quality = await waited(service.prompts.submit(service.click, picture, prompt))
         headers = {"x-quality": ",".join(f"{value:.6f}" for value in quality)}
         return Response(logits.tobytes(), media_type="application/octet-stream", headers=headers)
 
     @routes.post("/text")
     async def text(picture: Name, body: TextBody) -> Response:
+        await read_first(service, picture)
         asked = await run_in_threadpool(service.text, picture, body.text, body.threshold)
-        marks, absent = await asyncio.shield(asyncio.wrap_future(asked))
+        marks, absent = await waited(asked)
         return Json(
             {
                 "instances": [mark_to_json(mark) for mark in marks],
