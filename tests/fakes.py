@@ -202,7 +202,7 @@ def read_and_answer(model, tasks, question):
 class HereReader:
     """An annotation run's reader without its process, which takes half a second to start."""
 
-    def __init__(self, *, max_pixels):
+    def __init__(self, *, max_pixels, seconds=reading.SECONDS):
         self._max_pixels = max_pixels
 
     def read(self, task):

@@ -27,6 +27,8 @@ from perception.types import ImageArray
 SECONDS = 300.0
 """For reading one picture: far more than a large one needs, also over a network."""
 
+_CAN_BLOCK = hasattr(signal, "pthread_sigmask")
+
 # Not "fork": threads and the model's runtime don't survive it.
 _CONTEXT = get_context("spawn")
 
@@ -164,7 +166,15 @@ def _serve(connection: Connection[object, Task], max_pixels: int) -> None:
 def _interrupts_ignored() -> Iterator[None]:
     """A process that is started now ignores interrupts from its first moment."""
     if current_thread() is not main_thread():
-        yield  # Only the main thread may say so: the process does it itself, a moment later.
+        # Only the main thread may say so. Another one can put them off, which its children inherit.
+        if not _CAN_BLOCK:
+            yield
+            return
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, problem: HTTPException) -> Response:
-        return error(problem.status_code, problem.detail)
+        answer = error(problem.status_code, problem.detail)
+        answer.headers.update(problem.headers or {})
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, problem: RequestValidationError) -> Response:
@@ -56,7 +59,9 @@ def explain_errors(app: FastAPI) -> None:
         return error(422 if blamed else 500, problem)
 
     @app.exception_handler(Exception)
-    async def _unforeseen(_request: Request, _problem: Exception) -> Response:
+    async def _unforeseen(request: Request, problem: Exception) -> Response:
+        what = f"{request.method} {request.url.path}"
+        logging.getLogger("perception.serve").error("%r failed", what, exc_info=problem)
         return error(500, "the service failed at this; its terminal says how")
 
     @app.exception_handler(RuntimeError)

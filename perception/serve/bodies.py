@@ -77,10 +77,13 @@ class PreviousBody(Body):
 
 
 class ClickBody(Body):
-    """A prompt in pixels of the image, and the mask that its last point corrects."""
+    """A prompt in pixels of the image, and the mask that its last point corrects.
+
+    labels: 1 in, 0 out, for each point; without them all points are in.
+    """
 
     points: Annotated[list[Place], Field(max_length=MOST_POINTS)] = []
-    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] = []
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] | None = None
     box: Box | None = None
     previous: PreviousBody | None = None
 
@@ -102,7 +105,7 @@ class ClickBody(Body):
             raise PromptError("neither points nor a box: give at least one point, or a box")
         return Prompt(
             points=np.array(self.points, np.float32),
-            point_labels=np.array(self.labels, np.int64),
+            point_labels=None if self.labels is None else np.array(self.labels, np.int64),
             boxes=np.array([] if self.box is None else [self.box], np.float32),
         )
 

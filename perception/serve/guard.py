@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,6 +20,7 @@ MOST_UPLOAD = 64 << 20
 MOST_BODY = 32 << 20
 """Bytes of any other request."""
 
+_ADMITTED = "perception.admitted"
 _FORM = 64 << 10
 """What a form has beside its file."""
 
@@ -50,18 +53,40 @@ class Guard:
         if scope["type"] != "http":  # A web socket: there are none here.
             await send({"type": "websocket.close", "code": 1008})
             return
-        refused = self._refuse(scope)
-        if refused is None:
-            await self._app(scope, _limited(receive, _room(scope)), _with_headers(send))
-        else:
-            await refused(scope, receive, _with_headers(send))
+        answer = _Answer(send, is_head=scope["method"] == "HEAD")
+        try:
+            refused = self._refuse(scope)
+            if refused is not None:
+                await refused(scope, receive, answer.send)
+                return
+            scope.setdefault("state", {})[_ADMITTED] = True
+            # Routes know GET alone: whoever asks for the head gets that of the same answer.
+            asked = {**scope, "method": "GET"} if answer.is_head else scope
+            await self._app(asked, _limited(receive, _room(scope)), answer.send)
+        except asyncio.CancelledError:
+            # The service ends before this is answered.
+            await self._instead(answer, scope, receive, 503, "the service is ending; start it anew")
+            raise
+        except Exception:
+            why = "the service failed at this; its terminal says how"
+            await self._instead(answer, scope, receive, 500, why)
+            raise
+
+    @staticmethod
+    async def _instead(
+        answer: _Answer, scope: Scope, receive: Receive, status: int, why: str
+    ) -> None:
+        """Answers, if nothing was answered yet."""
+        if not answer.is_begun:
+            await _error(status, why)(scope, receive, answer.send)
 
     def _refuse(self, scope: Scope) -> Response | None:
         headers, method = Headers(scope=scope), scope["method"]
         if not self._access.allows_host(headers.get("host", "")):
             return _error(421, "this service isn't called that; use the address that it printed")
         if method not in METHODS:
-            return _error(405, f"{method}: no such method here")
+            allow = {"allow": ", ".join(sorted(METHODS))}
+            return _error(405, f"{method}: no such method here", allow)
         shown = parse_qs(scope["query_string"].decode("latin-1")).get("token")
         if scope["path"] == "/" and method == "GET" and shown and self._access.is_token(shown[0]):
             return self._welcome()
@@ -109,18 +134,31 @@ def _limited(receive: Receive, room: int) -> Receive:
     return read
 
 
-def _with_headers(send: Send) -> Send:
-    async def write(message: Message) -> None:
+class _Answer:
+    """An answer on its way out: it gets the headers, and loses its body where only these count."""
+
+    def __init__(self, send: Send, *, is_head: bool) -> None:
+        self._send, self.is_head, self.is_begun = send, is_head, False
+
+    async def send(self, message: Message) -> None:
+        """Passes a part of it on."""
         if message["type"] == "http.response.start":
+            self.is_begun = True
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
             headers.setdefault("cache-control", "no-store")
-        await send(message)
+        elif self.is_head and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
 
-    return write
+
+def is_admitted(scope: Mapping[str, Any]) -> bool:
+    """Whether a request has passed the guard."""
+    return bool(scope.get("state", {}).get(_ADMITTED))
 
 
-def _error(status: int, why: str) -> JSONResponse:
+def _error(status: int, why: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Whoever is refused isn't listened to any longer: its body may not end."""
     content: dict[str, Any] = {"error": why}
-    return JSONResponse(content, status)
+    return JSONResponse(content, status, {"connection": "close", **(headers or {})})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +23,7 @@ from perception.tiles import Tile
 
 Name = Annotated[str, Query(max_length=4096)]
 WindowText = Annotated[str, Query(pattern=r"^(-?\d{1,6}(,-?\d{1,6}){3})?$")]
+T = TypeVar("T")
 _MOST_AT_ONCE = 1000
 
 
@@ -51,62 +54,58 @@ def picture_routes(service: Service) -> APIRouter:
         return Json({"counts": service.results.counts(body.pictures)})
 
     @routes.get("/picture")
-    def picture(picture: Name) -> Response:
-        return Json(_state(service.open(picture)))
+    async def picture(picture: Name) -> Response:
+        await read_first(service, picture)
+        return Json(_state(await run_in_threadpool(service.open, picture)))
 
     @routes.get("/image")
-    def image(request: Request, picture: Name) -> Response:
-        tag = service.content(picture).uid
+    async def image(request: Request, picture: Name) -> Response:
+        await read_first(service, picture)
+        tag = (await run_in_threadpool(service.content, picture)).uid
         if (same := unchanged(request, tag)) is not None:
             return same
-        found = service.pictures.get(picture)
-        file = to_image_file(found.image, picture)
+        found = await waited(await run_in_threadpool(service.pictures.reading, picture))
+        threads = service.pixel_threads(found.image)
+        file = await waited(threads.submit(to_image_file, found.image, picture))
         return Response(file.raw, media_type=file.content_type, headers=kept(found.content.uid))
 
     @routes.get("/embedding")
     async def embedding(
         request: Request, picture: Name, ahead: bool = False, window: WindowText = ""
     ) -> Response:
+        await read_first(service, picture)
         content = await run_in_threadpool(service.content, picture)
         crop = read_window(window, content.image_hw)
         tag = _tag(content) + window
         if (same := unchanged(request, tag)) is not None:
             return same
-        waited = await run_in_threadpool(service.features, picture, window=crop, ahead=ahead)
-        # Others may wait for the same: whoever leaves doesn't take it along.
-        features = await asyncio.shield(asyncio.wrap_future(waited))
+        features = await waited(
+            await run_in_threadpool(service.features, picture, window=crop, ahead=ahead)
+        )
         shape = ",".join(str(n) for n in features.shape)
         headers = {**kept(tag), "x-embedding-shape": shape}
         return Response(features.tobytes(), media_type="application/octet-stream", headers=headers)
 
     @routes.get("/cells")
-    def cells(request: Request, picture: Name, window: WindowText = "") -> Response:
-        content = service.content(picture)
+    async def cells(request: Request, picture: Name, window: WindowText = "") -> Response:
+        await read_first(service, picture)
+        content = await run_in_threadpool(service.content, picture)
+        crop = read_window(window, content.image_hw)
         tag = _tag(content) + window
         if (same := unchanged(request, tag)) is not None:
             return same
-        shown, bins, (row, column) = service.cells(picture, read_window(window, content.image_hw))
+        found = await waited(await run_in_threadpool(service.pictures.reading, picture))
+        threads = service.pixel_threads(found.image)
+        shown, bins, (row, column) = await waited(threads.submit(service.cells, picture, crop))
         shape = f"{shown.shape[0]},{shown.shape[1]},{row},{column}"
         headers = {**kept(tag), "x-cells-shape": shape}
         body = bins.astype("<u2").tobytes() + shown.tobytes()
         return Response(body, media_type="application/octet-stream", headers=headers)
 
     @routes.put("/marks")
-    def marks(picture: Name, body: MarksBody) -> Response:
-        state = service.open(picture, with_marks=False)
-        if state.failed:
-            raise ImageError(f"{picture}: {state.failed}")
-        sent = [mark.mark(state.image_hw) for mark in body.marks]
-        revision = service.mark(picture, body.revision, sent)
-        if revision is not None:
-            return Json({"revision": revision})
-        stored = service.open(picture)
-        return error(
-            409,
-            "another tab was faster: this picture's marks have changed meanwhile",
-            revision=stored.revision,
-            marks=[mark_to_json(mark) for mark in stored.marks],
-        )
+    async def marks(picture: Name, body: MarksBody) -> Response:
+        await read_first(service, picture)
+        return await run_in_threadpool(_put, service, picture, body)
 
     @routes.post("/tab")
     def tab(picture: Name, body: TabBody) -> Response:
@@ -122,6 +121,37 @@ def picture_routes(service: Service) -> APIRouter:
 def read_window(text: str, image_hw: tuple[int, int]) -> Tile | None:
     """The crop "x0,y0,x1,y1" of an image of (H, W), None for ""; PromptError for another one."""
     return checked_window(Tile(*map(int, text.split(","))), image_hw) if text else None
+
+
+async def waited(future: Future[T]) -> T:
+    """What comes of a future. Others may wait for it too: whoever leaves doesn't take it along."""
+    return await asyncio.shield(asyncio.wrap_future(future))
+
+
+async def read_first(service: Service, name: str) -> None:
+    """Waits, without a thread, until it is known what a picture is, or that it can't be read."""
+    name = (await run_in_threadpool(service.find, name)).name
+    with suppress(ImageError):  # Whoever asks for its content gets this error again.
+        reading = await run_in_threadpool(service.pictures.coming, name)
+        if reading is not None:
+            await waited(reading)
+
+
+def _put(service: Service, picture: str, body: MarksBody) -> Response:
+    state = service.open(picture, with_marks=False)
+    if state.failed:
+        raise ImageError(f"{picture}: {state.failed}")
+    sent = [mark.mark(state.image_hw) for mark in body.marks]
+    revision = service.mark(picture, body.revision, sent)
+    if revision is not None:
+        return Json({"revision": revision})
+    stored = service.open(picture)
+    return error(
+        409,
+        "another tab was faster: this picture's marks have changed meanwhile",
+        revision=stored.revision,
+        marks=[mark_to_json(mark) for mark in stored.marks],
+    )
 
 
 def _row(picture: ListedPicture, marks: int | None) -> dict[str, Any]:

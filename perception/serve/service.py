@@ -35,7 +35,7 @@ from perception.serve.bodies import ClickBody
 from perception.serve.class_names import checked_name, known_name, new_name
 from perception.serve.embedding_cache import EmbeddingCache, HalfArray
 from perception.serve.encoder import Encoder
-from perception.serve.open_pictures import OpenPicture, OpenPictures
+from perception.serve.open_pictures import QUICK_PIXELS, OpenPicture, OpenPictures
 from perception.serve.run_results import RunResults
 from perception.serve.served_model import ServedModel
 from perception.tiles import Tile
@@ -91,15 +91,24 @@ class Service:
         self.encoder = Encoder(served, cache)
         self._writing, self._saving, self._decoding = RLock(), Lock(), Lock()
         self._texts = ThreadPoolExecutor(1, "perception-text")
+        # So many at once, whoever asks: the rest wait without a thread or a copy of a picture.
+        self.prompts = ThreadPoolExecutor(4, "perception-prompt")
+        self._pixels = ThreadPoolExecutor(2, "perception-pixels")
+        self._large = ThreadPoolExecutor(1, "perception-large")
+        self.uploads = ThreadPoolExecutor(1, "perception-upload")
         self.results = RunResults(run.path, threshold=threshold)
         self.changed = False
         """Whether anything was stored that the COCO file may lack."""
 
     def close(self) -> None:
         """Ends threads and processes; the run is left to whoever opened it."""
-        self._texts.shutdown(cancel_futures=True)
-        self.encoder.close()
+        threads = (self._texts, self.prompts, self._pixels, self._large, self.uploads)
+        for one in threads:
+            one.shutdown(wait=False, cancel_futures=True)
         self.pictures.close()
+        self.encoder.close()
+        for one in threads:
+            one.shutdown()
         self.results.close()
 
     @property
@@ -185,6 +194,10 @@ class Service:
 
     def _image(self, name: str) -> Any:
         return self.pictures.get(name).image
+
+    def pixel_threads(self, image: ImageArray) -> ThreadPoolExecutor:
+        """Where all of a picture's pixels are worked on: large ones wait for each other."""
+        return self._large if image.size > 3 * QUICK_PIXELS else self._pixels
 
     def cells(
         self, name: str, window: Tile | None = None

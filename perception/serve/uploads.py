@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -9,7 +10,6 @@ import unicodedata
 import uuid
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -43,7 +43,9 @@ async def receive_upload(request: Request, service: Service) -> str:
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise HTTPException(422, "the form has no file")
-        return await run_in_threadpool(_take_in, files[0], service)
+        # One at a time: others' pictures are read meanwhile.
+        taken_in = service.uploads.submit(_take_in, files[0], service)
+        return await asyncio.shield(asyncio.wrap_future(taken_in))
 
 
 def _take_in(upload: UploadFile, service: Service) -> str:
@@ -60,7 +62,7 @@ def _take_in(upload: UploadFile, service: Service) -> str:
             try:
                 service.pictures.read_file(part)
             except ImageError as error:
-                raise ImageError(f"the uploaded file: {error}") from None
+                raise ImageError(f"the uploaded file: {_with_remedy(str(error))}") from None
             path = _place(part, folder, safe_name(upload.filename or "", content_type))
         finally:
             part.unlink(missing_ok=True)
@@ -69,6 +71,11 @@ def _take_in(upload: UploadFile, service: Service) -> str:
         raise OutputError(f"the folder can't be written to ({why})") from None
     service.add_picture(path.name)
     return path.name
+
+
+def _with_remedy(reason: str) -> str:
+    """What a reader says of a file, but for a limit that is ours and can't be raised."""
+    return reason.replace("raise the limit (max_pixels)", "copy it into the folder")
 
 
 def safe_name(name: str, content_type: str) -> str:

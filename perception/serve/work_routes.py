@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
@@ -20,7 +19,7 @@ from perception.serve.answers import Json
 from perception.serve.bodies import ClassBody, ClickBody, TextBody, mark_to_json
 from perception.serve.encoder import to_half
 from perception.serve.page_files import page_folder, runtime_files
-from perception.serve.picture_routes import Name
+from perception.serve.picture_routes import Name, read_first, waited
 from perception.serve.service import Service
 from perception.serve.uploads import receive_upload
 
@@ -34,8 +33,10 @@ def work_routes(service: Service) -> APIRouter:
         return Json(_session(service))
 
     @routes.post("/click")
-    def click(picture: Name, body: ClickBody) -> Response:
-        candidates = service.click(picture, body)
+    async def click(picture: Name, body: ClickBody) -> Response:
+        await run_in_threadpool(body.prompt)  # A prompt that makes no sense waits for nothing.
+        await read_first(service, picture)
+        candidates = await waited(service.prompts.submit(service.click, picture, body))
         logits = np.stack([one.low_res.logits for one in candidates])
         about = [
             {"window": list(one.window), "quality": round(one.quality, 6)} for one in candidates
@@ -47,8 +48,9 @@ def work_routes(service: Service) -> APIRouter:
 
     @routes.post("/text")
     async def text(picture: Name, body: TextBody) -> Response:
+        await read_first(service, picture)
         asked = await run_in_threadpool(service.text, picture, body.text, body.threshold)
-        answer = await asyncio.shield(asyncio.wrap_future(asked))
+        answer = await waited(asked)
         return Json(
             {
                 "instances": [mark_to_json(mark) for mark in answer.marks],

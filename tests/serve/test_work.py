@@ -47,6 +47,20 @@ def test_a_click(client):
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 19, 4, 19)
 
 
+def test_without_labels_all_points_are_in(client, service, monkeypatch):
+    asked, real = [], service.served.segmenter.decode
+
+    def decode(embedding, prompt):
+        asked.append(prompt.point_labels.tolist())
+        return real(embedding, prompt)
+
+    monkeypatch.setattr(service.served.segmenter, "decode", decode)
+    for labels in ({}, {"labels": None}, {"labels": [1, 0]}):
+        assert click(client, points=[[20, 20], [30, 30]], **labels).status_code == 200
+    assert click(client, box=[0, 0, 50, 50]).status_code == 200
+    assert asked == [[1, 1], [1, 1], [1, 0], []]
+
+
 def test_a_box_and_a_previous_mask(client):
     logits = np.zeros((256, 256), np.float16)
     prompt = {"points": [[20, 20]], "labels": [0], "box": [0, 0, 50, 50]}
@@ -76,7 +90,8 @@ def test_a_click_needs_a_place_in_the_picture(client):
     for body, words in (
         ({}, "neither points nor a box"),
         ({"points": [[500, 20]], "labels": [1]}, "outside the picture"),
-        ({"points": [[5, 20]]}, "as many labels: 1 expected, got 0"),
+        ({"points": [[5, 20]], "labels": []}, "as many labels: 1 expected, got 0"),
+        ({"points": [[5, 20]], "labels": [1, 1]}, "as many labels: 1 expected, got 2"),
         ({"box": [50, 50, 50, 60]}, "is empty"),
     ):
         answer = click(client, **body)
