@@ -11,10 +11,15 @@ MOST_CHARACTERS = 100
 MOST_CLASSES = 2000
 
 
-def checked_name(name: str) -> str:
-    """A class's name with single spaces; PromptError for one that can't be used."""
+def check_printable(name: str) -> None:
+    """Raise PromptError for characters that can't be seen or would change how a line is shown."""
     if not name.isprintable():
         raise PromptError("a class's name has characters that can't be printed; leave them out")
+
+
+def checked_name(name: str) -> str:
+    """A class's name with single spaces; PromptError for one that can't be used."""
+    check_printable(name)
     name = tidy(name)
     if not normalise(name):
         raise PromptError("a class's name is empty; give it at least one letter")
@@ -35,6 +40,7 @@ def new_name(name: str, classes: Iterable[str]) -> str:
 
 def known_name(name: str, classes: Iterable[str]) -> str:
     """A class as the run spells it; PromptError for one that it hasn't."""
+    check_printable(name)
     key = normalise(name)
     for one in classes:
         if normalise(one) == key:

@@ -32,7 +32,7 @@ from perception.predictor.predictions import PredictedMask
 from perception.predictor.protocol import EncodedImage
 from perception.predictor.refine.color_model import color_bins, shown_cells
 from perception.serve.bodies import ClickBody
-from perception.serve.class_names import checked_name, known_name, new_name
+from perception.serve.class_names import check_printable, checked_name, known_name, new_name
 from perception.serve.embedding_cache import EmbeddingCache, HalfArray
 from perception.serve.encoder import Encoder
 from perception.serve.open_pictures import QUICK_PIXELS, OpenPicture, OpenPictures
@@ -248,8 +248,8 @@ class Service:
 
     def text(self, name: str, text: str, threshold: float) -> Future[TextAnswer]:
         """What a text names in a picture."""
-        phrases = parse(text)
-        for one in phrases.classes:
+        check_printable("".join(text.split()))
+        for one in parse(text).classes:
             checked_name(one)
         self.find(name)
         return self._texts.submit(self._find, name, text, threshold)

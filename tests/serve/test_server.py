@@ -58,7 +58,7 @@ def test_from_start_to_end(folder, tmp_path, number):
             f"{address}api/click?picture=a.png", body, {"content-type": "application/json"}
         )
         with urllib.request.urlopen(asked) as answer:  # noqa: S310
-            assert len(answer.read()) == 4 * 160 * 160 * 2
+            assert len(answer.read()) == 3 * 160 * 160 * 2
         with socket.create_connection(("127.0.0.1", int(address.split(":")[2][:-1]))):
             process.send_signal(number)  # With a connection open that says nothing.
             out, err = process.communicate(timeout=60)
