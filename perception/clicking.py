@@ -19,6 +19,7 @@ from perception.close_ups import answer_in, closer_view, in_picture, together
 from perception.frame import Frame
 from perception.look import Look, is_near_sighted
 from perception.masks import mask_to_box
+from perception.obedience import CellClicks, bent, merged, obeyed
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile
@@ -48,13 +49,17 @@ class ClickMask:
 
     look: where it was seen; decoded: what the segmenter said there of this one prompt; index: which
     of the four masks this is. lone: whether it is for a lone click, so that the view doesn't follow
-    a mask and may cut the thing.
+    a mask and may cut the thing. told: the clicks that it obeys, on the cells of its logits;
+    before: the logits h x w of the mask before the last of them, in this view: what is far from
+    that click stays so. See ``obedience``.
     """
 
     look: Look
     decoded: MaskCandidates
     index: int
     lone: bool = False
+    told: CellClicks | None = None
+    before: FloatArray | None = None
 
     @property
     def view(self) -> Tile:
@@ -70,7 +75,11 @@ class ClickMask:
     def logits(self) -> FloatArray:
         """Low-resolution logits h x w over a square with the view in its left upper corner."""
         logits: FloatArray = self.look.mend(self.decoded.logits[0, [self.index]])[0]
-        return logits
+        if self.told is None:
+            return logits
+        if self.before is not None:
+            logits = merged(logits, self.before, self.told)
+        return bent(logits, self.told, self.look.cells_in_lab(logits.shape))
 
     @cached_property
     def cut(self) -> float:
@@ -149,12 +158,11 @@ class Clicker:
             return self._masks(self._whole, Prompt(points, labels, mask_logits=logits))
         if prompt.is_ambiguous:
             return self._lone(prompt)
-        if earlier is None:
-            earlier = self._masks(self._whole, prompt)[0]
-        mask = earlier.mask()
+        known = earlier or self._masks(self._whole, prompt)[0]
+        mask = known.mask()
         if not mask.any():
-            return self._masks(self._whole, prompt)
-        return self._closer(prompt, earlier, mask)
+            return self._obedient(self._masks(self._whole, prompt), prompt)
+        return self._closer(prompt, known, mask, is_before=earlier is not None)
 
     def _lone(self, prompt: Prompt) -> list[ClickMask]:
         """What is seen of a click from each distance, the best first."""
@@ -166,10 +174,16 @@ class Clicker:
             left, top = int(np.floor(x - side / 2)), int(np.floor(y - side / 2))
             one = self._masks(Tile(left, top, left + side, top + side), prompt)[0]
             found.append(replace(one, lone=True))
+        found = [replace(one, told=_clicks_in(one, prompt)) for one in found]
         return sorted(found, key=lambda one: -one.quality)
 
-    def _closer(self, prompt: Prompt, earlier: ClickMask, mask: BoolArray) -> list[ClickMask]:
-        """In a view of the earlier mask and of what is to be in it; other clicks don't count."""
+    def _closer(
+        self, prompt: Prompt, earlier: ClickMask, mask: BoolArray, *, is_before: bool
+    ) -> list[ClickMask]:
+        """In a view of the earlier mask and of what is to be in it; other clicks don't count.
+
+        is_before: whether the last click came after that mask.
+        """
         points, labels = prompt.points, np.asarray(prompt.point_labels)
         inside = points[labels > 0]
         box = mask_to_box(mask)
@@ -177,8 +191,22 @@ class Clicker:
         high = np.max([box[2:], *(inside + 1)], axis=0)
         view = closer_view(np.concatenate([low, high]), self._whole[:1:-1])
         seen = ((points >= (view.x0, view.y0)) & (points < (view.x1, view.y1))).all(axis=1)
-        logits = _logits_in(view, earlier)[None]
-        return self._masks(view, Prompt(points[seen], labels[seen], mask_logits=logits))
+        logits = _logits_in(view, earlier)
+        prompt = Prompt(points[seen], labels[seen], mask_logits=logits[None])
+        # A last click far from all that is seen is no reason to change anything there.
+        before = logits if is_before and seen[-1] else None
+        return self._obedient(self._masks(view, prompt), prompt, before)
+
+    def _obedient(
+        self, found: list[ClickMask], prompt: Prompt, before: FloatArray | None = None
+    ) -> list[ClickMask]:
+        """The four masks of one prompt as they are told, those first that obey more clicks."""
+        told = _clicks_in(found[0], prompt)
+        indices = [one.index for one in found]
+        logits = found[0].decoded.logits[0, indices]
+        wrong = (~obeyed(logits, told)).sum(axis=1)
+        order = np.argsort(wrong, kind="stable")
+        return [replace(found[n], told=told, before=before) for n in order]
 
     def _masks(self, view: Tile, prompt: Prompt) -> list[ClickMask]:
         """The answers in one view; the prompt is in pixels of the picture."""
@@ -190,6 +218,14 @@ class Clicker:
         if decoded.ambiguous:
             order = 1 + np.argsort(-decoded.quality[0, 1:], kind="stable")
         return [ClickMask(look, decoded, int(index)) for index in order]
+
+
+def _clicks_in(one: ClickMask, prompt: Prompt) -> CellClicks:
+    """A prompt's points, in pixels of the picture, on the cells of a mask's logits."""
+    frame, cells = one.decoded.frame, one.decoded.logits.shape[-1]
+    corner = np.array(one.view[:2], np.float32)
+    places = frame.points_to_model(prompt.points - corner) * np.float32(cells / frame.side)
+    return CellClicks(places, np.asarray(prompt.point_labels))
 
 
 def _cut(mask: BoolArray, view: Tile, image_hw: tuple[int, int]) -> float:

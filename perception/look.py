@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from perception.box_prior import box_log_odds
-from perception.colours import Colours
+from perception.colours import Colours, shown_cells
 from perception.segmenter.protocol import Segmenter
 from perception.tiles import Tile
 from perception.types import FloatArray, ImageArray, MaskCandidates, Prompt
@@ -30,6 +30,7 @@ class Look:
         self._segmenter, self._image = segmenter, image
         self.view = view or Tile(0, 0, image.shape[1], image.shape[0])
         self._colours: Colours | None = None
+        self._lab: ImageArray | None = None
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -51,6 +52,20 @@ class Look:
         boxes = decoded.frame.fit_prompt(prompt).boxes
         known = box_log_odds(boxes, decoded.frame, decoded.logits.shape[2:])
         return replace(decoded, logits=decoded.logits + known[:, None])
+
+    def cells_in_lab(self, hw: tuple[int, ...]) -> ImageArray:
+        """What the cells of logits h x w show, h x w x 3 in CIELAB; grey beyond the picture."""
+        if self._lab is None:
+            import cv2
+
+            rows, columns = hw[0], hw[1]
+            frame = self._embedding.frame
+            shown, place = shown_cells(self._image, self.view, frame, (rows, columns))
+            lab = np.full((rows, columns, 3), 128, np.uint8)
+            if shown.size:
+                lab[place] = cv2.cvtColor(shown, cv2.COLOR_RGB2LAB)
+            self._lab = lab
+        return self._lab
 
     def mend(self, logits: FloatArray) -> FloatArray:
         """M of the masks that it said, M x h x w, as they are shown.

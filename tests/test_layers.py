@@ -32,6 +32,7 @@ ROWS = (
         "loading",
         "look",
         "model",
+        "obedience",
         "one_call",
         "pipeline",
         "questions",
