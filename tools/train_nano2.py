@@ -151,6 +151,8 @@ def step(
 
 
 def train(arguments: argparse.Namespace) -> None:
+    if not arguments.start.is_file():
+        raise SystemExit(f"{arguments.start}: no such file: tools/pretrained.py writes it")
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
     sam = build_nano2(arguments.side)
