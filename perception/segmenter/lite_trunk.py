@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from perception.frame import RGB_MEAN, RGB_STD
@@ -53,12 +52,6 @@ class LiteTrunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale: Tensor
-        self.shift: Tensor
-        mean, std = torch.tensor(RGB_MEAN), torch.tensor(RGB_STD)
-        columns = (slice(None), None, None)
-        self.register_buffer("scale", (std / _SPREAD)[columns], persistent=False)
-        self.register_buffer("shift", ((mean - _MIDDLE) / _SPREAD)[columns], persistent=False)
         self.stem = same_conv(3, STEM_CHANNELS, kernel=3, stride=2)
         widths = (STEM_CHANNELS, *(stage.channels for stage in STAGES))
         self.stages = nn.ModuleList(
@@ -84,7 +77,7 @@ class LiteTrunk(nn.Module):
 
     def front(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """B x 3 x S x S -> the three maps at strides 2, 4 and 8."""
-        return self._levels(self.stem(pixels * self.scale + self.shift), 0, _SPLIT)
+        return self._levels(self.stem(lite_pixels(pixels)), 0, _SPLIT)
 
     def back(self, at_8: Tensor) -> tuple[Tensor, ...]:
         """The map at stride 8 -> those at strides 16 and 32."""
@@ -97,6 +90,13 @@ class LiteTrunk(nn.Module):
             if n in _LEVEL_ENDS:
                 levels.append(x)
         return tuple(levels)
+
+
+def lite_pixels(pixels: Tensor) -> Tensor:
+    """B x 3 x S x S as ``Frame.pixels`` normalizes -> the same as the trunk was taught."""
+    scale = pixels.new_tensor([std / _SPREAD for std in RGB_STD])[:, None, None]
+    shift = pixels.new_tensor([(mean - _MIDDLE) / _SPREAD for mean in RGB_MEAN])[:, None, None]
+    return pixels * scale + shift
 
 
 class InvertedResidual(nn.Module):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pretrained import MEMBER, fill_own, fill_trunk, our_name, read_checkpoint
 from torch import Tensor
 
+from perception.frame import RGB_MEAN, RGB_STD
 from perception.segmenter.build import build_nano, build_nano2
 from perception.segmenter.lite_trunk import STAGES, LiteTrunk
 
@@ -103,7 +104,8 @@ def test_the_trunk_gives_what_the_checkpoint_means(checkpoint: Weights) -> None:
     trunk = trunk.double()
     pixels = torch.randint(0, 256, (1, 3, 64, 64)).double()
     want = written_out(checkpoint, (pixels - 127) / 128)
-    normalized = ((pixels - 127) / 128 - trunk.shift) / trunk.scale
+    mean, std = (torch.tensor(n).double()[:, None, None] for n in (RGB_MEAN, RGB_STD))
+    normalized = (pixels - mean) / std
     for have, wanted in zip(trunk(normalized), want, strict=True):
         assert wanted.std() > 1e-3
         assert (have - wanted).abs().max() < 1e-4 * wanted.abs().max()
