@@ -28,7 +28,7 @@ from perception.detector.tokenizer import Tokenizer
 from perception.export.nano import export_detector, export_segmenter
 from perception.images import read_image
 from perception.phrases import parse
-from perception.segmenter.build import build_nano
+from perception.segmenter.load import nano_builder
 from perception.weights import sha256_of_file
 
 DETECTOR_SIDE, SEGMENTER_SIDE = 320, 320
@@ -91,8 +91,9 @@ def export_all(arguments: argparse.Namespace) -> dict[str, float]:
         network.bias.data += math.log(THRESHOLD / (1 - THRESHOLD)) - math.log(low / (1 - low))
         print(f"the threshold of precision {PRECISION} was {low:.2f}; it is {THRESHOLD:g} now")
         worst = export_detector(network, out, side=DETECTOR_SIDE)
-    sam = build_nano(SEGMENTER_SIDE)
-    load_halved(sam, arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors")
+    trained = arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors"
+    sam = nano_builder(load_file(trained), SEGMENTER_SIDE)()
+    load_halved(sam, trained)
     worst |= export_segmenter(sam, out)
     for file_name in worst:
         store_halves(out / file_name)

@@ -76,14 +76,18 @@ def seen(
 class MaskedPhotos:
     """A folder with ``images/`` and ``instances.json``, held in memory.
 
-    instances: the file, where it isn't the folder's own.
+    instances: the file, where it isn't the folder's own; kept_out: how many photographs, the last
+    ones by file name, aren't read, so that a training can be judged by them.
     """
 
-    def __init__(self, folder: Path, instances: Path | None = None) -> None:
+    def __init__(self, folder: Path, instances: Path | None = None, *, kept_out: int = 0) -> None:
         coco = COCO(str(instances or folder / "instances.json"))
+        out = set(last_images(coco, kept_out))
         self.photos: list[tuple[np.ndarray, list[np.ndarray], np.ndarray]] = []
         self.cut_outs: list[CutOut] = []
         for index, entry in coco.imgs.items():
+            if index in out:
+                continue
             image = read_image(folder / "images" / entry["file_name"])
             things = [a for a in coco.imgToAnns[index] if not a["iscrowd"]]
             masks = [coco.annToMask(a).astype(np.uint8) for a in things]
@@ -107,6 +111,12 @@ class MaskedPhotos:
         count = int(rng.integers(1, 4))
         things = [self.cut_outs[int(rng.integers(len(self.cut_outs)))] for _ in range(count)]
         return MaskedPicture(*paste(picture.image, picture.masks, things, rng))
+
+
+def last_images(coco: COCO, count: int) -> list[int]:
+    """The ids of the last ``count`` photographs by file name."""
+    ordered = sorted(coco.imgs.values(), key=lambda entry: str(entry["file_name"]))
+    return [int(entry["id"]) for entry in ordered[len(ordered) - count :]]
 
 
 class BoxedPhotos:

@@ -26,7 +26,23 @@ WEAK_SHARE = 0.1  # of a batch with photographs: pictures of which only boxes ar
 BOX_SHARE = 0.7  # of the pictures with masks: asked by a box; the others, by a point
 CLOSE_TO_BOX = 0.75  # how often a picture that is asked by a box is a close view of it
 CLOSE_TO_POINT, NEAR_POINT = 0.3, 0.4  # the same of a point; how often it is a view around it
-MASKED_SHARE = 0.5  # of the photographs with masks: those whose masks a network found
+SHARES = {
+    "coco_train92": 0.4,
+    "photos_permissive": 0.4,
+    "photos_more/clothing": 0.1,
+    "photos_more/flowers": 0.08,
+    "photos_more/trashnet": 0.02,
+}
+"""Of the photographs with masks, how often each set is taken, of those that are there."""
+
+KEPT_OUT = {
+    "coco_train92": 10,
+    "photos_more/clothing": 25,
+    "photos_more/flowers": 12,
+    "photos_more/trashnet": 3,
+}
+"""How many photographs of a set, the last ones by file name, judge trainings and never teach."""
+
 CHOSEN = 0.9  # how often a close view is asked for what it is a view of
 LEAST_PIXELS = 16  # a drawn thing that shows less is not asked for
 GROUP_SHARE = 0.12  # how often a point on overlapping things means all of them
@@ -63,17 +79,26 @@ class SegmentationBatches(IterableDataset[SegmentationBatch]):
     """Endless batches; ``data`` may hold photographs to teach with (see --data, --masked)."""
 
     def __init__(
-        self, *, side: int, size: int, seed: int, data: Path | None, masked: Path | None = None
+        self,
+        *,
+        side: int,
+        size: int,
+        seed: int,
+        data: Path | None,
+        masked: Path | None = None,
+        more: bool = False,
     ) -> None:
         self.side, self.size, self.seed = side, size, seed
-        self.data, self.masked = data, masked
+        self.data, self.masked, self.more = data, masked, more
 
     def __iter__(self) -> Iterator[SegmentationBatch]:
         cv2.setNumThreads(0)
         info = torch.utils.data.get_worker_info()
         worker = info.id if info else 0
-        artist = Artist(self.data, self.masked)
-        boxed = BoxedPhotos(self.data / "photos_permissive") if self.data else None
+        artist = Artist(self.data, self.masked, more=self.more)
+        boxed = (
+            BoxedPhotos(self.data / "photos_permissive") if self.data and not self.more else None
+        )
         for step in count():
             rng = np.random.default_rng((2, self.seed, worker, step))
             weak = round(WEAK_SHARE * self.size) if boxed else 0
@@ -99,14 +124,25 @@ class SegmentationBatches(IterableDataset[SegmentationBatch]):
 class Artist:
     """Draws pictures with masks: scenes on textures or photographs, and photographs themselves.
 
-    masked: the masks that a network found for ``photos_permissive``.
+    masked: the masks that a network found for ``photos_permissive``; more: with ``photos_more``,
+    and without the ``KEPT_OUT`` of each set.
     """
 
-    def __init__(self, data: Path | None, masked: Path | None = None) -> None:
+    def __init__(
+        self, data: Path | None, masked: Path | None = None, *, more: bool = False
+    ) -> None:
         self.painter = Painter()
-        self.photos = [MaskedPhotos(data / "coco_train92")] if data else []
-        if data and masked:
-            self.photos.append(MaskedPhotos(data / "photos_permissive", masked))
+        out = KEPT_OUT if more else {}
+        self.photos = []
+        self.shares = []
+        for name, share in SHARES.items():
+            instances = masked if name == "photos_permissive" else None
+            is_wanted = name == "coco_train92" or (
+                instances if name == "photos_permissive" else more
+            )
+            if data and is_wanted:
+                self.photos.append(MaskedPhotos(data / name, instances, kept_out=out.get(name, 0)))
+                self.shares.append(share)
         self.backgrounds = Backgrounds(data / "photos_permissive") if data else None
 
     def draw(
@@ -133,9 +169,10 @@ class Artist:
 
     def _photos(self, rng: Generator) -> MaskedPhotos | None:
         """Those of which the next picture may be."""
-        if len(self.photos) == 2 and rng.random() < MASKED_SHARE:
-            return self.photos[1]
-        return self.photos[0] if self.photos else None
+        if not self.photos:
+            return None
+        shares = np.array(self.shares)
+        return self.photos[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
     def _scene(
         self, side: int, rng: Generator, *, on_photo: bool, close: float, near: float

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 Batch = TypeVar("Batch")
 
 DECAY = 0.02  # of the weights, but for vectors
+SLOWNESS = 0.5  # the learning rate of weights that shall change little, beside the others'
 WARM_UP = 300  # steps until the learning rate is at its height
 REPORT_EVERY = 50  # steps
 
@@ -51,22 +52,46 @@ def load_batches(scenes: IterableDataset[Batch], workers: int) -> Iterable[Batch
 class Trainer:
     """Takes ``steps`` steps and keeps the exponential moving average of the weights.
 
-    Matrices are Muon's, all other weights AdamW's; both have the same learning rate.
+    Matrices are Muon's, all other weights AdamW's; both have the same learning rate. Weights whose
+    names begin with one of ``slowly`` are all AdamW's, and their rate is ``SLOWNESS`` times as
+    high; those that need no gradient stay.
 
     The state is saved to ``path`` every ``save_seconds`` and read from there when it exists: a run
     that was stopped goes on where it was.
     """
 
     def __init__(
-        self, model: nn.Module, path: Path, *, steps: int, rate: float, save_seconds: float = 120
+        self,
+        model: nn.Module,
+        path: Path,
+        *,
+        steps: int,
+        rate: float,
+        save_seconds: float = 120,
+        slowly: tuple[str, ...] = (),
+        warm_up: int = WARM_UP,
     ) -> None:
         self.model, self.path, self.steps, self.rate = model, path, steps, rate
+        self.warm_up = warm_up
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        turned = matrices(model)
-        rest = [p for p in model.parameters() if not any(p is weight for weight in turned)]
+        slow = {id(p) for name, p in model.named_parameters() if slowly and name.startswith(slowly)}
+        learned = [p for p in model.parameters() if p.requires_grad]
+        turned = [p for p in matrices(model) if p.requires_grad and id(p) not in slow]
+        known = {id(p) for p in turned}
+        rest = [p for p in learned if id(p) not in known]
         groups = [
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": DECAY},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0},
+            {
+                "params": chosen,
+                "weight_decay": DECAY * is_matrix,
+                "pace": SLOWNESS if is_slow else 1.0,
+            }
+            for is_slow in (False, True)
+            for is_matrix in (True, False)
+            if (
+                chosen := [
+                    p for p in rest if (id(p) in slow) == is_slow and (p.ndim > 1) == is_matrix
+                ]
+            )
         ]
         self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate)]
         if turned:
@@ -110,11 +135,11 @@ class Trainer:
 
     def update(self, loss: Tensor) -> None:
         """One step down the gradient of ``loss``, warm-up and cosine; then the average follows."""
-        warm = min(1.0, (self.step + 1) / WARM_UP)
+        warm = min(1.0, (self.step + 1) / self.warm_up)
         cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * min(1.0, self.step / self.steps))) / 2
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate * warm * cosine
+                group["lr"] = self.rate * warm * cosine * group.get("pace", 1.0)
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(self.model)

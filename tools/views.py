@@ -51,7 +51,8 @@ class View:
     def of_mask(self, mask: np.ndarray) -> np.ndarray:
         """H x W uint8 of 0 and 1 -> side x side bool."""
         out = np.zeros((self.side, self.side), bool)
-        out[self._place] = self._resized(mask * np.uint8(255)) > 127
+        if mask[self.y0 : self.y1, self.x0 : self.x1].any():
+            out[self._place] = self._resized(mask, times=255) > 127
         return out
 
     def of_box(self, box: np.ndarray, *, clip: bool = True) -> np.ndarray:
@@ -74,8 +75,9 @@ class View:
         x, y = self.corner
         return slice(y, y + self.size[0]), slice(x, x + self.size[1])
 
-    def _resized(self, pixels: np.ndarray) -> np.ndarray:
+    def _resized(self, pixels: np.ndarray, *, times: int = 1) -> np.ndarray:
         part = pixels[self.y0 : self.y1, self.x0 : self.x1][:, :: -1 if self.flip else 1]
+        part = part * np.uint8(times) if times > 1 else part
         smaller = self.size[0] < part.shape[0]
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # as frame.py does
         return cv2.resize(np.ascontiguousarray(part), self.size[::-1], interpolation=how)

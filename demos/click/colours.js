@@ -60,8 +60,13 @@ function withoutSpecks(mended, network, columns) {
   return mended.map((value, n) => (part[n] && !known[part[n]] ? network[n] : value));
 }
 
-/** Which part each cell above 0 is of, from 1 on; cells that touch at a corner are of one part. */
-function connectedParts(logits, columns) {
+/**
+ * Which part each cell above 0 is of, from 1 on; cells that touch at a corner are of one part.
+ * @param {Float32Array} logits
+ * @param {number} columns
+ * @returns {{part: Int32Array, count: number}}
+ */
+export function connectedParts(logits, columns) {
   const part = new Int32Array(logits.length);
   const reached = new Int32Array(logits.length);
   let count = 0;

@@ -5,6 +5,7 @@
 
 import { call } from "./client.js";
 import { createColours } from "./colours.js";
+import { labCells } from "./obedience.js";
 
 const MAX_CROPS = 4;
 const asItIs = (logits) => logits;
@@ -35,7 +36,7 @@ export function createCrops({ decoder, refined, picture, imageHw, signal }) {
     );
     return {
       decode: (rows) => decoder.decode({ ...rows, prepared }),
-      refine: colors ? await refiner(colors, decoder.maskSize) : asItIs,
+      ...(colors ? await colorsOf(colors, decoder.maskSize) : { refine: asItIs, lab: null }),
     };
   };
 
@@ -54,8 +55,13 @@ export function createCrops({ decoder, refined, picture, imageHw, signal }) {
 
 const numbers = (answer, header) => answer.headers.get(header).split(",").map(Number);
 
-async function refiner(answer, cells) {
-  const [rows, columns, row, column] = numbers(answer, "x-cells-shape");
+async function colorsOf(answer, cells) {
+  const [rows, columns, ...first] = numbers(answer, "x-cells-shape");
   const bytes = await answer.arrayBuffer();
-  return rows && columns ? createColours(bytes, [rows, columns], cells, [row, column]) : asItIs;
+  if (!rows || !columns) return { refine: asItIs, lab: null };
+  const rgb = new Uint8Array(bytes, 2 * rows * columns);
+  return {
+    refine: createColours(bytes, [rows, columns], cells, first),
+    lab: labCells(rgb, [rows, columns], cells, first),
+  };
 }

@@ -8,6 +8,7 @@
  */
 
 import { resizedHw } from "./geometry.js";
+import { obedient } from "./obedience.js";
 import { contains, eachRun } from "./runs.js";
 import { logitsToBounds } from "./upsample.js";
 
@@ -30,6 +31,7 @@ export class PredictedMask {
   #model;
   #predicted;
   #mayBeCut;
+  #obey;
   #lowRes = null;
   #windowBounds = null;
   #bounds = null;
@@ -42,14 +44,17 @@ export class PredictedMask {
    * @param {number} options.quality the predicted IoU
    * @param {{side: number, cells: number, imageHw: [number, number]}} options.model
    * @param {boolean} [options.mayBeCut] whether the window was chosen without knowing the object
+   * @param {{clicks: import("./obedience.js").CellClicks, before: Float32Array | null,
+   *   lab: Float32Array | null} | null} [options.obey] what the mask has to obey
    */
-  constructor({ window, logits, refine, quality, model, mayBeCut = false }) {
+  constructor({ window, logits, refine, quality, model, mayBeCut = false, obey = null }) {
     this.window = window;
     this.#raw = logits;
     this.#refine = refine;
     this.#predicted = quality;
     this.#model = model;
     this.#mayBeCut = mayBeCut;
+    this.#obey = obey;
   }
 
   /** The same mask in a window that may cut the object. */
@@ -61,13 +66,20 @@ export class PredictedMask {
       quality: this.#predicted,
       model: this.#model,
       mayBeCut: true,
+      obey: this.#obey,
     });
   }
 
   /** @returns {LowResMask} refined; what is fed back */
   get lowRes() {
-    this.#lowRes ??= { window: this.window, logits: this.#refine(this.#raw) };
+    this.#lowRes ??= { window: this.window, logits: this.#obedient(this.#refine(this.#raw)) };
     return this.#lowRes;
+  }
+
+  #obedient(logits) {
+    if (!this.#obey) return logits;
+    const { clicks, before, lab } = this.#obey;
+    return obedient(logits, this.#model.cells, clicks, before, lab);
   }
 
   /** @returns {Uint32Array} the mask of the window's pixels, see runs.js */

@@ -8,13 +8,15 @@
  * @typedef {import("./predicted_mask.js").PredictedMask} PredictedMask
  * @typedef {{decode: (rows: {coords: Float32Array, labels: Float32Array,
  *   earlier: Float32Array | null}) => Promise<{logits: Float32Array, quality: Float32Array}>,
- *   refine: (logits: Float32Array) => Float32Array}} Crop an encoded window of the image
+ *   refine: (logits: Float32Array) => Float32Array, lab: Float32Array | null}} Crop an encoded
+ *   window of the image
  * @typedef {{kind: "whole" | "zoom", side: number, cells: number,
  *   imageHw: [number, number]}} Model
  */
 
 import { addBoxPrior } from "./box_prior.js";
 import { clipBox, isAmbiguous, promptRows } from "./geometry.js";
+import { disobeyed } from "./obedience.js";
 import {
   boundsInImage,
   logitsIn,
@@ -90,7 +92,7 @@ async function lone(one, prompt) {
   const found = await Promise.all(all.map((window) => predictIn(one, window, prompt, null)));
   const best = found.map(([first], n) => (n ? first.maybeCut() : first));
   best.sort((a, b) => b.quality - a.quality);
-  return obedientFirst(best, prompt.points, prompt.labels);
+  return best;
 }
 
 /** In a crop around the previous mask, the box and the positive points. */
@@ -115,11 +117,14 @@ async function correct(one, prompt, previous) {
   if (!near.points.length && !near.box) {
     window = zoomWindow([grown, ...prompt.points.map(boxOfPoint)].reduce(union), imageHw);
     near = prompt;
+    shown.fill(true);
   }
-  return predictIn(one, window, near, previous, prompt);
+  // A last click far from all that is shown is no reason to change anything there.
+  return predictIn(one, window, near, previous, shown.at(-1) ?? false);
 }
 
-async function predictIn({ model, cropOf }, window, prompt, previous, asked = prompt) {
+/** stays: whether what is far from the last click stays as the previous mask has it. */
+async function predictIn({ model, cropOf }, window, prompt, previous, stays = false) {
   const crop = await cropOf(window);
   const { side, cells } = model;
   const inWindow = moved(prompt, window);
@@ -129,18 +134,28 @@ async function predictIn({ model, cropOf }, window, prompt, previous, asked = pr
   if (model.kind === "zoom" && prompt.box && !prompt.points.length) {
     addBoxPrior(logits, inWindow.box, windowHw(window), side, cells);
   }
-  const order = orderOf(quality, isAmbiguous(prompt, previous !== null));
+  let order = orderOf(quality, isAmbiguous(prompt, previous !== null));
+  const maskOf = (n) => logits.subarray(n * cells * cells, (n + 1) * cells * cells);
+  let obey = null;
+  if (model.kind === "zoom" && prompt.points.length) {
+    const clicks = inCells(rows, prompt, cells / side);
+    const wrong = order.map((n) => disobeyed(maskOf(n), cells, clicks));
+    order = order.map((n, at) => ({ n, wrong: wrong[at] }));
+    order = order.sort((a, b) => a.wrong - b.wrong).map(({ n }) => n);
+    obey = { clicks, before: stays ? earlier : null, lab: crop.lab };
+  }
   const candidates = order.map(
     (n) =>
-      new Mask({
-        window,
-        logits: logits.subarray(n * cells * cells, (n + 1) * cells * cells),
-        refine: crop.refine,
-        quality: quality[n],
-        model,
-      }),
+      new Mask({ window, logits: maskOf(n), refine: crop.refine, quality: quality[n], model, obey }),
   );
-  return obedientFirst(candidates, asked.points, asked.labels);
+  if (model.kind === "zoom") return candidates;
+  return obedientFirst(candidates, prompt.points, prompt.labels);
+}
+
+/** A prompt's points in cells of the logits. */
+function inCells({ coords }, { points, labels }, scale) {
+  const at = (n) => Math.fround(coords[n] * scale);
+  return { places: points.map((_, n) => [at(2 * n), at(2 * n + 1)]), labels };
 }
 
 /** The three candidates of an ambiguous prompt, by falling quality; else all four in order. */

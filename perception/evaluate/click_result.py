@@ -29,6 +29,9 @@ from perception.types import ImageArray
 
 _SHOWN = (1, 2, 3, 5, 10, 20)
 """After how many clicks a table has the mIoU."""
+_OBEYED_UNTIL = 10
+"""The last click whose obedience and harm are counted; the first of them is the second one."""
+
 _CHOICES = {"own": "the model's choice", "oracle": "oracle"}
 
 
@@ -67,7 +70,8 @@ def measure_clicks(
             rows.append({"own": own.to_row(), "oracle": oracle.to_row()})
         return rows
 
-    asked = asked_of(model, things, measured="clicks", settings={"most": most})
+    settings = {"most": most, "obedience": True}  # what was kept before it was noted is no use
+    asked = asked_of(model, things, measured="clicks", settings=settings)
     answered = answer_all(things, ask, asked=asked, keep=keep, watch=watch)
     rows = [
         ClickedThing(
@@ -110,6 +114,14 @@ class ClickResult:
         """How many things never reach an IoU."""
         return sum(walk.clicks_to(target) is None for walk in self._walks(choice, size))
 
+    def obedience(self, label: int, choice: str = "own") -> tuple[int, float]:
+        """Of the clicks 2 to 10 with a label, 1 = in, 0 = out: how many, and the share obeyed."""
+        return _share([walk.obedience(label, _OBEYED_UNTIL) for walk in self._walks(choice, None)])
+
+    def harm(self, choice: str = "own") -> tuple[int, float]:
+        """Of the clicks 2 to 10: how many, and the share after which the IoU was lower by 0.05."""
+        return _share([walk.harmed(_OBEYED_UNTIL) for walk in self._walks(choice, None)])
+
     def _walks(self, choice: str, size: str | None) -> list[Walk]:
         return [row.walk(choice) for row in self._by_size[size]]
 
@@ -129,8 +141,21 @@ class ClickResult:
                 "failures": {_percent(t): self.failures(t, choice, size) for t in TARGETS},
             }
 
+        def obedience(choice: str) -> dict[str, Any]:
+            shares = {
+                "obeyed": self.obedience(1, choice),
+                "kept out": self.obedience(0, choice),
+                "harmful": self.harm(choice),
+            }
+            return {
+                name: {"clicks": count, "share": rounded(share)}
+                for name, (count, share) in shares.items()
+            }
+
         return {
-            choice: figures(choice, None) | {size: figures(choice, size) for size in SIZES}
+            choice: figures(choice, None)
+            | obedience(choice)
+            | {size: figures(choice, size) for size in SIZES}
             for choice in _CHOICES
         }
 
@@ -140,7 +165,17 @@ class ClickResult:
         return (
             self._table("mIoU after clicks, and number of clicks (NoC)", chosen),
             self._table("By size, the model's choice", sizes),
+            self._obedience_table(),
         )
+
+    def _obedience_table(self) -> Table:
+        columns = ("", "positive", "obeyed", "negative", "obeyed", "further clicks", "harmful")
+        rows = []
+        for choice, words in _CHOICES.items():
+            shares = (self.obedience(1, choice), self.obedience(0, choice), self.harm(choice))
+            cells = [cell for count, share in shares for cell in (count, rounded(share))]
+            rows.append((words, *cells))
+        return Table(f"Obedience to clicks 2 to {_OBEYED_UNTIL}", columns, tuple(rows))
 
     def _table(self, title: str, groups: Sequence[tuple[str, str, str | None]]) -> Table:
         after = [n for n in _SHOWN if n <= self.most]
@@ -202,6 +237,12 @@ def _case(row: ClickedThing) -> Case:
         points=np.array([(click.x, click.y) for click in own.clicks], np.float32),
         point_labels=np.array([click.label for click in own.clicks], np.int64),
     )
+
+
+def _share(groups: Sequence[Sequence[bool]]) -> tuple[int, float]:
+    """How many there are, and the share of those that are true; nan of none."""
+    every = [one for group in groups for one in group]
+    return len(every), float(np.mean(every)) if every else float("nan")
 
 
 def _percent(target: float) -> str:

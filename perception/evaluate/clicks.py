@@ -9,12 +9,16 @@ it.
 
 NoC@85 is the mean number of clicks to an IoU of 0.85; a thing that never gets there counts with
 the most clicks there are, and as a failure.
+
+A click is obeyed if its pixel is in the mask right after a positive one, outside after a negative
+one. A further click is harmful if the IoU right after it is lower by more than 0.05.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +34,9 @@ from perception.types import BoolArray, Prompt, Rle
 MOST = 20
 """Clicks for one thing, as in the literature."""
 
+HARM = 0.05
+"""An IoU that is lower by more than this after a click was harmed by it."""
+
 TARGETS = (0.85, 0.90)
 """The IoUs to which clicks are counted."""
 
@@ -41,13 +48,25 @@ Choose = Callable[[Sequence[PredictedMask], BoolArray, BoolArray | None], Predic
 class Walk:
     """The clicks for one thing. ious: after 1, 2, ... clicks; first, last: the first and last mask.
 
-    There may be fewer clicks than IoUs: where nothing is wrong any more, the IoU stays.
+    obeyed: whether each click was, right after it. There may be fewer clicks than IoUs: where
+    nothing is wrong any more, the IoU stays.
     """
 
     ious: tuple[float, ...]
     clicks: tuple[Click, ...]
     first: Rle
     last: Rle
+    obeyed: tuple[bool, ...] = ()
+
+    def obedience(self, label: int, until: int) -> tuple[bool, ...]:
+        """Whether each of the clicks 2 to ``until`` with a label (1 = in, 0 = out) was obeyed."""
+        further = zip(self.clicks[1:until], self.obeyed[1:until], strict=True)
+        return tuple(obeyed for click, obeyed in further if click.label == label)
+
+    def harmed(self, until: int) -> tuple[bool, ...]:
+        """Whether each of the clicks 2 to ``until`` lowered the IoU by more than ``HARM``."""
+        ious = self.ious[: min(len(self.clicks), until)]
+        return tuple(after < before - HARM for before, after in pairwise(ious))
 
     def clicks_to(self, target: float) -> int | None:
         """How many clicks it took to reach an IoU; None if it was never reached."""
@@ -60,13 +79,14 @@ class Walk:
             "clicks": [list(click) for click in self.clicks],
             "first": self.first.counts,
             "last": self.last.counts,
+            "obeyed": list(self.obeyed),
         }
 
     @classmethod
     def from_row(cls, row: dict[str, Any], image_hw: tuple[int, int]) -> Walk:
         clicks = tuple(Click(*click) for click in row["clicks"])
         first, last = (Rle(image_hw, row[key]) for key in ("first", "last"))
-        return cls(tuple(row["ious"]), clicks, first, last)
+        return cls(tuple(row["ious"]), clicks, first, last, tuple(row["obeyed"]))
 
 
 def own_choice(
@@ -93,6 +113,7 @@ def click_through(
     ious: list[float] = []
     masks: list[BoolArray] = []
     earlier: PredictedMask | None = None
+    obeyed: list[bool] = []
     while click is not None and len(ious) < most:
         clicks = (*clicks, click)
         points = np.array([(click.x, click.y) for click in clicks], np.float32)
@@ -101,7 +122,9 @@ def click_through(
         earlier = choose(encoded.predict(Prompt(points, labels), previous), truth, known)
         mask = earlier.mask()
         ious.append(mask_iou(mask, truth, known))
+        obeyed.append(bool(mask[click.pixel]) == bool(click.label))
         masks = [*masks[:1], mask]
         click = next_click(mask, truth, known, clicks)
     ious += ious[-1:] * (most - len(ious))
-    return Walk(tuple(ious), clicks, mask_to_rle(masks[0]), mask_to_rle(masks[-1]))
+    first, last = mask_to_rle(masks[0]), mask_to_rle(masks[-1])
+    return Walk(tuple(ious), clicks, first, last, tuple(obeyed))

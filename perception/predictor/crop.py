@@ -10,7 +10,7 @@ import numpy as np
 from perception.frame import check_rgb
 from perception.predictor.protocol import Embed
 from perception.predictor.refine.box_prior import box_logits
-from perception.predictor.refine.color_model import ColorModel
+from perception.predictor.refine.color_model import ColorModel, shown_cells
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile
@@ -38,6 +38,7 @@ class EncodedCrop:
         self.window, self._refined = window, refined
         self._segmenter, self._image, self._embedding = segmenter, image, embedding
         self._colors: ColorModel | None = None
+        self._lab: ImageArray | None = None
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -63,6 +64,17 @@ class EncodedCrop:
     def propose(self, points: FloatArray, *, min_quality: float) -> Proposals:
         """Return the good candidates of N lone points, N x 2 in pixels of the crop; not refined."""
         return self._segmenter.propose(self._embedding, points, least_quality=min_quality)
+
+    def lab_cells(self, hw: tuple[int, int]) -> ImageArray:
+        """Return the colors of the cells of logits h x w, h x w x 3 in CIELAB; gray beyond it."""
+        if self._lab is None:
+            import cv2
+
+            shown, place = shown_cells(self._image, self.window, self._embedding.frame, hw)
+            self._lab = np.full((*hw, 3), 128, np.uint8)
+            if shown.size:
+                self._lab[place] = cv2.cvtColor(shown, cv2.COLOR_RGB2LAB)
+        return self._lab
 
     def refine(self, logits: FloatArray) -> FloatArray:
         """Return logits M x h x w, of a refined crop so that they agree with the image's colors."""

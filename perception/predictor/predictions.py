@@ -21,6 +21,7 @@ from perception.masks import (
     stability_score,
     window_to_rle,
 )
+from perception.predictor.obedience import CellClicks, bent, merged
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile
 from perception.types import BoolArray, BoxMasks, FloatArray, IntArray, MaskCandidates, Rle
@@ -123,6 +124,9 @@ class PredictedMask:
         row: Which of the N prompts.
         index: Which of the four masks: 0 is the single-mask output, 1 to 3 are the candidates.
         may_be_cut: Whether the crop was chosen without knowing the object, so that it may cut it.
+        clicks: The clicks that the mask has to obey, in cells of its logits, or None.
+        before: The logits h x w of the mask that the last click corrects, in this crop: what is far
+            from the click stays so. See ``obedience``.
     """
 
     crop: EncodedCrop
@@ -130,6 +134,8 @@ class PredictedMask:
     row: int
     index: int
     may_be_cut: bool = False
+    clicks: CellClicks | None = None
+    before: FloatArray | None = None
 
     @property
     def window(self) -> Tile:
@@ -140,6 +146,10 @@ class PredictedMask:
     def low_res(self) -> LowResMask:
         """Its refined logits, to be fed back or upsampled elsewhere."""
         logits = self.crop.refine(self.decoded.logits[self.row, [self.index]])[0]
+        if self.clicks is not None:
+            if self.before is not None:
+                logits = merged(logits, self.before, self.clicks)
+            logits = bent(logits, self.clicks, self.crop.lab_cells(logits.shape))
         return LowResMask(self.window, logits, self.decoded.frame, self.crop.image_hw)
 
     @cached_property

@@ -3,7 +3,8 @@
 Such a segmenter sees little of a small object in the whole image. So each box is predicted in a
 square crop with the box in its middle, and gets the box prior; a lone click is predicted at three
 scales; further clicks are predicted in a crop around the mask that they correct, as Sofiiuk et al.
-2020, "f-BRS", zoom in. All masks are refined by the colors of the image.
+2020, "f-BRS", zoom in. All masks are refined by the colors of the image, and obey the clicks
+(``obedience``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 
 from perception.masks import mask_to_box
 from perception.predictor.crop import ImageCrops
-from perception.predictor.predictions import LowResMask, PredictedMask, obedient_first
+from perception.predictor.obedience import CellClicks, obeyed
+from perception.predictor.predictions import LowResMask, PredictedMask
 from perception.predictor.protocol import Embed
 from perception.predictor.whole import (
     boxes_by_window,
@@ -28,7 +30,7 @@ from perception.predictor.whole import (
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile
-from perception.types import FloatArray, ImageArray, Prompt, Proposals
+from perception.types import BoolArray, FloatArray, ImageArray, Prompt, Proposals
 
 _SCALES = (1.0, 0.3, 0.1)
 """Sides of the crops in which a lone click is predicted, as shares of the image's longer side."""
@@ -126,8 +128,7 @@ class ZoomImage:
         found = [self._predict_in(self._crops.whole, prompt)[0]]
         for window in click_windows(prompt.points[0], self._crops.image_hw):
             found.append(replace(self._predict_in(window, prompt)[0], may_be_cut=True))
-        found.sort(key=lambda one: -one.quality)
-        return obedient_first(found, prompt.points, labels_of(prompt))
+        return tuple(sorted(found, key=lambda one: -one.quality))
 
     def _correct(self, prompt: Prompt, previous: LowResMask) -> tuple[PredictedMask, ...]:
         """Predict in a crop around the previous mask, the box and the positive points.
@@ -144,12 +145,16 @@ class ZoomImage:
         low = np.min([*(box[:2] for box in boxes), *inside], axis=0)
         high = np.max([*(box[2:] for box in boxes), *(inside + 1)], axis=0)
         window = zoom_window(np.concatenate([low, high]), self._crops.image_hw)
-        shown = ((points >= window[:2]) & (points < window[2:])).all(axis=1)
+        inside_window = (points >= window[:2]) & (points < window[2:])
+        shown: BoolArray = np.asarray(inside_window.all(axis=1), np.bool_)
         near = Prompt(points[shown], labels[shown], prompt.boxes)
         if not len(near):
             low, high = np.min([low, *points], axis=0), np.max([high, *(points + 1)], axis=0)
             window, near = zoom_window(np.concatenate([low, high]), self._crops.image_hw), prompt
-        return self._predict_in(window, near, previous, asked=prompt)
+            shown[:] = True
+        # A last click far from all that is shown is no reason to change anything there.
+        stays = len(points) > 0 and bool(shown[-1])
+        return self._predict_in(window, near, previous, stays=stays)
 
     def _predict_in(
         self,
@@ -157,19 +162,30 @@ class ZoomImage:
         prompt: Prompt,
         previous: LowResMask | None = None,
         *,
-        asked: Prompt | None = None,
+        stays: bool = False,
     ) -> tuple[PredictedMask, ...]:
-        """Return the candidates in one crop; asked: the prompt that they have to obey."""
-        candidates = self._decode(window, prompt, previous)
-        obeyed = asked or prompt
-        return obedient_first(candidates, obeyed.points, labels_of(obeyed))
+        """Return the candidates in one crop, those first that obey more of the clicks.
 
-    def _decode(
-        self, window: Tile, prompt: Prompt, previous: LowResMask | None = None
-    ) -> tuple[PredictedMask, ...]:
+        stays: whether what is far from the last click stays as the previous mask has it.
+        """
         crop = self._crops.crop(window)
         with self._crops.watch("decode"):
-            return decode_one(crop, prompt, previous)
+            found = decode_one(crop, prompt, previous)
+            if not len(prompt.points):
+                return found
+            clicks = _in_cells(found[0], prompt)
+            before = previous.logits_in(window) if previous is not None and stays else None
+            raw = found[0].decoded.logits[0, [one.index for one in found]]
+            order = np.argsort((~obeyed(raw, clicks)).sum(axis=1), kind="stable")
+            return tuple(replace(found[n], clicks=clicks, before=before) for n in order)
+
+
+def _in_cells(one: PredictedMask, prompt: Prompt) -> CellClicks:
+    """Return a prompt's points, in pixels of the image, in cells of a mask's logits."""
+    frame, cells = one.decoded.frame, one.decoded.logits.shape[-1]
+    corner = np.array(one.window[:2], np.float32)
+    places = frame.points_to_model(prompt.points - corner) * np.float32(cells / frame.side)
+    return CellClicks(places, labels_of(prompt))
 
 
 def _clicks(prompt: Prompt, count: int) -> Prompt:

@@ -6,7 +6,7 @@ from torch import nn
 
 from perception.segmenter.image_encoder import ViTImageEncoder
 from perception.segmenter.mask_decoder import MaskDecoder
-from perception.segmenter.nano_encoder import NanoImageEncoder
+from perception.segmenter.nano_encoder import NanoImageEncoder, TwoTrunkEncoder
 from perception.segmenter.prompt_encoder import PromptEncoder
 from perception.segmenter.sam import Sam
 from perception.segmenter.transformer import TwoWayTransformer
@@ -32,10 +32,27 @@ def build_nano(side: int = 320) -> Sam:
 
     Its weights fit every side.
     """
+    return _nano(_nano_encoder(), side, has_fine=False)
+
+
+def build_nano2(side: int = 320) -> Sam:
+    """Nano of the second generation: nano beside EfficientNet-Lite0, with random weights.
+
+    For a side x side input (32 divides it); its weights fit every side.
+    """
+    encoder = TwoTrunkEncoder(_nano_encoder(), fine=24, fine_width=32)
+    return _nano(encoder, side, has_fine=True)
+
+
+def _nano_encoder() -> NanoImageEncoder:
+    return NanoImageEncoder(
+        widths=(16, 32, 64, 128, 192), depths=(1, 4, 10, 14), merge_depth=3, channels=96
+    )
+
+
+def _nano(encoder: nn.Module, side: int, *, has_fine: bool) -> Sam:
     return Sam(
-        NanoImageEncoder(
-            widths=(16, 32, 64, 128, 192), depths=(1, 4, 10, 14), merge_depth=3, channels=96
-        ),
+        encoder,
         PromptEncoder(channels=96, image_size=side, embedding_size=side // 8, mask_channels=16),
         MaskDecoder(
             TwoWayTransformer(depth=2, channels=96, heads=4, hidden=256),
@@ -43,6 +60,7 @@ def build_nano(side: int = 320) -> Sam:
             quality_depth=3,
             quality_hidden=96,
         ),
+        has_fine=has_fine,
     ).eval()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from perception.errors import WeightsError
 from perception.segmenter.build import (
     build_nano,
+    build_nano2,
     build_sam_vit_b,
     build_sam_vit_h,
     build_sam_vit_l,
@@ -47,8 +48,18 @@ def load_sam(path: str | Path) -> Sam:
 
 
 def load_nano(path: str | Path, *, side: int = 320) -> Sam:
-    """The nano network in ``path`` for a side x side input; raises WeightsError as ``load_sam``."""
-    return build_with_weights(lambda: build_nano(side), read_state_dict(path), path)
+    """The nano network in ``path`` for a side x side input, of either generation.
+
+    Raises WeightsError as ``load_sam``.
+    """
+    weights = read_state_dict(path)
+    return build_with_weights(nano_builder(weights, side), weights, path)
+
+
+def nano_builder(weights: dict[str, Tensor], side: int) -> Callable[[], Sam]:
+    """What builds the nano network whose weights these are: the second generation has a trunk."""
+    has_trunk = any(name.startswith("image_encoder.trunk.") for name in weights)
+    return lambda: build_nano2(side) if has_trunk else build_nano(side)
 
 
 def build_with_weights(

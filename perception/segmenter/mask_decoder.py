@@ -57,6 +57,7 @@ class MaskDecoder(nn.Module):
         position: Tensor,
         dense: Tensor,
         *,
+        fine: Tensor | None = None,
         mask_rows: Tensor | None = None,
         factored: bool = True,
     ) -> PreparedImage:
@@ -64,13 +65,15 @@ class MaskDecoder(nn.Module):
 
         embeddings: B x C x h x w, or 1 x C x h x w shared by B earlier masks; position:
         1 x C x h x w, the positional code of the cells; dense: (B or 1) x C x (h or 1) x (w or 1),
-        added to the embeddings. mask_rows: of an ``EarlierMask``. factored: for many prompts;
-        preparing for one costs less.
+        added to the embeddings. fine: B x C x h x w, features of C/4 channels at twice the
+        resolution, four cells in one, added where the masks are upscaled. mask_rows: of an
+        ``EarlierMask``. factored: for many prompts; preparing for one costs less.
         """
         cells = (embeddings + dense).flatten(2).transpose(1, 2)  # B x S x C
         code = position.flatten(2).transpose(1, 2)  # 1 x S x C
         finer = tuple(centred_row_weights(self._upscaler(0))) if factored else ()
-        return self.transformer.prepare(cells.contiguous(), code.contiguous(), finer, mask_rows)
+        image = self.transformer.prepare(cells.contiguous(), code.contiguous(), finer, mask_rows)
+        return image if fine is None else image._replace(skips=skip_rows(fine))
 
     def look(
         self, image: PreparedImage, sparse: Tensor, mask: EarlierMask | None = None
@@ -95,6 +98,8 @@ class MaskDecoder(nn.Module):
         parts = []
         for n, weight in enumerate(centred_row_weights(first)):
             half = cells.projected(weight, centred_row_bias(first), n)
+            if cells.image.skips:
+                half = half + cells.image.skips[n]
             half = gelu(norm_of_centred(norm, in_order(half, first)))  # P x h·2w x C/4
             for weight_of_quarter in row_weights(second):
                 quarter = gelu(half @ weight_of_quarter + row_bias(second))
@@ -124,6 +129,18 @@ class MaskDecoder(nn.Module):
             x = x @ weight + bias
             x = x if i == depth - 1 else x.relu()
         return x.transpose(0, 1)
+
+
+def skip_rows(fine: Tensor) -> tuple[Tensor, Tensor]:
+    """Fine features B x 4·D x h x w, four cells in one -> what the even and odd rows add.
+
+    B x S x 2·D each, in the order of ``row_weights``; less their mean over the D channels, as the
+    norm that follows takes its input.
+    """
+    rows, packed, height, width = fine.shape
+    cells = fine.reshape(rows, packed // 4, 2, 2, height, width).permute(0, 2, 4, 5, 3, 1)
+    even, odd = centred(cells).flatten(4).flatten(2, 3).unbind(1)
+    return even, odd
 
 
 def row_weights(conv: nn.ConvTranspose2d) -> list[Tensor]:

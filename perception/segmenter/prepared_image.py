@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+HALVES = 2
+"""Of the upscaler's first result: its even and its odd rows."""
+
 
 class PreparedLayer(NamedTuple):
     """What one layer needs of the image, in H heads of width d.
@@ -38,7 +41,8 @@ class PreparedImage(NamedTuple):
     cells: B x S x C, or None where the factors must do; position: 1 x S x C, the cells' positional
     code; layers: of an image for many prompts all layers and the last look, of one for a single
     prompt the first layer alone; codes: of the layers after the first; finer: twice B x S x C/2,
-    the cells as the upscaler sees them.
+    the cells as the upscaler sees them; skips: none, or twice B x S x C/2, what the encoder's finer
+    features add to its first result, of its even and of its odd rows.
     """
 
     cells: Tensor | None
@@ -46,6 +50,7 @@ class PreparedImage(NamedTuple):
     layers: tuple[PreparedLayer, ...]
     codes: tuple[PreparedCode, ...] = ()
     finer: tuple[Tensor, ...] = ()
+    skips: tuple[Tensor, ...] = ()
 
     @property
     def is_factored(self) -> bool:
@@ -69,7 +74,8 @@ class PreparedImage(NamedTuple):
             for layer in self.layers
         )
         finer = tuple(half[index] for half in self.finer)
-        return self._replace(cells=cells, layers=layers, finer=finer)
+        skips = tuple(half[index] for half in self.skips)
+        return self._replace(cells=cells, layers=layers, finer=finer, skips=skips)
 
 
 def image_to_tensors(image: PreparedImage) -> dict[str, Tensor]:
@@ -82,7 +88,8 @@ def image_to_tensors(image: PreparedImage) -> dict[str, Tensor]:
         if layer.mask_lift is not None:
             tensors[f"mask_lift{n}"] = layer.mask_lift
         tensors |= {f"lift{n}of{m}": lift for m, lift in enumerate(layer.lifts)}
-    return tensors | {f"finer{n}": half for n, half in enumerate(image.finer)}
+    tensors |= {f"finer{n}": half for n, half in enumerate(image.finer)}
+    return tensors | {f"skip{n}": half for n, half in enumerate(image.skips)}
 
 
 def tensors_to_image(
@@ -96,4 +103,5 @@ def tensors_to_image(
         lifts = tuple(next(left) for _ in range(n + 1))
         layers.append(PreparedLayer(keys, values, queries, lifts, power, mask_lift))
     last = PreparedLayer(next(left), next(left))
-    return PreparedImage(None, position, (*layers, last), codes, tuple(left))
+    rest = tuple(left)
+    return PreparedImage(None, position, (*layers, last), codes, rest[:HALVES], rest[HALVES:])

@@ -17,12 +17,22 @@ from perception.types import MASKS
 
 
 class Sam(nn.Module):
-    """Three finished parts and the two ways through them; it keeps no state between calls."""
+    """Three finished parts and the two ways through them; it keeps no state between calls.
+
+    has_fine: whether the encoder gives as many channels again after the embedding's own, finer
+    features for the mask decoder's upscaler.
+    """
 
     def __init__(
-        self, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+        self,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        *,
+        has_fine: bool = False,
     ) -> None:
         super().__init__()
+        self.has_fine = has_fine
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
@@ -36,7 +46,11 @@ class Sam(nn.Module):
     def embedding_shape(self) -> tuple[int, int, int]:
         """C, h, w of what ``encode`` gives for a picture."""
         size = self.prompt_encoder.embedding_size
-        return self.prompt_encoder.no_mask_embed.embedding_dim, size, size
+        return (1 + self.has_fine) * self._channels, size, size
+
+    @property
+    def _channels(self) -> int:
+        return self.prompt_encoder.no_mask_embed.embedding_dim
 
     @property
     def mask_size(self) -> int:
@@ -67,8 +81,14 @@ class Sam(nn.Module):
         dense = encoder.dense(mask_input, has_mask)
         position = encoder.image_position()
         rows = encoder.mask_rows() if mask_input is None else None
+        fine = embeddings[:, self._channels :] if self.has_fine else None
         return self.mask_decoder.prepare(
-            embeddings, position, dense, mask_rows=rows, factored=factored
+            embeddings[:, : self._channels],
+            position,
+            dense,
+            fine=fine,
+            mask_rows=rows,
+            factored=factored,
         )
 
     def look(

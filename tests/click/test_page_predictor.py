@@ -117,3 +117,44 @@ def test_masks_of_windows_are_pythons(window: Tile) -> None:
         assert answer["cut"] == pytest.approx(mask.cut)
         assert answer["quality"] == pytest.approx(mask.quality)
     assert last["order"] == [masks.index(one) for one in obedient_first(masks, points, labels)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_clicks_are_obeyed_as_in_python(seed: int) -> None:
+    import cv2
+
+    from perception.predictor.obedience import CellClicks, bent, merged
+
+    cells = 48
+    rng = np.random.default_rng(seed)
+    smooth = [cv2.GaussianBlur(rng.normal(size=(cells, cells)), (0, 0), 4) for _ in range(2)]
+    logits, before = (np.float32(30 * one) for one in smooth)
+    rgb = cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (cells, cells))
+    places = rng.uniform(0, cells, (5, 2)).astype(np.float32)
+    clicks = CellClicks(places, rng.integers(0, 2, 5))
+    answers = run_node(
+        """
+        const { obedient, labCells, disobeyed } = await load("obedience.js");
+        const { cells, clicks } = data;
+        const lab = labCells(Uint8Array.from(data.rgb), [cells, cells], cells, [0, 0]);
+        const [logits, before] = [data.logits, data.before].map((one) => Float32Array.from(one));
+        const found = [before, null].map((one) => obedient(logits, cells, clicks, one, lab));
+        return { found: found.map((one) => Array.from(one)), lab: Array.from(lab),
+          wrong: found.map((one) => disobeyed(one, cells, clicks)) };
+        """,
+        {
+            "cells": cells, "rgb": rgb.ravel().tolist(),
+            "logits": logits.ravel().tolist(), "before": before.ravel().tolist(),
+            "clicks": {"places": places.tolist(), "labels": clicks.labels.tolist()},
+        },
+    )  # fmt: skip
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
+    assert np.abs(np.float32(answers["lab"]).reshape(lab.shape) - lab).max() <= 2
+    assert answers["wrong"] == [0, 0]
+    for found, start in zip(
+        answers["found"], (merged(logits, before, clicks), logits), strict=True
+    ):
+        want = bent(start, clicks, lab)
+        have = np.float32(found).reshape(cells, cells)
+        assert ((have > 0) != (want > 0)).mean() < 5e-3
+        assert np.abs(have - want).mean() < 0.05

@@ -13,6 +13,7 @@ from evaluate.things_on_disk import (
     told_model,
 )
 from perception.evaluate.click_result import measure_clicks
+from perception.evaluate.click_simulator import Click
 from perception.evaluate.clicks import Walk, click_through, oracle_choice, own_choice
 from perception.evaluate.coco_things import read_coco_things
 from perception.evaluate.grabcut_things import read_grabcut_things
@@ -74,11 +75,12 @@ def test_the_oracle_knows_best_and_the_model_believes(things):
 
     def tell(prompt):
         right = thing_under(prompt)
-        none = np.zeros_like(right)
-        return np.stack([right, none, none, right])
+        whole = np.ones_like(right)
+        return np.stack([right, whole, whole, right])
 
     result = measure_clicks(told_model(tell), things, most=3)
-    assert result.miou("own") == (0, 1, 1)
+    assert result.miou("own")[0] < 0.5
+    assert result.miou("own")[1:] == (1, 1)
     assert result.miou("oracle") == (1, 1, 1)
     assert result.noc(0.85, "own") == 2
     assert result.noc(0.85, "oracle") == 1
@@ -161,7 +163,7 @@ def test_the_worst_come_first(things):
 
 def test_a_walk_comes_back_as_it_was():
     mask = Rle((2, 3), mask_to_rle(np.ones((2, 3), bool)).counts)
-    walk = Walk((1 / 3, 0.1 + 0.2), (), mask, mask)
+    walk = Walk((1 / 3, 0.1 + 0.2), (Click(1.5, 0.5, 1),), mask, mask, (False,))
     assert Walk.from_row(walk.to_row(), (2, 3)) == walk
 
 
@@ -170,3 +172,48 @@ def test_iou_of_two_empty_masks_is_one():
     assert mask_iou(none, none) == 1
     assert mask_iou(none, some) == 0
     assert mask_iou(some, none, ~some) == 1
+
+
+def test_obedience_is_of_each_click_s_own_pixel(things):
+    """Half a thing after the first click, whose missing half the second asks for in vain."""
+
+    def tell(prompt):
+        mask = thing_under(prompt)
+        if len(prompt.points) < 3:
+            mask[np.flatnonzero(mask.any(axis=1))[0] + 16 :] = False
+        return mask
+
+    result = measure_clicks(told_model(tell), things, most=5)
+    assert [row.own.obeyed[1:] for row in result.rows] == [(False, True)] * 4
+    assert result.obedience(1) == (8, 0.5)
+    count, share = result.obedience(0)
+    assert (count, np.isnan(share)) == (0, True)
+    assert result.harm() == (8, 0.0)
+    assert result.to_json()["own"]["obeyed"] == {"clicks": 8, "share": 0.5}
+    table = result.tables()[2]
+    assert table.rows[0] == ("the model's choice", 8, 0.5, 0, None, 8, 0.0)
+
+
+def test_an_excess_that_stays_is_not_obeyed(things):
+    model = told_model(lambda prompt: thing_under(prompt) | part(BOXES["blue"]))
+    result = measure_clicks(model, things, most=3)
+    negative = [row.own for row in result.rows if row.thing.label != "blue"]
+    assert all(walk.obedience(0, 10) == (False, False) for walk in negative)
+    assert result.obedience(0)[1] == 0
+
+
+def test_a_click_that_takes_away_what_was_right_is_harmful(things):
+    """The whole thing but a corner, then half of it, then the whole of it."""
+
+    def tell(prompt):
+        mask = thing_under(prompt)
+        rows = np.flatnonzero(mask.any(axis=1))
+        if len(prompt.points) == 1:
+            mask[rows[0] : rows[0] + 4] = False
+        elif len(prompt.points) == 2:
+            mask[rows[0] + 16 :] = False
+        return mask
+
+    walk = measure_clicks(told_model(tell), things, most=4).rows[0].own
+    assert walk.harmed(10) == (True, False)
+    assert walk.harmed(1) == ()

@@ -13,7 +13,7 @@ from perception.detector.onnx_metadata import DetectorMetadata
 from perception.export.sam import export_fast
 from perception.onnx_session import open_session
 from perception.segmenter.mask_decoder import MaskDecoder
-from perception.segmenter.nano_encoder import NanoImageEncoder
+from perception.segmenter.nano_encoder import NanoImageEncoder, TwoTrunkEncoder
 from perception.segmenter.onnx import OnnxSegmenter
 from perception.segmenter.prompt_encoder import PromptEncoder
 from perception.segmenter.sam import Sam
@@ -27,13 +27,18 @@ CHANNELS = 16
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def sam() -> Sam:
+@pytest.fixture(scope="module", params=["one trunk", "two trunks"])
+def sam(request: pytest.FixtureRequest) -> Sam:
     torch.manual_seed(0)
+    own = NanoImageEncoder(
+        widths=(4, 8, 8, 16, 16), depths=(1, 1, 1, 1), merge_depth=1, channels=CHANNELS
+    )
+    has_fine = request.param == "two trunks"
+    encoder = TwoTrunkEncoder(own, fine=CHANNELS // 4, fine_width=8) if has_fine else own
+    if isinstance(encoder, TwoTrunkEncoder):
+        torch.nn.init.normal_(encoder.fine[-1].weight)  # as if it had learned
     return Sam(
-        NanoImageEncoder(
-            widths=(4, 8, 8, 16, 16), depths=(1, 1, 1, 1), merge_depth=1, channels=CHANNELS
-        ),
+        encoder,
         PromptEncoder(
             channels=CHANNELS, image_size=SIDE, embedding_size=SIDE // 8, mask_channels=8
         ),
@@ -43,6 +48,7 @@ def sam() -> Sam:
             quality_depth=2,
             quality_hidden=16,
         ),
+        has_fine=has_fine,
     ).eval()
 
 

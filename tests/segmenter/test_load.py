@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from perception.errors import WeightsError
-from perception.segmenter.build import build_nano, build_sam_vit_b
+from perception.segmenter.build import build_nano, build_nano2, build_sam_vit_b
 from perception.segmenter.checkpoint import read_state_dict
 from perception.segmenter.load import build_with_weights, load_nano, load_sam
 from perception.segmenter.sam import Sam
@@ -57,6 +57,15 @@ def test_nano_weights_are_read_for_any_side(tmp_path: Path) -> None:
     again = load_nano(tmp_path / "nano.safetensors", side=96)
     assert again.side == 96
     assert again.encode(torch.zeros(1, 3, 96, 96)).shape == (1, 96, 12, 12)
+
+
+def test_the_second_generation_is_known_by_its_trunk(tmp_path: Path) -> None:
+    nano = build_nano2(64)
+    save_file(nano.state_dict(), tmp_path / "nano.safetensors")
+    again = load_nano(tmp_path / "nano.safetensors", side=64)
+    pixels = torch.randn(1, 3, 64, 64)
+    assert torch.equal(again.encode(pixels), nano.encode(pixels))
+    assert again.embedding_shape == (192, 8, 8)
 
 
 def test_a_published_network_is_known_by_its_width(

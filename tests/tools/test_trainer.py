@@ -107,6 +107,26 @@ def test_only_matrices_decay(tmp_path: Path) -> None:
     assert sorted(stepped) == sorted(id(p) for p in trainer.model.parameters())
 
 
+def test_some_weights_learn_slowly_and_some_not_at_all(tmp_path: Path) -> None:
+    model = tiny()
+    model[0].requires_grad_(False)
+    trainer = Trainer(model, tmp_path / "state.pt", steps=400, rate=0.05, slowly=("2.",))
+    kept = model[0].weight.clone()
+    advance(trainer, 3)
+    assert torch.equal(model[0].weight, kept)
+    rate_of = {
+        id(p): group["lr"]
+        for optimizer in trainer.optimizers
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    assert rate_of[id(model[2].weight)] == rate_of[id(model[2].bias)]
+    assert rate_of[id(model[2].weight)] == pytest.approx(rate_of[id(model[3].weight)] / 2)
+    assert id(model[0].weight) not in rate_of
+    (adam,) = trainer.optimizers  # the only matrix that Muon would turn is slow
+    assert isinstance(adam, torch.optim.AdamW)
+
+
 def test_a_state_of_another_version_is_said(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     torch.save({"model": tiny().state_dict(), "step": 3}, path)
