@@ -304,3 +304,14 @@ def test_a_jpeg_can_be_read_smaller(tmp_path, reduced, shape):
     assert read_image(tmp_path / "a.jpg", reduced=reduced).shape == shape
     assert read_image((tmp_path / "a.jpg").read_bytes(), reduced=reduced).shape == shape
     assert read_image(tmp_path / "a.png", reduced=reduced).shape == (42, 100, 3)
+
+
+def test_a_url_is_answered_with_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(ImageError, match="a URL, and nothing is fetched here; download it first"):
+        read_image("https://example.org/a.png")
+    # A folder may be called like one.
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "https:" / "a.png"
+    path.parent.mkdir()
+    Image.new("RGB", (3, 2)).save(path)
+    assert read_image("https://a.png").shape == (2, 3, 3)
