@@ -136,10 +136,9 @@ def _find(
     watch, phrases = Stopwatch(), parse(text)
     with watch("detect"):
         # What scores less is only looked at to say how near a class was that isn't found.
-        floor = min(threshold, FLOOR)
-        (every,) = tiled(detector, tile).candidates([image], phrases, floor=floor)
+        (every,) = tiled(detector, tile).candidates([image], phrases, floor=min(threshold, FLOOR))
         found, _ = label(every, phrases, threshold=threshold)
-        best = best_scores(every, phrases, found, floor=floor)
+        best = best_scores(every, phrases, found)
     found = found.clipped((image.shape[0], image.shape[1]))
     instances = Instances.detected(found, phrases, image)
     return replace(instances, seconds=watch.seconds, best_scores=best), found.masks

@@ -396,3 +396,14 @@ def test_only_regular_files_are_read(tmp_path, monkeypatch, kind):
         for read in (read_image, read_header):
             with pytest.raises(ImageError, match=f"a.jpg: {kind}, not a regular file"):
                 read("a.jpg")
+
+
+def test_a_url_is_answered_with_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(ImageError, match="a URL, and nothing is fetched here; download it first"):
+        read_image("https://example.org/a.png")
+    # A folder may be called like one.
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "https:" / "a.png"
+    path.parent.mkdir()
+    Image.new("RGB", (3, 2)).save(path)
+    assert read_image("https://a.png").shape == (2, 3, 3)

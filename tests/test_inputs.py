@@ -5,7 +5,7 @@ import os
 import pytest
 
 from perception.errors import ImageError
-from perception.inputs import each_image, find_images
+from perception.inputs import each_image, find_images, missing_inputs
 
 
 @pytest.fixture
@@ -106,3 +106,21 @@ def test_pictures_come_one_by_one(tree, monkeypatch):
     _, pictures = each_image(["."])
     monkeypatch.setattr(os, "walk", lambda *_, **__: (_ for _ in [(".", [], ["x.png"]), None]))
     assert next(pictures).name == "x.png"
+
+
+def test_inputs_that_name_nothing(tree):
+    assert missing_inputs([]) == []
+    assert missing_inputs(["a.PNG", "sub", "nothing*.png", "sub/deep/[1].webp"]) == []
+    assert missing_inputs(["a.PNG", "gone.png", "sub/gone"]) == ["gone.png", "sub/gone"]
+    with pytest.raises(ImageError, match=r"^gone.png: no such file or folder; check the path$"):
+        missing_inputs(["gone.png"])
+    with pytest.raises(ImageError, match="nor are the 2 others"):
+        missing_inputs(["gone.png", "sub/gone", "x"])
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.png", "s3://bucket/a.png", "file:///a.png"])
+def test_urls_are_no_inputs(tree, url):
+    for read in (missing_inputs, find_images):
+        with pytest.raises(ImageError, match="a URL") as caught:
+            read(["a.PNG", url])
+        assert "\n" not in str(caught.value)

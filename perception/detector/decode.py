@@ -119,16 +119,14 @@ def label(
     return labelled[reported], rows[kept][reported]
 
 
-def best_scores(
-    found: Candidates, phrases: Phrases, reported: Detections, *, floor: float
-) -> dict[str, float]:
-    """The highest score that each class could be reported with, at some threshold from ``floor``.
+def best_scores(found: Candidates, phrases: Phrases, reported: Detections) -> dict[str, float]:
+    """The highest score that each class could be reported with, at the lowest threshold there is.
 
     reported: what ``label`` made of the candidates at a threshold; only where that lacks a class
-    are they labelled again. Classes that win no box from ``floor`` up are left out.
+    are they labelled again. Classes that win no candidate are left out.
     """
     if set(reported.class_ids.tolist()) != set(range(len(phrases.classes))):
-        reported, _ = label(found, phrases, threshold=floor)
+        reported, _ = label(found, phrases, threshold=0.0)
     best: dict[str, float] = {}
     for class_id, score in zip(reported.class_ids, reported.scores, strict=True):
         best.setdefault(phrases.classes[class_id], float(score))  # The best come first.

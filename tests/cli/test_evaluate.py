@@ -251,6 +251,13 @@ def test_grounding(evaluate):
     assert json.loads(out)["any"]["R@1"] == 0  # "a" is no colour.
 
 
+def test_pictures_that_are_missing_are_noticed_before_the_model_loads(evaluate):
+    for command in ("grounding", "coco"):
+        code, _, err = evaluate(command, "truth.json", "--images", "gone", "-q")
+        assert (code, evaluate.perception.loaded) == (1, [])
+        assert "gone: no such folder; --images names the one of the pictures" in err
+
+
 def test_grounding_of_a_run(evaluate):
     text = ("annotate", "in", "--text", "red. blue", "--out", "out.json", "-q")
     assert evaluate.perception(*text)[0] == 0

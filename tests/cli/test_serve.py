@@ -44,6 +44,17 @@ def test_on_loopback_no_token(started, served, pictures, capfd):
     assert err.startswith("note: nano is made for")
 
 
+def test_a_folder_that_is_missing_is_noticed_before_the_model_loads(
+    started, pictures, capfd, monkeypatch
+):
+    from perception.serve import served_model
+
+    monkeypatch.setattr(served_model, "load_served", None)
+    code, out, err = started("gone", capfd=capfd)
+    assert (code, out) == (1, "")
+    assert err == "perception: error: gone: no such folder; check the path\n"
+
+
 def test_nothing_is_written_where_nothing_changed(started, pictures, capfd):
     started("in", capfd=capfd)
     _, out, _ = started("in", "-q", capfd=capfd)
