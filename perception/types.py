@@ -67,9 +67,7 @@ class Prompt:
         labels = checked_array("point_labels", labels, np.int64, (None,))
         boxes = checked_array("boxes", self.boxes, np.float32, (None, 4))
         if len(labels) != len(points):
-            raise PromptError(
-                f"points need as many labels: {len(points)} expected, got {len(labels)}"
-            )
+            raise PromptError(f"{len(points)} points need as many labels, got {len(labels)}")
         if not np.isin(labels, (0, 1)).all():
             raise PromptError(f"a point's label is 1 (in) or 0 (out), got {labels.tolist()}")
         if not (np.isfinite(points).all() and np.isfinite(boxes).all()):
