@@ -90,8 +90,8 @@ def test_a_click_needs_a_place_in_the_picture(client):
     for body, words in (
         ({}, "neither points nor a box"),
         ({"points": [[500, 20]], "labels": [1]}, "outside the picture"),
-        ({"points": [[5, 20]], "labels": []}, "1 points need as many labels, got 0"),
-        ({"points": [[5, 20]], "labels": [1, 1]}, "1 points need as many labels, got 2"),
+        ({"points": [[5, 20]], "labels": []}, "as many labels, got 0"),
+        ({"points": [[5, 20]], "labels": [1, 1]}, "as many labels, got 2"),
         ({"box": [50, 50, 50, 60]}, "is empty"),
     ):
         answer = click(client, **body)
