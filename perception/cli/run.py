@@ -207,6 +207,8 @@ def run(
 
 
 def _check_outputs(options: Options) -> None:
+    if options.simplify is not None and not options.polygons:
+        raise click.UsageError("--simplify is for --polygons")
     if options.pictures:
         check_writable(options.folder)
     path = options.json_path
@@ -225,7 +227,7 @@ def _section(found: Instances, written: Sequence[Path]) -> str:
 def _write_json(options: Options, outcome: Outcome) -> None:
     if not outcome.results:
         return
-    content = to_coco(outcome.results)
+    content = to_coco(outcome.results, polygons=options.polygons, simplify=options.simplify or 0.0)
     if options.json_path is None:
         sys.stdout.buffer.write(coco_bytes(content))
     else:
