@@ -311,11 +311,15 @@ class Instances:
 
         return Image.fromarray(draw_overlay(self, labels=labels))
 
-    def to_coco(self) -> dict[str, Any]:
-        """A COCO file's content for this one picture."""
+    def to_coco(self, *, polygons: bool = False, simplify: float = 0.0) -> dict[str, Any]:
+        """A COCO file's content for this one picture.
+
+        polygons: outlines in place of run lengths; simplify: how far these may be from the pixels'
+        steps, in pixels, for fewer corners.
+        """
         from perception.formats.coco import to_coco
 
-        return to_coco([self])
+        return to_coco([self], polygons=polygons, simplify=simplify)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a ``pandas.DataFrame`` with a row for each instance and the columns of the CSV.

@@ -171,6 +171,11 @@ TABLE = {
     "instances: rles": (lambda: instances(rles=(3,)), pc.DataError, "mask_to_rle"),
     "instances: masks": (lambda: instances().masks, pc.DataError, "only boxes"),
     "instances: overlay": (lambda: instances().overlay(), pc.DataError, "image="),
+    "instances: simplify": (
+        lambda: instances().to_coco(polygons=True, simplify="1"),
+        pc.PromptError,
+        "simplify is a number at least 0, got '1'",
+    ),
     "detections": (lambda: detections(scores=None), pc.DataError, "scores: expected"),
     "detections: ids": (lambda: detections(class_ids=[1.5]), pc.DataError, r"got 1\.5"),
     "rle: size": (lambda: pc.Rle(3, ""), pc.DataError, r"\(height, width\), got 3"),

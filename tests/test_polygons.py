@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from perception.polygons import mask_to_polygons
+from perception.polygons import MIN_IOU, mask_to_polygons
 
 
 def draw(polygons, shape):
@@ -91,3 +91,81 @@ def test_thousands_of_holes_are_cut_out_in_one_go(monkeypatch):
     assert holes > 1000
     assert len(joined) <= holes + len(polygons)
     assert sum(map(area, polygons)) == mask.sum()
+
+
+Y, X = np.mgrid[:120, :160]
+SHAPES = {
+    "disc": (Y - 60) ** 2 + (X - 80) ** 2 < 45**2,
+    "small disc": (Y - 60) ** 2 + (X - 80) ** 2 < 5**2,
+    "slanted bar": np.abs(0.3 * (X - 80) - 0.95 * (Y - 60)) < 20,
+    "ring": ((Y - 60) ** 2 + (X - 80) ** 2 < 50**2) & ((Y - 60) ** 2 + (X - 80) ** 2 > 25**2),
+    "thin line": np.abs(0.3 * (X - 80) - 0.95 * (Y - 60)) < 1,
+    "one pixel": (Y == 5) & (X == 7),
+    "columns": X % 2 == 0,
+    "noise": np.random.default_rng(0).random(X.shape) < 0.7,
+    "blobs": cv2.GaussianBlur(np.random.default_rng(1).random(X.shape), (0, 0), 4) > 0.5,
+    "all": np.ones(X.shape, bool),
+}
+
+
+def iou(polygons, mask):
+    drawn = draw(polygons, mask.shape)
+    return (drawn & mask).sum() / (drawn | mask).sum()
+
+
+@pytest.mark.parametrize("pixels", [0.5, 1, 3, 10, 200])
+@pytest.mark.parametrize("name", SHAPES)
+def test_simplified_outlines_keep_their_bound_and_have_no_more_corners(name, pixels):
+    mask = SHAPES[name]
+    exact, polygons = mask_to_polygons(mask), mask_to_polygons(mask, pixels)
+    assert iou(polygons, mask) >= MIN_IOU
+    assert len(polygons) == len(exact)
+    assert all(area(ring) > 0 for ring in polygons)
+    height, width = mask.shape
+    for ring in polygons:
+        assert ring.dtype == np.float32
+        assert len(ring) >= 3
+        assert (ring >= 0).all()
+        assert (ring <= (width, height)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "corners", "least"),
+    [
+        ("disc", 0.5, 40, 0.98),
+        ("slanted bar", 0.5, 8, 0.985),
+        ("ring", 0.5, 70, 0.98),
+        ("disc", 2, 20, 0.96),
+    ],
+)
+def test_simplified_outlines_have_few_corners(name, pixels, corners, least):
+    """Of staircases, which pixels make along a slanted edge, nothing is left."""
+    polygons = mask_to_polygons(SHAPES[name], pixels)
+    assert sum(map(len, polygons)) <= corners
+    assert sum(map(len, mask_to_polygons(SHAPES[name]))) >= 5 * corners
+    assert iou(polygons, SHAPES[name]) >= least
+
+
+def test_what_a_simplified_outline_is_away_from_the_middle_of_the_steps():
+    (ring,) = mask_to_polygons(SHAPES["disc"], 1.0)
+    radius = np.hypot(ring[:, 0] - 80.5, ring[:, 1] - 60.5)
+    assert (np.abs(radius - 45) < 1).all()
+
+
+def test_right_angles_stay_exact_and_lose_only_notches():
+    mask = np.zeros((40, 60), bool)
+    mask[5:35, 10:50] = True
+    assert mask_to_polygons(mask, 0.5)[0].tolist() == [[10, 5], [50, 5], [50, 35], [10, 35]]
+    mask[4, 20:23] = True  # One pixel high.
+    assert len(mask_to_polygons(mask)[0]) == 8
+    notched = mask_to_polygons(mask, 1.0)[0].tolist()
+    assert sorted(notched) == [[10, 5], [10, 35], [50, 5], [50, 35]]
+
+
+def test_holes_and_what_is_in_them_stay_when_simplified():
+    ring = SHAPES["ring"] | ((Y - 60) ** 2 + (X - 80) ** 2 < 12**2)
+    outer, inner = mask_to_polygons(ring, 0.5)
+    drawn = draw([outer, inner], ring.shape)
+    assert not drawn[60, 80 + 18]
+    assert drawn[60, 80]
+    assert abs(area(outer) + area(inner) - ring.sum()) < 0.01 * ring.sum()

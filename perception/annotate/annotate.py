@@ -142,6 +142,7 @@ def write_annotations(
     drop_nested: bool = False,
     disjoint: bool = False,
     polygons: bool = False,
+    simplify: float = 0.0,
 ) -> int:
     """Writes a run's COCO file and returns how many annotations it has; see ``results``."""
     found = results(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
@@ -154,6 +155,7 @@ def write_annotations(
                 run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint
             ),
             polygons=polygons,
+            simplify=simplify,
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +17,7 @@ from perception.errors import OutputError
 from perception.formats.atomic import remove_parts
 from perception.formats.class_maps import write_class_maps
 from perception.formats.labelme import write_labelme
+from perception.formats.outlines import SIMPLIFY
 from perception.formats.table import write_csv
 from perception.formats.yolo import write_yolo
 from perception.images import printable
@@ -26,6 +29,24 @@ WITH_POLYGONS: tuple[Format, ...] = ("coco", "yolo")
 """Formats that have a choice of polygons."""
 
 
+@dataclass(frozen=True)
+class Shapes:
+    """How instances are written, in the formats that have a choice.
+
+    polygons: outlines in place of run lengths (COCO) or of boxes (YOLO); simplify: how far outlines
+    may be from the pixels' steps, in pixels, for fewer corners (None: 0.5 in YOLO and labelme, 0 in
+    COCO); copy_images: whether YOLO's ``images/`` gets copies in place of links.
+    """
+
+    polygons: bool = False
+    simplify: float | None = None
+    copy_images: bool = False
+
+    def tolerance(self, usual: float) -> float:
+        """What to simplify by, where ``usual`` is the format's own."""
+        return usual if self.simplify is None else self.simplify
+
+
 def export_annotations(
     run: RunReader,
     out: Path,
@@ -35,16 +56,17 @@ def export_annotations(
     nms: float = SAME_CLASS_IOU,
     drop_nested: bool = False,
     disjoint: bool = False,
-    polygons: bool = False,
+    shapes: Shapes | None = None,
 ) -> int:
     """Writes what a run has found so far; returns how many instances that is.
 
     out: a file for COCO and CSV, a folder for the others; threshold, nms, drop_nested, disjoint: as
-    ``results`` has them; polygons: outlines in place of run lengths (COCO) or of boxes (YOLO).
-    Raises PromptError for less than is stored, OutputError if it can't be written.
+    ``results`` has them; shapes: how the instances are written. Raises PromptError for less than is
+    stored, OutputError if it can't be written.
     """
     if as_format in ONE_FILE and out.is_dir():
         raise OutputError(f"{printable(str(out))}: a folder; name a file for --out")
+    shapes = shapes or Shapes()
     remove_parts(out)
     if as_format == "coco":
         return write_annotations(
@@ -54,15 +76,33 @@ def export_annotations(
             nms=nms,
             drop_nested=drop_nested,
             disjoint=disjoint,
-            polygons=polygons,
+            polygons=shapes.polygons,
+            simplify=shapes.tolerance(0.0),
         )
     classes = run.classes
     found = results(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
     with run.snapshot(), closing(found):
         if as_format == "yolo":
-            return write_yolo(found, out, classes=classes, polygons=polygons)
+            place = run.place
+            if isinstance(place, str):
+                warnings.warn(
+                    f"the images are at {printable(place)}: put them into "
+                    f"{printable(str(out / 'images'))}",
+                    RuntimeWarning,
+                    stacklevel=1,
+                )
+            return write_yolo(
+                found,
+                out,
+                classes=classes,
+                polygons=shapes.polygons,
+                simplify=shapes.tolerance(SIMPLIFY),
+                images=place if isinstance(place, Path) else None,
+                copy=shapes.copy_images,
+            )
         if as_format == "labelme":
-            return write_labelme(found, out, images=run.folder)
+            tolerance = shapes.tolerance(SIMPLIFY)
+            return write_labelme(found, out, images=run.folder, simplify=tolerance)
         if as_format == "csv":
             return write_csv(found, out)
         return write_class_maps(found, out, classes=classes)

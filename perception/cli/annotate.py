@@ -202,6 +202,19 @@ def annotate(
     is_flag=True,
     help="Outlines: in coco in place of run lengths, in yolo of boxes.",
 )
+@click.option(
+    "--simplify",
+    type=click.FloatRange(min=0),
+    metavar="PX",
+    help="Outlines with few corners, which a hand can edit: at most so many pixels from the middle "
+    "of the pixels' steps; less where they would lose more than 5 % of the mask (IoU).  "
+    "[default: 0.5 for yolo and labelme, 0, all corners, for coco]",
+)
+@click.option(
+    "--copy-images",
+    is_flag=True,
+    help="In yolo's images/ copies in place of links, to take it to another machine.",
+)
 def export_annotations(
     run: str,
     format_: str,
@@ -211,11 +224,14 @@ def export_annotations(
     drop_nested: bool,
     disjoint: bool,
     polygons: bool,
+    simplify: float | None,
+    copy_images: bool,
 ) -> int:
     """Write what an annotation run has found, at any threshold, without running a model.
 
     RUN: what annotate was told to write, or the .run file beside it.
     """
+    from perception.annotate.export import Shapes
     from perception.cli.annotate_run import run_export
 
     return run_export(
@@ -226,5 +242,5 @@ def export_annotations(
         nms=nms,
         drop_nested=drop_nested,
         disjoint=disjoint,
-        polygons=polygons,
+        shapes=Shapes(polygons, simplify, copy_images),
     )

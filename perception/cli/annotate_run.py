@@ -14,7 +14,7 @@ from tqdm import tqdm
 from perception import loading
 from perception.annotate.annotate import Engine, Summary, Tell, annotate
 from perception.annotate.database import RunReader, find_run
-from perception.annotate.export import WITH_POLYGONS, Format, export_annotations
+from perception.annotate.export import WITH_POLYGONS, Format, Shapes, export_annotations
 from perception.annotate.records import Counts, Failure, Record
 from perception.annotate.remote import is_url
 from perception.annotate.settings import Keeping
@@ -170,11 +170,15 @@ def run_export(
     nms: float | None,
     drop_nested: bool,
     disjoint: bool,
-    polygons: bool,
+    shapes: Shapes,
 ) -> int:
     """Writes what a run has found; returns the exit status."""
-    if polygons and format_ not in WITH_POLYGONS:
+    if shapes.polygons and format_ not in WITH_POLYGONS:
         raise click.UsageError(f"--polygons is for {' and '.join(WITH_POLYGONS)}")
+    if shapes.simplify is not None and not (shapes.polygons or format_ == "labelme"):
+        raise click.UsageError("--simplify is for labelme, and for coco and yolo with --polygons")
+    if shapes.copy_images and format_ != "yolo":
+        raise click.UsageError("--copy-images is for yolo")
     with RunReader(find_run(path)) as run:
         count = export_annotations(
             run,
@@ -184,7 +188,7 @@ def run_export(
             nms=SAME_CLASS_IOU if nms is None else nms,
             drop_nested=drop_nested,
             disjoint=disjoint,
-            polygons=polygons,
+            shapes=shapes,
         )
         counts, pictures = run.counts(), run.picture_count()
     click.echo(

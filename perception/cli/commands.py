@@ -26,6 +26,7 @@ from perception.cli.options import (
     drop_nested_option,
     example_options,
     numbers,
+    polygon_options,
     shared_options,
     threshold_option,
     tile_option,
@@ -117,6 +118,7 @@ def cli() -> None:
 @tile_option
 @drop_nested_option
 @disjoint_option
+@polygon_options
 @shared_options(["overlay", "masks", "cutouts"])
 def segment(
     text: str | None,
@@ -241,6 +243,7 @@ def detect(
     show_default=True,
     help="Leave out masks that have fewer pixels.",
 )
+@polygon_options
 @shared_options(["overlay", "masks", "cutouts"])
 def everything(
     points_per_side: int,

@@ -157,6 +157,8 @@ class Options:
     threads: int
     max_pixels: int
     quiet: bool
+    polygons: bool = False
+    simplify: float | None = None
 
     @property
     def folder(self) -> Path:
@@ -321,6 +323,22 @@ disjoint_option = click.option(
     is_flag=True,
     help="Masks that share no pixel: a part wins over its whole, else the better score.",
 )
+
+
+def polygon_options(command: Function) -> Function:
+    """Outlines in place of run lengths in the COCO file, and how many corners they have."""
+    return all_of(
+        click.option(
+            "--polygons", is_flag=True, help="In the COCO file outlines in place of run lengths."
+        ),
+        click.option(
+            "--simplify",
+            type=click.FloatRange(min=0),
+            metavar="PX",
+            help="With --polygons: outlines with few corners, which a hand can edit, at most so "
+            "many pixels from the middle of the pixels' steps.  [default: 0, all corners]",
+        ),
+    )(command)
 
 
 def shared_options(pictures: Sequence[str]) -> Callable[[Function], Function]:

@@ -285,6 +285,8 @@ def _piped() -> bytes:
 
 
 def _check_outputs(options: Options) -> None:
+    if options.simplify is not None and not options.polygons:
+        raise click.UsageError("--simplify is for --polygons")
     if options.pictures:
         check_writable(options.folder)
     path = options.json_path
@@ -303,7 +305,7 @@ def _section(found: Instances, written: Sequence[Path]) -> str:
 def _write_json(options: Options, outcome: Outcome, explanation: Explanation | None) -> None:
     if not outcome.results:
         return
-    content = to_coco(outcome.results)
+    content = to_coco(outcome.results, polygons=options.polygons, simplify=options.simplify or 0.0)
     if options.json_path is None:
         # A file is what annotate writes, to the byte; what is printed is for whoever asked now.
         if explanation is not None:

@@ -14,6 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -22,6 +23,7 @@ from perception.errors import DataError
 from perception.formats.atomic import remove_parts, whole_file
 from perception.formats.coco_rows import annotation_rows, image_row, to_json
 from perception.instances import Instances
+from perception.types import checked_number
 
 
 def to_coco(
@@ -29,13 +31,17 @@ def to_coco(
     *,
     info: Mapping[str, Any] | None = None,
     polygons: bool = False,
+    simplify: float = 0.0,
 ) -> dict[str, Any]:
     """The content of one COCO file, as plain dicts and lists, for the results of many pictures.
 
     info: how the results were made (default: what they say themselves); polygons: outlines in place
-    of run lengths. Raises DataError if two pictures have one file name, or if results were made in
-    different ways (another model or threshold), which one file can't tell apart.
+    of run lengths; simplify: how far these may be from the pixels' steps, in pixels, for fewer
+    corners (see ``mask_to_polygons``). Raises DataError if two pictures have one file name, or if
+    results were made in different ways (another model or threshold), which one file can't tell
+    apart.
     """
+    checked_number("simplify", simplify, 0, inf)
     ordered = sorted(results, key=lambda result: result.file_name)
     _check_names(ordered)
     category_ids: dict[str, int] = {}
@@ -48,7 +54,12 @@ def to_coco(
         images.append(image_row(image_id, result, category_ids))
         first = len(annotations) + 1
         annotations += annotation_rows(
-            image_id, result, category_ids, first_id=first, polygons=polygons
+            image_id,
+            result,
+            category_ids,
+            first_id=first,
+            polygons=polygons,
+            simplify=simplify,
         )
     return {
         "info": _shared_info(ordered) if info is None else dict(info),
@@ -71,6 +82,7 @@ def stream_coco(
     classes: Sequence[str],
     info: Mapping[str, Any],
     polygons: bool = False,
+    simplify: float = 0.0,
 ) -> int:
     """Writes ``to_coco`` of results that come in order of their names, with one in memory.
 
@@ -90,7 +102,12 @@ def stream_coco(
             last = result.file_name
             images.add(image_row(image_id, result, category_ids))
             for row in annotation_rows(
-                image_id, result, category_ids, first_id=count + 1, polygons=polygons
+                image_id,
+                result,
+                category_ids,
+                first_id=count + 1,
+                polygons=polygons,
+                simplify=simplify,
             ):
                 annotations.add(row)
                 count += 1

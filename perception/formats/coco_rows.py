@@ -52,11 +52,13 @@ def annotation_rows(
     *,
     first_id: int,
     polygons: bool,
+    simplify: float = 0.0,
 ) -> list[dict[str, Any]]:
     """The entries of a picture's instances, numbered from ``first_id``.
 
     ``parent_id`` is the id of the annotation that one is a part of, where there is one.
-    polygons: outlines in place of run lengths; the area is the mask's in both.
+    polygons: outlines in place of run lengths; the area is the mask's in both. simplify: see
+    ``mask_to_polygons``; area and bbox are then those of what the outlines enclose.
     """
     boxes, areas, image_uid = xyxy_to_xywh(result.boxes), result.areas, _image_uid(result)
     seen: Counter[tuple[str, str]] = Counter()
@@ -86,7 +88,10 @@ def annotation_rows(
         if result.origins is not None:
             annotation["origin"] = result.origins[n]
         annotation |= _places(result, n)
-        annotation["segmentation"] = _segmentation(result, n, polygons=polygons)
+        segmentation = _segmentation(result, n, polygons, simplify)
+        annotation["segmentation"] = segmentation
+        if simplify and isinstance(segmentation, list) and segmentation:
+            annotation |= _drawn(segmentation, result.image_hw)
         annotations.append(annotation)
     return annotations
 
@@ -102,13 +107,27 @@ def _places(result: Instances, n: int) -> dict[str, Any]:
     return places
 
 
-def _segmentation(result: Instances, n: int, *, polygons: bool) -> dict[str, Any] | list[Any]:
+def _segmentation(
+    result: Instances, n: int, polygons: bool, simplify: float
+) -> dict[str, Any] | list[Any]:
     if not result.rles:
         return []
     rle = result.rles[n]
     if polygons:
-        return [[int(side) for side in outline.ravel()] for outline in outlines(result, n)]
+        return [
+            [_rounded(side, _DECIMALS_PIXEL) for side in outline.ravel()]
+            for outline in outlines(result, n, simplify)
+        ]
     return {"size": list(rle.size), "counts": rle.counts}
+
+
+def _drawn(segmentation: list[Any], image_hw: tuple[int, int]) -> dict[str, Any]:
+    """Area and bbox of polygons, as pycocotools draws them."""
+    from pycocotools import mask as coco_mask
+
+    drawn = coco_mask.merge(coco_mask.frPyObjects(segmentation, *image_hw))
+    bbox = [_rounded(side, _DECIMALS_PIXEL) for side in coco_mask.toBbox(drawn)]
+    return {"area": int(coco_mask.area(drawn)), "bbox": bbox}
 
 
 def _image_uid(result: Instances) -> str:

@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 
 from perception.formats.atomic import whole_file
-from perception.formats.outlines import outlines
+from perception.formats.outlines import SIMPLIFY, outlines
 from perception.formats.stems import Stems
 from perception.instances import Instances
 
 _VERSION = "5.0.0"  # Of the format; labelme reads those of its own and earlier main versions.
 
 
-def write_labelme(results: Iterable[Instances], folder: Path, *, images: Path) -> int:
+def write_labelme(
+    results: Iterable[Instances], folder: Path, *, images: Path, simplify: float = SIMPLIFY
+) -> int:
     """Writes ``<picture>.json`` for results in order of their names; returns how many instances.
 
     images: the folder that the names start from. Parts of one instance share a group. Holes are
-    cut out. Raises OutputError if a file can't be written, or for names that labelme can't tell
-    apart.
+    cut out. simplify: how far outlines may be from the pixels' steps, in pixels, for fewer corners
+    (see ``mask_to_polygons``). Raises OutputError if a file can't be written, or for names that
+    labelme can't tell apart.
     """
     count, stems = 0, Stems("labelme")
     for result in results:
@@ -32,7 +35,7 @@ def write_labelme(results: Iterable[Instances], folder: Path, *, images: Path) -
         content: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},
-            "shapes": [shape for n in range(len(result)) for shape in _shapes(result, n)],
+            "shapes": [shape for n in range(len(result)) for shape in _shapes(result, n, simplify)],
             "imagePath": Path(picture).as_posix(),
             "imageData": None,
             "imageHeight": result.image_hw[0],
@@ -45,7 +48,7 @@ def write_labelme(results: Iterable[Instances], folder: Path, *, images: Path) -
     return count
 
 
-def _shapes(result: Instances, n: int) -> list[dict[str, Any]]:
+def _shapes(result: Instances, n: int, simplify: float) -> list[dict[str, Any]]:
     return [
         {
             "label": result.labels[n],
@@ -55,7 +58,7 @@ def _shapes(result: Instances, n: int) -> list[dict[str, Any]]:
             "shape_type": "polygon",
             "flags": {},
         }
-        for outline in outlines(result, n)
+        for outline in outlines(result, n, simplify)
     ]
 
 

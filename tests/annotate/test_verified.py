@@ -10,7 +10,7 @@ from PIL import Image
 import perception as pc
 from perception.annotate.annotate import annotate
 from perception.annotate.database import RunReader, run_path
-from perception.annotate.export import export_annotations
+from perception.annotate.export import Shapes, export_annotations
 from perception.formats.verify.faults import Findings, Severity
 from perception.formats.verify.files import check_files
 from perception.formats.verify.lint import lint
@@ -51,10 +51,12 @@ def odd_pictures(pictures):
 
 EXPORTS = [
     {},
-    {"polygons": True},
+    {"shapes": Shapes(polygons=True)},
     {"threshold": 0.05},
     {"threshold": 1.0},
-    {"nms": 0.9, "polygons": True},
+    {"nms": 0.9, "shapes": Shapes(polygons=True)},
+    {"shapes": Shapes(polygons=True, simplify=0.5)},
+    {"shapes": Shapes(polygons=True, simplify=3)},
     {"nms": 0.0},
 ]
 

@@ -222,7 +222,9 @@ def test_export_at_another_threshold_and_nms(done):
 
 def test_export_in_other_formats(done):
     names = {
-        "yolo": ["data.yaml", "labels/a.txt", "labels/sub/a.txt"],
+        "yolo": [
+            *("data.yaml", "images/a.png", "images/sub/a.png", "labels/a.txt", "labels/sub/a.txt")
+        ],
         "labelme": ["a.json", "sub/a.json"],
         "png": ["a.png.png", "classes.txt", "sub/a.png.png"],
     }
@@ -242,6 +244,36 @@ def test_export_with_polygons(done):
     assert content("x.json")["annotations"][0]["segmentation"] == [[8, 8, 40, 8, 40, 40, 8, 40]]
     code = done("export-annotations", "out.json", "--out", "x", "--polygons", "--format", "png")[0]
     assert code == 2
+
+
+def test_export_with_fewer_corners_and_copies(done):
+    arguments = ["--polygons", "--simplify", "2"]
+    assert done("export-annotations", "out.json", "--out", "x.json", *arguments)[0] == 0
+    assert content("x.json")["annotations"][0]["segmentation"] == [[8, 8, 40, 8, 40, 40, 8, 40]]
+    assert done("verify", "x.json", "--images", "in")[0] == 0
+    yolo = ["--format", "yolo", "--out", "y"]
+    assert done("export-annotations", "out.json", *yolo)[0] == 0
+    assert Path("y/images/a.png").is_symlink()
+    assert done("export-annotations", "out.json", *yolo, "--copy-images")[0] == 0
+    assert not Path("y/images/a.png").is_symlink()
+    assert Path("y/images/sub/a.png").read_bytes() == Path("in/sub/a.png").read_bytes()
+    Path("in/a.png").unlink()
+    with pytest.warns(RuntimeWarning, match="1 image is no longer in"):  # To users a note.
+        assert done("export-annotations", "out.json", "--format", "yolo", "--out", "z")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--simplify", "1"],
+        ["--simplify", "1", "--format", "yolo"],
+        ["--simplify", "1", "--format", "csv"],
+        ["--simplify", "-1", "--polygons"],
+        ["--copy-images"],
+    ],
+)
+def test_export_options_that_do_not_go_together(done, arguments):
+    assert done("export-annotations", "out.json", "--out", "x", *arguments)[0] == 2
 
 
 def test_export_of_a_run_that_is_not_done(done):

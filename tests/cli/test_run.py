@@ -210,6 +210,17 @@ def test_json_file(perception):
     assert files() == ["a.png.overlay.png"]
 
 
+def test_polygons_with_few_corners(perception):
+    ask = ("segment", "in/a.png", "--text", "red", "-q", "--json", "-")
+    (row,) = json.loads(perception(*ask, "--polygons", "--simplify", "1")[1])["annotations"]
+    assert row["segmentation"] == [[8, 8, 40, 8, 40, 40, 8, 40]]
+    assert (row["area"], row["bbox"]) == (1024, [8, 8, 32, 32])
+    assert isinstance(json.loads(perception(*ask)[1])["annotations"][0]["segmentation"], dict)
+    code, _, err = perception(*ask, "--simplify", "1")
+    assert code == 2
+    assert "--simplify is for --polygons" in err
+
+
 def test_detect(perception):
     code, out, _ = perception("detect", "in/a.png", "--text", "red")
     assert code == 0

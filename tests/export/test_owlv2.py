@@ -225,7 +225,7 @@ def test_a_graph_is_compared_with_transformers_network(exported: Path) -> None:
         getattr(network.class_head, head).weight.neg_()
     network.box_head.dense0.weight.neg_()
     network.objectness_head.dense0.weight.neg_()
-    (have,) = run_file(exported / FILES[1], [given], names)
+    (have,) = run_file(exported / FILES[1], [given], names, FILES[1])
     for ours, theirs in zip(have, owlv2._patches(network, given, []), strict=True):
         assert np.abs(ours - theirs).max() > owlv2.TOLERANCE
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from perception.formats.coco import coco_bytes, to_coco, write_coco
@@ -40,6 +41,28 @@ def test_parents_are_ids_of_the_file():
     content = to_coco([result("b.jpg", **nested), result("a.jpg")])
     assert [row["id"] for row in content["annotations"]] == [1, 2, 3, 4]
     assert [row.get("parent_id") for row in content["annotations"]] == [None, None, 4, None]
+
+
+def test_polygons_with_few_corners():
+    """Area and bbox are those of what is written, as pycocotools draws it."""
+    y, x = np.mgrid[:60, :80]
+    masks = np.stack([(y - 30) ** 2 + (x - 40) ** 2 < 25**2, (x > 70) & (y < 9)])
+    boxes = np.array([mask_to_box(mask) for mask in masks])
+    rles = tuple(mask_to_rle(mask) for mask in masks)
+    made = result(image_hw=(60, 80), rles=rles, boxes=boxes)
+    exact = to_coco([made], polygons=True)
+    simple = made.to_coco(polygons=True, simplify=0.5)
+    for n, (one, other) in enumerate(zip(exact["annotations"], simple["annotations"], strict=True)):
+        assert one["uid"] == other["uid"]
+        drawn = coco_mask.merge(coco_mask.frPyObjects(other["segmentation"], 60, 80))
+        assert other["area"] == coco_mask.area(drawn)
+        assert other["bbox"] == coco_mask.toBbox(drawn).tolist()
+        own = coco_mask.encode(np.asfortranarray(masks[n], np.uint8))
+        assert coco_mask.iou([drawn], [own], [0]) > 0.97
+    corners = [len(c["annotations"][0]["segmentation"][0]) / 2 for c in (exact, simple)]
+    assert corners[1] < corners[0] / 3
+    assert exact["annotations"][1] == simple["annotations"][1]
+    assert json.loads(coco_bytes(simple)) == simple
 
 
 def test_one_annotation():

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -99,6 +100,112 @@ def test_yolo_polygons(tmp_path):
     corners = np.float64(sides).reshape(-1, 2) * [60, 40]
     assert number == "0"
     np.testing.assert_allclose(corners, one_outline(in_parts(), 0), atol=1e-3)
+
+
+def disc():
+    """One round instance in a picture of 40 x 60."""
+    y, x = np.mgrid[:40, :60]
+    mask = (y - 20) ** 2 + (x - 30) ** 2 < 15**2
+    return replace(
+        in_parts(), boxes=mask_to_box(mask)[None].astype(np.float32), rles=(mask_to_rle(mask),)
+    )
+
+
+def drawn_iou(corners, mask):
+    """Of a polygon, drawn ten times as large so that OpenCV's pixels on the line count little."""
+    drawn = np.zeros((400, 600), np.uint8)
+    cv2.fillPoly(drawn, [np.round(np.float64(corners) * 10).astype(int)], 1)
+    inside = drawn[5::10, 5::10] > 0
+    return (inside & mask).sum() / (inside | mask).sum()
+
+
+def yolo_corners(folder):
+    _, *sides = (folder / "labels" / "a.txt").read_text().split()
+    return np.float64(sides).reshape(-1, 2) * [60, 40]
+
+
+def test_outlines_of_yolo_and_labelme_have_few_corners_unless_told(tmp_path):
+    exact = len(one_outline(disc(), 0))
+    write_yolo([disc()], tmp_path, classes=("cat",), polygons=True)
+    write_labelme([disc()], tmp_path, images=tmp_path)
+    (shape,) = json.loads((tmp_path / "a.json").read_text())["shapes"]
+    for corners in (yolo_corners(tmp_path), np.array(shape["points"])):
+        assert len(corners) < exact / 2
+        assert drawn_iou(corners, disc().masks[0]) > 0.97
+    write_yolo([disc()], tmp_path, classes=("cat",), polygons=True, simplify=0)
+    write_labelme([disc()], tmp_path, images=tmp_path, simplify=0)
+    (shape,) = json.loads((tmp_path / "a.json").read_text())["shapes"]
+    assert len(yolo_corners(tmp_path)) == len(shape["points"]) == exact
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with the pictures a.jpg and b/a.jpg."""
+    folder = tmp_path / "pictures"
+    (folder / "b").mkdir(parents=True)
+    for name in ("a.jpg", "b/a.jpg"):
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+RESULTS = [result("a.jpg"), result("b/a.jpg")]
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_yolo_has_its_images_beside_its_labels(tmp_path, pictures, copy):
+    """Found again as Ultralytics does: "labels" for the last "images", ".txt" for the suffix."""
+    out = tmp_path / "yolo"
+    for _ in range(2):  # Again is no other.
+        write_yolo(RESULTS, out, classes=CLASSES, images=pictures, copy=copy)
+    data = yaml.safe_load((out / "data.yaml").read_text())
+    assert "path" not in data
+    found = sorted(path for path in (out / data["train"]).rglob("*.jpg"))
+    assert [path.relative_to(out / "images").as_posix() for path in found] == ["a.jpg", "b/a.jpg"]
+    for path in found:
+        assert path.read_bytes() == path.relative_to(out / "images").as_posix().encode()
+        assert path.is_symlink() != copy
+        head, _, tail = str(path).rpartition("/images/")
+        assert Path(f"{head}/labels/{tail}").with_suffix(".txt").is_file()
+    # The folder can be moved together with the pictures.
+    (tmp_path / "there").mkdir()
+    out.rename(tmp_path / "there" / "yolo")
+    pictures.rename(tmp_path / "there" / "pictures")
+    assert (tmp_path / "there" / "yolo" / "images" / "b" / "a.jpg").read_bytes() == b"b/a.jpg"
+
+
+def test_yolo_where_links_can_not_be_made(tmp_path, pictures, monkeypatch):
+    def refuse(*_):
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    write_yolo(RESULTS, tmp_path / "yolo", classes=CLASSES, images=pictures)
+    copied = tmp_path / "yolo" / "images" / "a.jpg"
+    assert copied.read_bytes() == b"a.jpg"
+    assert not copied.is_symlink()
+
+
+def test_yolo_beside_the_pictures_themselves(pictures):
+    """They already lie in ``images/``: nothing is done to them."""
+    data = pictures.rename(pictures.with_name("images")).parent
+    for copy in (False, True):
+        write_yolo(RESULTS, data, classes=CLASSES, images=data / "images", copy=copy)
+        assert (data / "images" / "a.jpg").read_bytes() == b"a.jpg"
+        assert not (data / "images" / "a.jpg").is_symlink()
+
+
+def test_yolo_of_images_that_are_gone_or_elsewhere(tmp_path, pictures):
+    (pictures / "a.jpg").unlink()
+    with pytest.warns(RuntimeWarning, match=r"1 image is no longer in .*pictures: put them into"):
+        write_yolo(RESULTS, tmp_path / "yolo", classes=CLASSES, images=pictures)
+    assert (tmp_path / "yolo" / "images" / "b" / "a.jpg").is_file()
+    assert (tmp_path / "yolo" / "labels" / "a.txt").is_file()
+    for name in ("../x.jpg", "/x.jpg", "a/../../x.jpg"):
+        with pytest.raises(OutputError, match="leads out of its folder"):
+            write_yolo([result(name)], tmp_path / "y" / "y", classes=CLASSES, images=pictures)
+    (tmp_path / "z" / "images").mkdir(parents=True)
+    (tmp_path / "z" / "images" / "b").touch()
+    with pytest.raises(OutputError, match="can't be written"):
+        write_yolo(RESULTS[1:], tmp_path / "z", classes=CLASSES, images=pictures)
 
 
 def test_labelme(tmp_path):
