@@ -73,7 +73,7 @@ class Model:
         return self.predictor.segmenter
 
     def __post_init__(self) -> None:
-        for part, method in (("detector", "detect"), ("predictor", "encode")):
+        for part, method in (("detector", "candidates"), ("predictor", "encode")):
             if not callable(getattr(getattr(self, part), method, None)):
                 raise WeightsError(
                     f"{part} has no method {method}, got {getattr(self, part)!r}: "

@@ -138,7 +138,7 @@ TABLE = {
     ),
     "everything: text": (lambda: everything(points_per_side="8"), pc.PromptError, "got '8'"),
     "everything: half": (lambda: everything(points_per_batch=0.5), pc.PromptError, "whole number"),
-    "everything: None": (lambda: everything(quality=None), pc.PromptError, "quality is.*got None"),
+    "everything: nms None": (lambda: everything(nms=None), pc.PromptError, "nms.*got None"),
     "everything: layers": (lambda: everything(crop_layers="1"), pc.PromptError, "crop_layers is"),
     "everything: many layers": (lambda: everything(crop_layers=99), pc.PromptError, "at most 8"),
     "everything: overlap": (lambda: everything(crop_overlap=1), pc.PromptError, "less than 1"),

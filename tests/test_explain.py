@@ -14,6 +14,7 @@ from perception.explain import explain, explanation_lines
 from perception.instances import Instances
 from perception.phrases import parse
 from perception.pipeline import find_boxes, find_masks
+from perception.predictor.whole import WholeImagePredictor
 
 
 class EnglishDetector(ColourDetector):
@@ -78,7 +79,9 @@ def test_scores_come_from_one_run_of_the_detector():
             calls.append(floor)
             return super().candidates(images, phrases, floor=floor)
 
-    found = find_masks(Counting(), ColourSegmenter(), drawing(), "red. green", threshold=0.95)
+    found = find_masks(
+        Counting(), WholeImagePredictor(ColourSegmenter()), drawing(), "red. green", threshold=0.95
+    )
     assert found.best_scores == {"red": pytest.approx(0.9)}
     assert calls == [0.05]
 

@@ -18,6 +18,7 @@ from perception.formats.coco import to_coco
 from perception.loading import load
 from perception.model import Model
 from perception.predictor.everything_settings import EverythingSettings, MaskLimits
+from perception.predictor.whole import WholeImagePredictor
 
 PICTURE = Path(__file__).parents[1] / "demos" / "images" / "breakfast.jpg"
 
@@ -201,7 +202,9 @@ def test_encode_once_decode_often():
 def test_a_model_says_what_it_is():
     model = colour_model()
     assert repr(model) == "<Model: colour-detector + colour-segmenter, fp32>"
-    boxes = Model(model.detector, NoSegmenter("colour-detector"), precision="bf16")
+    boxes = Model(
+        model.detector, WholeImagePredictor(NoSegmenter("colour-detector")), precision="bf16"
+    )
     assert repr(boxes) == "<Model: colour-detector, bf16>"
 
 

@@ -28,7 +28,8 @@ def load(name, *, device, precision, threads):
         print("waiting", flush=True)
         time.sleep(60)
     if name == "slow-pictures":
-        return SlowPictures(fakes.ColourDetector(), fakes.ColourSegmenter())
+        predictor = fakes.WholeImagePredictor(fakes.ColourSegmenter())
+        return SlowPictures(fakes.ColourDetector(), predictor)
     return fakes.colour_model()
 
 class SlowPictures(fakes.Model):
