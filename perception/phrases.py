@@ -31,17 +31,15 @@ _SEPARATORS = frozenset(".,;\n\r。．｡，、､；")
 _MARKS = {":": ":", "：": ":", "|": "|", "｜": "|", "!": "!", "！": "!"}
 _QUOTES = {'"': '"', "“": "”", "＂": "＂", "«": "»", "「": "」"}
 _DOTS = ".。．｡…"
-# Controls, and Default_Ignorable_Code_Point of the Unicode Character Database, with the blank of
-# Braille: without and with what joins or varies the characters beside it.
-_CONTROLS = "\\x00-\\x1f\\x7f-\\x9f"
-_BLANKS = (
-    "\\u00ad\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f\\u202a-\\u202e"
-    "\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3"
-    "\\U0001d173-\\U0001d17a"
+# Default_Ignorable_Code_Point of the Unicode Character Database, and the blank of Braille.
+_IGNORABLE = re.compile(
+    "[\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e"
+    "\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8"
+    "\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff]+"
 )
-_SHAPING = "\\u034f\\u180b-\\u180d\\u180f\\u200c\\u200d\\ufe00-\\ufe0f\\U000e0000-\\U000e0fff"
-_HIDDEN = re.compile(f"[{_CONTROLS}{_BLANKS}]+")
-_IGNORABLE = re.compile(f"[{_CONTROLS}{_BLANKS}{_SHAPING}]+")
+# Of these what says where a line may break, and nothing of the characters beside it.
+_BREAKS = re.compile("[\\u00ad\\u200b\\u2060\\ufeff]+")
+_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f]+")
 _EXAMPLE = 'for example "red star. vehicle: car | truck, !mannequin"'
 
 
@@ -123,9 +121,14 @@ def _folded(text: str) -> str:
 def tidy(phrase: str) -> str:
     """The text as it is reported: spelling kept, single spaces, no trailing dots.
 
-    Characters that nobody can see are left out, but for those that shape the ones beside them.
+    Zero-width spaces and soft hyphens are left out.
     """
-    return " ".join(_HIDDEN.sub("", " ".join(phrase.split())).split()).rstrip(_DOTS + " ")
+    return " ".join(_BREAKS.sub("", " ".join(phrase.split())).split()).rstrip(_DOTS + " ")
+
+
+def _is_empty(text: str) -> bool:
+    """Whether no character of a text can be seen."""
+    return not _CONTROLS.sub("", normalise(text)).strip()
 
 
 def parse(prompt: PromptText) -> Phrases:
@@ -159,7 +162,7 @@ def _literal(text: object) -> str:
     if not isinstance(text, str):
         raise PromptError(f"a phrase is a string, got {text!r}")
     name = tidy(text)
-    if not normalise(name):
+    if _is_empty(name):
         raise PromptError(f"the phrase {text!a} is empty: leave it out, or name a thing")
     return name
 
@@ -201,7 +204,7 @@ def _split(tokens: Sequence[_Token], mark: str) -> list[list[_Token]]:
 def _text(tokens: Iterable[_Token]) -> str:
     """The text of some tokens as it is reported; "" if a model would read nothing in it."""
     text = tidy("".join(token.text for token in tokens))
-    return text if normalise(text) else ""
+    return "" if _is_empty(text) else text
 
 
 def _entries(tokens: Sequence[_Token]) -> list[list[_Token]]:
@@ -211,7 +214,7 @@ def _entries(tokens: Sequence[_Token]) -> list[list[_Token]]:
 def _read_entry(entry: list[_Token], builder: _Builder) -> None:
     """Adds one entry, ``["!"] [class ":"] phrase ("|" phrase)*``, to the builder."""
     source = _text(entry)
-    first = next(n for n, token in enumerate(entry) if tidy(token.text) or token.mark)
+    first = next(n for n, token in enumerate(entry) if _IGNORABLE.sub("", token.text).strip())
     entry = entry[first:]
     negative = entry[0].mark == "!"
     body = entry[1:] if negative else entry
