@@ -16,8 +16,14 @@ from math import ceil, floor
 import numpy as np
 
 from perception.answers import Answers, answer, own_answers
+from perception.boxes import nms
+from perception.defaults import NEAR_QUALITY, NEAR_STABILITY
+from perception.instances import Instances
 from perception.look import is_near_sighted
 from perception.masks import rle_area, rle_to_box, rle_to_mask, window_to_rle
+from perception.regions import clean_rle
+from perception.segmenter.everything import find_everything
+from perception.segmenter.everything_settings import EverythingSettings
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
 from perception.tiles import Tile, tiles
@@ -25,6 +31,9 @@ from perception.types import BoxMasks, FloatArray, ImageArray, IntArray, Prompt,
 
 _WIDER = 1.5
 """How many times as long as a box's longer side the side of its closer view is."""
+
+_PROPOSALS = 100
+"""Of segment-everything, how many at most are looked at closer."""
 
 _LEAST_VIEW = 16
 """Pixels; a closer view shows nothing less."""
@@ -136,6 +145,87 @@ def _centred(box: FloatArray, image_hw: tuple[int, int], side: int) -> Tile:
     x = int(np.clip((box[0] + box[2] - side) / 2, 0, max(width - side, 0)))
     y = int(np.clip((box[1] + box[3] - side) / 2, 0, max(height - side, 0)))
     return Tile(x, y, min(x + side, width), min(y + side, height))
+
+
+def cut_out_everything(
+    segmenter: Segmenter,
+    image: ImageArray,
+    settings: EverythingSettings,
+    *,
+    step: Callable[[int], object] | None = None,
+) -> Instances:
+    """All that a grid of points finds in a picture H x W x 3; see ``find_everything``.
+
+    A near-sighted segmenter's best proposals, whatever their quality, are answered once more by
+    their boxes, each in its closer view; the limits are of those answers.
+    """
+    if not is_near_sighted(segmenter):
+        return find_everything(segmenter, image, settings, step=step)
+    proposed = find_everything(
+        segmenter, image, replace(settings, quality=0.0, stability=0.0, min_area=0), step=step
+    )
+    watch = Stopwatch()
+    found = _closer_first(segmenter, image, proposed, watch)
+    if settings.min_region:
+        cleaned = [
+            clean_rle(rle, box, settings.min_region)
+            for rle, box in zip(found.rles, found.boxes, strict=True)
+        ]
+        boxes = np.array([box for _, box in cleaned], np.float32).reshape(-1, 4)
+        found = replace(found, rles=tuple(rle for rle, _ in cleaned), boxes=boxes)
+    good = np.array([rle_area(rle) >= max(settings.min_area, 1) for rle in found.rles], np.bool_)
+    for values, least in zip((found.quality, found.stability), settings.limits(), strict=True):
+        if values is not None and least:  # 0 lets all through, also what is predicted below
+            good &= values >= least
+    found = found[np.flatnonzero(good)]
+    found = found[nms(found.boxes, found.scores, iou_threshold=settings.nms)]
+    times = {
+        name: proposed.seconds.get(name, 0.0) + watch.seconds.get(name, 0.0)
+        for name in (*proposed.seconds, *watch.seconds)
+    }
+    return replace(found, seconds=times)
+
+
+def _closer_first(
+    segmenter: Segmenter, image: ImageArray, proposed: Instances, watch: Stopwatch
+) -> Instances:
+    """Proposals, best first, of which the first are what their boxes are answered with, closer."""
+    answers = answer_boxes(segmenter, image, proposed.boxes[:_PROPOSALS], watch=watch)
+    rest = proposed[np.arange(min(_PROPOSALS, len(proposed)), len(proposed))]
+    kept = proposed[
+        np.concatenate([answers.prompt_ids, np.arange(len(proposed) - len(rest), len(proposed))])
+    ]
+    quality, stability = (
+        np.concatenate([closer, others]).astype(np.float32)
+        for closer, others in (
+            (answers.quality, _or_none(rest.quality)),
+            (answers.stability, _or_none(rest.stability)),
+        )
+    )
+    return replace(
+        kept,
+        boxes=np.concatenate([answers.boxes, rest.boxes]),
+        rles=(*answers.rles, *rest.rles),
+        quality=quality,
+        stability=stability,
+        scores=np.clip(quality, 0, 1),
+    )
+
+
+def _or_none(values: FloatArray | None) -> FloatArray:
+    return np.zeros(0, np.float32) if values is None else values
+
+
+def with_own_limits(settings: EverythingSettings, segmenter: Segmenter) -> EverythingSettings:
+    """The settings with limits of quality and stability: the segmenter's where none are set."""
+    if not is_near_sighted(segmenter):
+        quality, stability = settings.limits()
+        return replace(settings, quality=quality, stability=stability)
+    return replace(
+        settings,
+        quality=NEAR_QUALITY if settings.quality is None else settings.quality,
+        stability=NEAR_STABILITY if settings.stability is None else settings.stability,
+    )
 
 
 def _views(

@@ -52,6 +52,9 @@ QUALITY = 0.88
 STABILITY = 0.95
 """The least stability of a mask, 0..1: how little it changes with its threshold."""
 
+NEAR_QUALITY, NEAR_STABILITY = 0.7, 0.8
+"""The same of a segmenter with a small input, whose masks are softer; ``close_ups``."""
+
 STABILITY_OFFSET = 1.0
 """By how much a mask's threshold is moved up and down to measure its stability."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from perception.clicking import answer_points
-from perception.close_ups import answer_boxes
+from perception.close_ups import answer_boxes, cut_out_everything, with_own_limits
 from perception.defaults import (
     CROP_LAYERS,
     CROP_OVERLAP,
@@ -20,8 +20,6 @@ from perception.defaults import (
     NMS,
     POINTS_PER_BATCH,
     POINTS_PER_SIDE,
-    QUALITY,
-    STABILITY,
     STABILITY_OFFSET,
     THRESHOLD,
 )
@@ -34,7 +32,6 @@ from perception.instances import Instances
 from perception.phrases import PromptText
 from perception.pipeline import find_boxes, find_masks
 from perception.questions import ask, ask_each
-from perception.segmenter.everything import find_everything
 from perception.segmenter.everything_settings import EverythingSettings
 from perception.segmenter.protocol import Segmenter
 from perception.stopwatch import Stopwatch
@@ -261,8 +258,8 @@ class Model:
         points_per_side: int = POINTS_PER_SIDE,
         grid: ArrayLike | None = None,
         points_per_batch: int = POINTS_PER_BATCH,
-        quality: float = QUALITY,
-        stability: float = STABILITY,
+        quality: float | None = None,
+        stability: float | None = None,
         stability_offset: float = STABILITY_OFFSET,
         nms: float = NMS,
         crop_layers: int = CROP_LAYERS,
@@ -295,9 +292,10 @@ class Model:
             min_region=min_region,
             min_area=min_area,
         )
+        settings = with_own_limits(settings, self.segmenter)
         return self._ask(
             image,
-            lambda pixels: find_everything(self.segmenter, pixels, settings, step=step),
+            lambda pixels: cut_out_everything(self.segmenter, pixels, settings, step=step),
             self.info(everything=settings.to_info()),
             max_pixels,
         )

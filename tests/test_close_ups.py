@@ -1,14 +1,24 @@
 """Masks of a large picture from views that are large enough."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import ColourSegmenter, NearSightedDetector, drawing
 
 from perception import pipeline
 from perception.answers import answer
-from perception.close_ups import answer_boxes, closer_view, view_of
+from perception.close_ups import (
+    answer_boxes,
+    closer_view,
+    cut_out_everything,
+    view_of,
+    with_own_limits,
+)
 from perception.errors import PromptError
 from perception.look import moved_boxes
+from perception.segmenter.everything import find_everything
+from perception.segmenter.everything_settings import EverythingSettings
 from perception.tiles import Tile, tiles
 from perception.types import Prompt
 
@@ -220,3 +230,74 @@ def test_boxes_alone():
 def test_no_such_tile():
     with pytest.raises(PromptError, match="32 pixels"):
         find(drawing(), "red", tile=7)
+
+
+class Near(Seen):
+    """Has a small input, and a lone point's masks are believed less than any limit."""
+
+    side = 64
+
+    def decode(self, embedding, prompt):
+        found = super().decode(embedding, prompt)
+        share = 0.5 if prompt.is_ambiguous else 1
+        return replace(found, quality=found.quality * np.float32(share))
+
+
+def everything(segmenter, image, **settings):
+    settings = EverythingSettings(**{"points_per_side": 8, "stability": 0.0} | settings)
+    return cut_out_everything(segmenter, image, settings)
+
+
+def test_proposals_of_a_near_sighted_segmenter_are_answered_closer():
+    """Of points alone no mask is good enough; by the boxes of what they find, all are."""
+    image = drawing(96, 128)
+    assert len(find_everything(Near(), image, EverythingSettings(8, stability=0.0))) == 0
+    segmenter = Near()
+    found = everything(segmenter, image)
+    assert segmenter.sizes[0] == (96, 128)
+    assert (48, 48) in segmenter.sizes  # 1.5 times the 32 pixels of the red thing
+    assert any(np.abs(box - (8, 8, 40, 40)).max() <= 1 for box in found.boxes)
+    assert found.quality == pytest.approx([0.95] * len(found))
+    assert np.array_equal(found.scores, found.quality)
+    assert len(found.points) == len(found.crop_boxes) == len(found.rles) == len(found)
+    assert {"encode", "decode", "masks", "select"} <= set(found.seconds)
+
+
+def test_limits_are_of_the_closer_answers():
+    image = drawing(96, 128)
+    assert len(everything(Near(), image, quality=0.96)) == 0
+    assert len(everything(Near(), image, min_area=40 * 40)) < len(everything(Near(), image))
+    areas = everything(Near(), image, min_area=40 * 40).areas
+    assert (areas >= 40 * 40).all()
+
+
+def test_proposals_beyond_the_first_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr("perception.close_ups._PROPOSALS", 1)
+    image = drawing(96, 128)
+    found = everything(Near(), image, quality=0.0)
+    assert len(found) > 1
+    assert found.quality[0] == pytest.approx(0.95)
+    assert found.quality[1:].max() < 0.5
+    assert len(everything(Near(), image)) == 1
+
+
+def test_a_picture_without_anything_has_no_masks():
+    assert len(everything(Near(), np.full((40, 60, 3), 255, np.uint8), quality=0.999)) == 0
+
+
+def test_other_segmenters_answer_everything_once():
+    segmenter = Seen()
+    found = everything(segmenter, drawing(96, 128))
+    assert segmenter.sizes == [(96, 128)]
+    assert (
+        found.rles
+        == find_everything(Seen(), drawing(96, 128), EverythingSettings(8, stability=0.0)).rles
+    )
+
+
+def test_limits_that_are_not_set_are_the_segmenter_s():
+    far, near = (with_own_limits(EverythingSettings(), one) for one in (Seen(), Near()))
+    assert (far.quality, far.stability) == (0.88, 0.95)
+    assert (near.quality, near.stability) == (0.7, 0.8)
+    told = with_own_limits(EverythingSettings(quality=0.0, stability=0.5), Near())
+    assert (told.quality, told.stability) == (0.0, 0.5)

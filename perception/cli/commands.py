@@ -33,6 +33,8 @@ from perception.defaults import (
     CROP_LAYERS,
     MIN_AREA,
     MIN_REGION,
+    NEAR_QUALITY,
+    NEAR_STABILITY,
     NMS,
     POINTS_PER_SIDE,
     QUALITY,
@@ -159,15 +161,15 @@ def detect(
 @click.option(
     "--quality",
     type=click.FloatRange(0, 1),
-    default=QUALITY,
-    show_default=True,
+    default=None,
+    show_default=f"{QUALITY:g}, {NEAR_QUALITY:g} for nano",
     help="Least quality that the model predicts for a mask; lower finds more.",
 )
 @click.option(
     "--stability",
     type=click.FloatRange(0, 1),
-    default=STABILITY,
-    show_default=True,
+    default=None,
+    show_default=f"{STABILITY:g}, {NEAR_STABILITY:g} for nano",
     help="Least stability of a mask: how little it changes with its threshold.",
 )
 @click.option(
@@ -201,8 +203,8 @@ def detect(
 @shared_options(["overlay", "masks", "cutouts"])
 def everything(
     points_per_side: int,
-    quality: float,
-    stability: float,
+    quality: float | None,
+    stability: float | None,
     nms: float,
     crop_layers: int,
     min_region: int,

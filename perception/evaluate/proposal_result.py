@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from perception.annotate.review.watch import Watch, unwatched
+from perception.close_ups import cut_out_everything
 from perception.evaluate.answering import answer_all
 from perception.evaluate.asked import asked_of
 from perception.evaluate.average_precision import IOUS, SIZES, Kind, Precision
@@ -27,7 +28,6 @@ from perception.evaluate.shown_things import as_instances
 from perception.evaluate.things import Things, TruePicture
 from perception.instances import Instances
 from perception.model import Model
-from perception.segmenter.everything import find_everything
 from perception.segmenter.everything_settings import EverythingSettings
 from perception.types import ImageArray, Rle
 
@@ -43,7 +43,7 @@ def measure_proposals(
     """Segment-everything on every picture; keep: see ``kept_answers``."""
 
     def ask(image: ImageArray, _picture: TruePicture) -> dict[str, Any]:
-        found = find_everything(model.segmenter, image, settings)[: BUDGETS[-1]]
+        found = cut_out_everything(model.segmenter, image, settings)[: BUDGETS[-1]]
         quality = [] if found.quality is None else found.quality.tolist()
         return {"masks": [rle.counts for rle in found.rles], "quality": quality}
 

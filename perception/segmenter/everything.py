@@ -81,7 +81,9 @@ def _masks_in(
     for start in range(0, len(points), settings.points_per_batch):
         some = points[start : start + settings.points_per_batch]
         with watch("decode"):
-            least = settings.quality or -np.inf  # 0 lets all through, also what is predicted below
+            least = (
+                settings.limits()[0] or -np.inf
+            )  # 0 lets all through, also what is predicted below
             proposals = segmenter.propose(embedding, some, least_quality=least)
         with watch("masks"):
             found = list(_stable_masks(proposals, some, crop, image.shape[:2], settings))
@@ -104,7 +106,7 @@ def _stable_masks(
         pixels, (left, top), stability = cut_out(
             logits, proposals.frame, offset=settings.stability_offset
         )
-        if np.float32(stability) < np.float32(settings.stability):
+        if np.float32(stability) < np.float32(settings.limits()[1]):
             continue
         box = mask_to_box(pixels)
         if not box.any():

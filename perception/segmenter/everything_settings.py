@@ -35,7 +35,8 @@ class EverythingSettings:
 
     points_per_side: of the grid, in each crop; grid: N x 2 (x, y) in 0..1 of a crop, instead.
     points_per_batch: how many are decoded at once. quality, stability: the least of a mask, 0..1
-    (0 lets all through); stability_offset: by how much the threshold moves to measure it.
+    (0 lets all through; None: SAM's limits, or the segmenter's own, see ``close_ups``);
+    stability_offset: by how much the threshold moves to measure it.
     nms: of masks whose boxes have a larger IoU the best stays. crop_layers: layer n adds 4^n crops
     of the picture; crop_nms: as nms, between crops; crop_overlap: of neighbours, as a share of the
     picture's shorter side; crop_downscale: divides points_per_side with each layer.
@@ -46,8 +47,8 @@ class EverythingSettings:
     points_per_side: int = POINTS_PER_SIDE
     grid: ArrayLike | None = None
     points_per_batch: int = POINTS_PER_BATCH
-    quality: float = QUALITY
-    stability: float = STABILITY
+    quality: float | None = None
+    stability: float | None = None
     stability_offset: float = STABILITY_OFFSET
     nms: float = NMS
     crop_layers: int = CROP_LAYERS
@@ -64,7 +65,8 @@ class EverythingSettings:
             self._check(name, _is_whole(getattr(self, name), 0), "a whole number of at least 0")
         self._check("crop_layers", self.crop_layers <= MOST_LAYERS, f"at most {MOST_LAYERS}")
         for name in ("quality", "stability", "nms", "crop_nms"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
+            value = getattr(self, name)
+            self._check(name, value is None or 0 <= value <= 1, "between 0 and 1")
         self._check("crop_overlap", 0 <= self.crop_overlap < 1, "at least 0 and less than 1")
         self._check("stability_offset", 0 <= self.stability_offset < np.inf, "at least 0")
         if self.grid is not None:
@@ -97,9 +99,17 @@ class EverythingSettings:
             return np.asarray(self.grid, np.float64)
         return point_grid(self._per_side(crop.layer))
 
+    def limits(self) -> tuple[float, float]:
+        """The least quality and stability of a mask; SAM's where none are set."""
+        return (
+            QUALITY if self.quality is None else self.quality,
+            STABILITY if self.stability is None else self.stability,
+        )
+
     def to_info(self) -> dict[str, Any]:
         """All settings by name, as JSON can hold them."""
         info = {field.name: getattr(self, field.name) for field in fields(self)}
+        info["quality"], info["stability"] = self.limits()
         if self.grid is None:
             del info["grid"]
         else:

@@ -92,6 +92,6 @@ def test_only_the_best_thousand_count(things, monkeypatch):
 
         return replace(found, quality=found.scores)
 
-    monkeypatch.setattr(proposal_result, "find_everything", everything)
+    monkeypatch.setattr(proposal_result, "cut_out_everything", everything)
     result = measure_proposals(told_model(lambda prompt: np.zeros(HW, bool)), things, SETTINGS)
     assert result.proposed == 1000
