@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from perception.instances import Instances
 from perception.masks import cut_out, mask_to_box, rle_area, window_to_rle
 from perception.predictor.everything_settings import EverythingSettings
 from perception.predictor.point_grid import Crop, picture_crops, points_in
+from perception.predictor.predictions import MaskPredictions
 from perception.predictor.protocol import EncodedImage, MaskPredictor
 from perception.regions import clean_rle
 from perception.stopwatch import Stopwatch
@@ -27,6 +29,9 @@ from perception.types import FloatArray, ImageArray, Proposals, Rle
 _NEAR = 20
 """SAM's tolerance: a box that ends so few pixels from a crop's edge was cut by it."""
 
+
+_PREDICTED_AGAIN = 100
+"""Proposals at most that a predictor which zooms predicts again by their boxes."""
 
 _LIMITS = ("quality", "stability", "cut", "repeated", "small")
 """At what candidates fall, in this order."""
@@ -50,24 +55,39 @@ def find_everything(
     *,
     step: Callable[[int], object] | None = None,
 ) -> Instances:
-    """All that a grid of points finds in a picture H x W x 3, by falling quality.
+    """Return all that a grid of points finds in an image H x W x 3, by falling quality.
 
-    step: called after each batch of points, with their number. The result's ``dropped`` counts the
-    candidates, and those that fell below the limit of quality or stability, that were cut by the
-    edge of a crop, that repeat a better one, and that are too small.
+    Where the predictor zooms, the best proposals, whatever their quality, are predicted once more
+    by their boxes, and the limits of quality and stability are of these predictions.
+
+    Args:
+        predictor: Turns prompts into masks.
+        image: The image.
+        settings: The grid, the limits and the crops.
+        step: Called after each batch of points, with their number.
+
+    Returns:
+        Masks of one class. ``dropped`` counts the candidates, and those that fell below the limit
+        of quality or stability, that were cut by the edge of a crop, that repeat a better one, and
+        that are too small.
     """
     watch = Stopwatch()
     masks: list[_Mask] = []
     dropped = Counter(dict.fromkeys(("candidates", *_LIMITS), 0))
     encoded = predictor.encode(image, watch=watch)
     crops = picture_crops(image.shape[:2], settings.crop_layers, settings.crop_overlap)
+    zooms = encoded.refines_proposals
+    proposing = replace(settings, quality=0.0, stability=0.0) if zooms else settings
     for crop in crops:
-        found = list(_masks_in(encoded, crop, settings, watch, step, dropped))
+        found = list(_masks_in(encoded, crop, proposing, watch, step, dropped))
         masks += _unlike(found, [mask.quality for mask in found], settings.nms)
     with watch("select"):
         if len(crops) > 1:  # Small crops show most detail.
             sizes = box_area([mask.crop.box for mask in masks])
             masks = _unlike(masks, 1 / sizes, settings.crop_nms)
+    if zooms:
+        masks = _predicted_again(encoded, masks, settings, watch, dropped)
+    with watch("select"):
         if settings.min_region:
             masks = _cleaned(masks, settings)
         large = [mask for mask in masks if rle_area(mask.rle) >= settings.min_area]
@@ -76,6 +96,37 @@ def find_everything(
     # What is left and what fell elsewhere are known: all others repeat one that is left.
     dropped["repeated"] = 2 * dropped["candidates"] - dropped.total() - len(large)
     return _instances(large, image, watch, dropped)
+
+
+def _predicted_again(
+    encoded: EncodedImage,
+    masks: list[_Mask],
+    settings: EverythingSettings,
+    watch: Stopwatch,
+    dropped: Counter[str],
+) -> list[_Mask]:
+    """Predict the best masks by their boxes, and apply the limits to all."""
+    masks = sorted(masks, key=lambda mask: -mask.quality)
+    best, rest = masks[:_PREDICTED_AGAIN], masks[_PREDICTED_AGAIN:]
+    predicted = encoded.predict_boxes(as_boxes([mask.box for mask in best]))
+    again = MaskPredictions.of(((n, found[0]) for n, found in predicted), watch=watch)
+    dropped["small"] += len(best) - len(again.rles)
+    known = [best[n] for n in again.prompt_ids]
+    masks = [
+        mask._replace(rle=rle, box=box, quality=float(quality), stability=float(stability))
+        for mask, rle, box, quality, stability in zip(
+            known, again.rles, again.boxes, again.quality, again.stability, strict=True
+        )
+    ] + rest
+    good = []
+    for mask in masks:
+        if settings.quality and mask.quality < settings.quality:
+            dropped["quality"] += 1
+        elif mask.stability < settings.stability:
+            dropped["stability"] += 1
+        else:
+            good.append(mask)
+    return _unlike(good, [mask.quality for mask in good], settings.nms)
 
 
 def _masks_in(

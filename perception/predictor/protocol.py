@@ -46,6 +46,11 @@ class EncodedImage(Protocol):
         """The image's name, for the record in a result; "" if it has none."""
         ...
 
+    @property
+    def refines_proposals(self) -> bool:
+        """Whether proposals of lone points gain from being predicted again by their boxes."""
+        ...
+
     def predict(
         self, prompt: Prompt, previous: LowResMask | None = None
     ) -> tuple[PredictedMask, ...]:

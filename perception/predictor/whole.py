@@ -51,6 +51,8 @@ class WholeImagePredictor:
 class WholeImage:
     """An ``EncodedImage`` whose prompts see all of it."""
 
+    refines_proposals = False
+
     def __init__(self, crops: ImageCrops, file_name: str = "") -> None:
         self._crops, self.file_name = crops, file_name
 

@@ -69,6 +69,8 @@ class ZoomPredictor:
 class ZoomImage:
     """An ``EncodedImage`` whose prompts are predicted in crops of it."""
 
+    refines_proposals = True
+
     def __init__(self, crops: ImageCrops, file_name: str = "") -> None:
         self._crops, self.file_name = crops, file_name
 

@@ -12,6 +12,7 @@ from perception.masks import mask_to_rle, rle_area
 from perception.predictor.everything import find_everything
 from perception.predictor.everything_settings import EverythingSettings
 from perception.predictor.whole import WholeImagePredictor
+from perception.predictor.zoom import ZoomPredictor
 from perception.types import Embedding, Proposals
 
 RED, BLUE = [8, 8, 40, 40], [64, 32, 112, 80]
@@ -246,3 +247,49 @@ def test_every_candidate_is_kept_or_counted():
         found = everything(**settings)
         fell = sum(n for name, n in found.dropped.items() if name != "candidates")
         assert len(found) + fell == found.dropped["candidates"] > 0
+
+
+class Doubtful(ColourSegmenter):
+    """A lone point's masks are believed less than any limit, a box's are not."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def encode(self, image):
+        self.sizes.append(image.shape[:2])
+        return super().encode(image)
+
+    def decode(self, embedding, prompt):
+        found = super().decode(embedding, prompt)
+        share = 0.5 if prompt.is_ambiguous else 1
+        return replace(found, quality=found.quality * np.float32(share))
+
+
+def zoomed(image, segmenter=None, **settings):
+    options = EverythingSettings(**{"points_per_side": 8, "stability": 0.0} | settings)
+    return find_everything(ZoomPredictor(segmenter or Doubtful()), image, options)
+
+
+def test_a_predictor_that_zooms_predicts_proposals_again_by_their_boxes():
+    image, segmenter = drawing(96, 128), Doubtful()
+    found = zoomed(image, segmenter)
+    assert segmenter.sizes[0] == (96, 128)
+    assert (48, 48) in segmenter.sizes  # 1.5 times the 32 pixels of the red object
+    assert any(np.abs(box - (8, 8, 40, 40)).max() <= 1 for box in found.boxes)
+    assert found.quality == pytest.approx([0.95] * len(found))
+    assert len(everything(drawing(96, 128), Doubtful(), stability=0.0)) == 0
+    fallen = found.dropped
+    left = sum(fallen[one] for one in ("quality", "stability", "cut", "repeated", "small"))
+    assert fallen["candidates"] == left + len(found)
+
+
+def test_limits_are_of_the_second_predictions(monkeypatch):
+    image = drawing(96, 128)
+    assert len(zoomed(image, quality=0.96)) == 0
+    assert (zoomed(image, min_area=40 * 40).areas >= 40 * 40).all()
+    monkeypatch.setattr("perception.predictor.everything._PREDICTED_AGAIN", 1)
+    found = zoomed(image, quality=0.0)
+    assert found.quality[0] == pytest.approx(0.95)
+    assert found.quality[1:].max() < 0.5
+    assert len(zoomed(image)) == 1
