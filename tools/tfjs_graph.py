@@ -147,7 +147,7 @@ def _max_pool(node: Node, x: Tensor) -> Tensor:
     return F.max_pool2d(x.permute(0, 3, 1, 2), size, step).permute(0, 2, 3, 1)
 
 
-def _pad(node: Node, x: Tensor, amounts: Tensor, value: Tensor | None = None) -> Tensor:
+def _pad(_: Node, x: Tensor, amounts: Tensor, value: Tensor | None = None) -> Tensor:
     flat = [int(number) for pair in reversed(amounts.tolist()) for number in pair]
     return F.pad(x, flat, value=0.0 if value is None else float(value))
 
@@ -159,11 +159,11 @@ def _resize(node: Node, x: Tensor, size: Tensor) -> Tensor:
     return out.permute(0, 2, 3, 1)
 
 
-def _split(node: Node, x: Tensor, sizes: Tensor, axis: Tensor) -> list[Tensor]:
+def _split(_: Node, x: Tensor, sizes: Tensor, axis: Tensor) -> list[Tensor]:
     return list(x.split(sizes.tolist(), dim=int(axis)))
 
 
-def _sparse_to_dense(node: Node, at: Tensor, size: Tensor, values: Tensor, rest: Tensor) -> Tensor:
+def _sparse_to_dense(_: Node, at: Tensor, size: Tensor, values: Tensor, rest: Tensor) -> Tensor:
     dense = torch.full(size.tolist(), int(rest), dtype=rest.dtype)
     for place, value in zip(at.tolist(), values.tolist(), strict=True):
         dense[tuple(place)] = value
@@ -172,19 +172,19 @@ def _sparse_to_dense(node: Node, at: Tensor, size: Tensor, values: Tensor, rest:
 
 ADDS = ("Add", "AddV2", "BiasAdd")
 OPERATIONS = {
-    **dict.fromkeys(ADDS, lambda node, a, b: a + b),
-    "ConcatV2": lambda node, *parts: torch.cat(parts[:-1], dim=int(parts[-1])),
+    **dict.fromkeys(ADDS, lambda _, a, b: a + b),
+    "ConcatV2": lambda _, *parts: torch.cat(parts[:-1], dim=int(parts[-1])),
     "Conv2D": _conv,
-    "Identity": lambda node, x: x,
+    "Identity": lambda _, x: x,
     "LeakyRelu": lambda node, x: F.leaky_relu(x, node.attributes["alpha"]["f"]),
     "MaxPool": _max_pool,
     "Pad": _pad,
     "PadV2": _pad,
-    "Reshape": lambda node, x, shape: x.reshape(shape.tolist()),
+    "Reshape": lambda _, x, shape: x.reshape(shape.tolist()),
     "ResizeBilinear": _resize,
-    "Sigmoid": lambda node, x: x.sigmoid(),
+    "Sigmoid": lambda _, x: x.sigmoid(),
     "SparseToDense": _sparse_to_dense,
     "SplitV": _split,
-    "Transpose": lambda node, x, order: x.permute(order.tolist()),
+    "Transpose": lambda _, x, order: x.permute(order.tolist()),
 }
 """What a node gives: one tensor, or a list of several."""

@@ -21,6 +21,12 @@ from perception.detector.network import STRIDES, edges_to_boxes
 CLASSES = 80
 """Known classes: COCO's, in the order of their ids."""
 
+WORD_SIZE = 48
+"""Numbers of a region, beside the known classes' logits, that other words are made of."""
+
+SURE = 1.0
+"""The logit, below zero, from which on a region's best known class makes it sure."""
+
 BINS = 11
 """Values, 0 to 10 strides, over which each edge's distance is a distribution."""
 
@@ -101,7 +107,11 @@ class NanoDetHead(nn.Module):
         self.out = nn.Conv2d(channels, classes + 4 * bins, 1)
 
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.out(self.conv(level)).flatten(2).transpose(1, 2)
+        return self.read(self.conv(level))
+
+    def read(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``forward`` gives, of what ``conv`` gives."""
+        out = self.out(hidden).flatten(2).transpose(1, 2)
         logits, edges = out.split((self.classes, 4 * self.bins), dim=-1)
         weights = edges.unflatten(-1, (4, self.bins)).softmax(-1)
         return logits, weights @ torch.arange(float(self.bins)).to(weights)
@@ -115,7 +125,7 @@ class NanoDet(nn.Module):
 
     def __init__(self, trunk: NanoDetTrunk, *, channels: int, classes: int, bins: int) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk, self.classes = trunk, classes
         self.heads = nn.ModuleList(NanoDetHead(channels, classes, bins) for _ in STRIDES)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,11 +138,105 @@ class NanoDet(nn.Module):
         for head, level, stride in zip(self.heads, levels, STRIDES, strict=True):
             found, edges = head(level)
             logits.append(found)
-            boxes.append(edges_to_boxes(edges, level.shape[-2:], stride))
+            boxes.append(edges_to_boxes(edges, (level.shape[-2], level.shape[-1]), stride))
         return torch.cat(boxes, dim=1), torch.cat(logits, dim=1)
+
+
+class WordsHead(nn.Module):
+    """What a region shows beside the known classes: B x h·w x ``size`` of all levels together.
+
+    A small perceptron of each level's own over the pyramid, what NanoDet's head makes of it, and
+    the stage's features below, so that it can learn what the known classes don't need. channels: of
+    the first two; widths: of the features; hidden: of the perceptron.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, ...], *, hidden: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(2 * channels + width, hidden, 1),
+                nn.LeakyReLU(0.1, inplace=True),
+                nn.Conv2d(hidden, size, 1),
+            )
+            for width in widths
+        )
+
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        """inputs: see ``PhotoNetwork.look``."""
+        parts = [level(x).flatten(2) for level, x in zip(self.levels, inputs, strict=True)]
+        return torch.cat(parts, dim=2).transpose(1, 2)
+
+
+class DrawnGate(nn.Module):
+    """Whether each cell of 16 x 16 pixels is drawn rather than photographed: logits B x h x w.
+
+    A flat patch of sky could be either, so a cell is seen beside the mean of all cells.
+    """
+
+    def __init__(self, channels: int, *, hidden: int) -> None:
+        super().__init__()
+        self.cell = nn.Conv2d(channels, hidden, 1)
+        self.image = nn.Conv2d(channels, hidden, 1)
+        self.out = nn.Conv2d(hidden, 1, 1)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """cells: see ``PhotoNetwork.look``."""
+        return self.compare(cells, cells.mean((2, 3), keepdim=True))
+
+    def compare(self, cells: Tensor, mean: Tensor) -> Tensor:
+        """Cells B x C x h x w and the means of their images B x C x 1 x 1."""
+        out: Tensor = self.out(F.leaky_relu(self.cell(cells) + self.image(mean), 0.1))[:, 0]
+        return out
+
+
+class PhotoNetwork(nn.Module):
+    """Photographs and phrases -> boxes, the logit of every region for every phrase, the gate.
+
+    A phrase's vector holds a weight for each known class's logit, ``size`` weights for what the
+    words' head gives, one for how sure a region is that it is of some known class, by which a name
+    that is none of them is held back, and a bias: ``classes + size + 2`` numbers.
+    """
+
+    def __init__(self, nanodet: NanoDet, words: WordsHead, gate: DrawnGate) -> None:
+        super().__init__()
+        self.nanodet, self.words, self.gate = nanodet, words, gate
+        self.phrase_size = nanodet.classes + words.size + 2
+
+    def forward(self, pixels: Tensor, phrases: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels B x 3 x H x W and phrases P x D -> boxes, logits, drawn.
+
+        Boxes B x Q x 4 are xyxy in pixels of the input, logits are B x Q x P; drawn, B x h x w, is
+        the probability that a cell is drawn.
+        """
+        boxes, classes, inputs, cells = self.look(pixels)
+        sure = F.relu(classes.amax(-1, keepdim=True) + SURE)
+        regions = torch.cat((classes, self.words(inputs), sure), dim=-1)
+        logits = regions @ phrases[:, :-1].T + phrases[:, -1]
+        return boxes, logits, self.gate(cells).sigmoid()
+
+    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
+        """Boxes and class logits as ``NanoDet``, what ``WordsHead`` and what ``DrawnGate`` take."""
+        levels, features = self.nanodet.trunk(pixels)
+        boxes, classes, inputs = [], [], []
+        parts = zip(self.nanodet.heads, levels, features, STRIDES, strict=True)
+        for head, level, feature, stride in parts:
+            hidden = head.conv(level)  # type: ignore[operator]
+            logits, edges = head.read(hidden)  # type: ignore[operator]
+            classes.append(logits)
+            boxes.append(edges_to_boxes(edges, (level.shape[-2], level.shape[-1]), stride))
+            inputs.append(torch.cat((level, hidden, feature), dim=1))
+        cells = torch.cat((features[1], _doubled(features[2])), dim=1)
+        return torch.cat(boxes, dim=1), torch.cat(classes, dim=1), inputs, cells
 
 
 def build_nanodet() -> NanoDet:
     """NanoDet-g, with random weights."""
     trunk = NanoDetTrunk(width=32, depths=(1, 2, 2, 3), channels=128)
     return NanoDet(trunk, channels=128, classes=CLASSES, bins=BINS).eval()
+
+
+def build_photo_network() -> PhotoNetwork:
+    """The embedded detector's photograph half, with random weights."""
+    words = WordsHead(128, (128, 256, 512), hidden=128, size=WORD_SIZE)
+    return PhotoNetwork(build_nanodet(), words, DrawnGate(256 + 512, hidden=32)).eval()
