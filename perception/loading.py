@@ -43,6 +43,8 @@ _NANO_FILES = {
         "nano-detector-text.onnx",
         "nano-detector-image.onnx",
         "nano-detector-vocab.txt",
+        "nano-detector-photo.onnx",
+        "nano-detector-names.zip",
     ),
     Role.SEGMENTER: (
         "nano-segmenter-encoder.onnx",
@@ -252,8 +254,8 @@ def _detector(part: Part, path: Path, where: _Where) -> Detector:
     if _runs_on_onnx(part):
         from perception.detector.onnx import NanoDetector
 
-        text, image, vocabulary = (locate(file) for file in _NANO_FILES[Role.DETECTOR])
-        return NanoDetector(text, image, vocabulary, threads=where.threads, device=where.onnx)
+        files = [locate(file) for file in _NANO_FILES[Role.DETECTOR]]
+        return NanoDetector(*files, threads=where.threads, device=where.onnx)
     from perception.detector.published import load_detector
 
     detector = load_detector(

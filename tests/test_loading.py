@@ -27,6 +27,8 @@ def test_the_record_of_what_was_used(nano):
         "nano-detector-text.onnx",
         "nano-detector-image.onnx",
         "nano-detector-vocab.txt",
+        "nano-detector-photo.onnx",
+        "nano-detector-names.zip",
         "nano-segmenter-encoder.onnx",
         "nano-segmenter-preparer.onnx",
         "nano-segmenter-decoder.onnx",

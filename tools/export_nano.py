@@ -1,11 +1,13 @@
 """Turns trained nano weights into what ships: ONNX files, safetensors and the manifest.
 
     python tools/make_scenes.py --out runs/validation --seed 1
-    python tools/export_nano.py --runs runs --validation runs/validation
+    python tools/export_nano.py --runs runs --validation runs/validation [--only detector]
 
-The detector's bias is set on the validation scenes, so that at the default threshold 91 of 100
-labelled boxes are right. Matrices are rounded to half precision first, and all files hold the very
-same numbers in half the bytes (``halved.py``).
+RUNS holds detector/nano-detector.safetensors (the drawn half), photo/ as tools/train_nanodet.py
+leaves it, and segmenter/nano-segmenter.safetensors. The bias of the detector's drawn half is set on
+the validation scenes, so that at the default threshold 91 of 100 labelled boxes are right; that of
+the photograph half stands in its table of names (tools/make_names.py). Matrices are rounded to half
+precision first, and all files hold the very same numbers in half the bytes (``halved.py``).
 """
 
 from __future__ import annotations
@@ -22,27 +24,34 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from perception.defaults import THRESHOLD
+from perception.detector.nanodet import build_photo_network
 from perception.detector.network import build_nano_detector
 from perception.detector.onnx import NanoDetector
 from perception.detector.tokenizer import Tokenizer
-from perception.export.nano import export_detector, export_segmenter
+from perception.export.nano import export_detector, export_photo, export_segmenter
 from perception.images import read_image
 from perception.phrases import parse
 from perception.segmenter.load import nano_builder
 from perception.weights import sha256_of_file
 
-DETECTOR_SIDE, SEGMENTER_SIDE = 320, 320
+DETECTOR_SIDE, PHOTO_SIDE, SEGMENTER_SIDE = 320, 448, 320
 PRECISION = 0.91
 DETECTOR, SEGMENTER = "nano-detector", "nano-segmenter"
 PUBLISHED = "# Published models"
 """The manifest's line from which on it is written by hand."""
 
 FILES = {
-    DETECTOR: ("text.onnx", "image.onnx", "vocab.txt"),
+    DETECTOR: ("text.onnx", "image.onnx", "vocab.txt", "photo.onnx", "names.zip"),
     SEGMENTER: ("encoder.onnx", "preparer.onnx", "decoder.onnx"),
 }
+KEPT = {
+    DETECTOR: ("nano-detector.safetensors", "nano-detector-photo.safetensors"),
+    SEGMENTER: ("nano-segmenter.safetensors",),
+}
+"""What is for training and export alone, and stays out of the package."""
+
 TRAINED = {
-    DETECTOR: "tools/train_detector.py, on drawn scenes and freely licensed photographs",
+    DETECTOR: "from NanoDet-g (Apache-2.0), by tools/train_nanodet.py and tools/train_detector.py",
     SEGMENTER: "tools/train_segmenter.py, on drawn scenes and freely licensed photographs",
 }
 EVERYTHING = {"quality": 0.6, "stability": 0.7}
@@ -80,9 +89,24 @@ def load_halved(network: nn.Module, path: Path) -> None:
 
 def export_all(arguments: argparse.Namespace) -> dict[str, float]:
     """Writes every file; returns the largest difference from torch by file name."""
+    worst: dict[str, float] = {}
+    if arguments.only in (None, "detector"):
+        worst |= _export_drawn(arguments) | _export_photo(arguments)
+    if arguments.only in (None, "segmenter"):
+        trained = arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors"
+        sam = nano_builder(load_file(trained), SEGMENTER_SIDE)()
+        load_halved(sam, trained)
+        worst |= export_segmenter(sam, arguments.out)
+        _save(sam, arguments.out / f"{SEGMENTER}.safetensors")
+    for file_name in worst:
+        store_halves(arguments.out / file_name)
+    return worst
+
+
+def _export_drawn(arguments: argparse.Namespace) -> dict[str, float]:
+    """The detector's drawn half, its bias set on validation scenes where these are given."""
     out: Path = arguments.out
-    vocabulary = out / f"{DETECTOR}-vocab.txt"
-    network = build_nano_detector(len(Tokenizer.load(vocabulary).ids))
+    network = build_nano_detector(len(Tokenizer.load(out / f"{DETECTOR}-vocab.txt").ids))
     load_halved(network, arguments.runs / "detector" / f"{DETECTOR}.safetensors")
     worst = export_detector(network, out, side=DETECTOR_SIDE)
     if arguments.validation:
@@ -91,18 +115,25 @@ def export_all(arguments: argparse.Namespace) -> dict[str, float]:
         network.bias.data += math.log(THRESHOLD / (1 - THRESHOLD)) - math.log(low / (1 - low))
         print(f"the threshold of precision {PRECISION} was {low:.2f}; it is {THRESHOLD:g} now")
         worst = export_detector(network, out, side=DETECTOR_SIDE)
-    trained = arguments.runs / "segmenter" / f"{SEGMENTER}.safetensors"
-    sam = nano_builder(load_file(trained), SEGMENTER_SIDE)()
-    load_halved(sam, trained)
-    worst |= export_segmenter(sam, out)
-    for file_name in worst:
-        store_halves(out / file_name)
-    for name, module in ((DETECTOR, network), (SEGMENTER, sam)):
-        weights = {key: value.contiguous() for key, value in halve(module.state_dict()).items()}
-        path = out / f"{name}.safetensors"
-        save_file(weights, str(path))
-        path.chmod(0o644)  # it is written for its owner alone
+    _save(network, out / f"{DETECTOR}.safetensors")
     return worst
+
+
+def _export_photo(arguments: argparse.Namespace) -> dict[str, float]:
+    """The detector's photograph half; its table of names is made by tools/make_names.py."""
+    out: Path = arguments.out
+    network = build_photo_network()
+    load_halved(network, arguments.runs / "photo" / f"{DETECTOR}-photo.safetensors")
+    vocabulary = len(Tokenizer.load(out / f"{DETECTOR}-vocab.txt").ids)
+    worst = export_photo(network, out, side=PHOTO_SIDE, vocabulary=vocabulary)
+    _save(network, out / f"{DETECTOR}-photo.safetensors")
+    return worst
+
+
+def _save(module: nn.Module, path: Path) -> None:
+    weights = {key: value.contiguous() for key, value in halve(module.state_dict()).items()}
+    save_file(weights, str(path))
+    path.chmod(0o644)  # it is written for its owner alone
 
 
 def published(path: Path) -> str:
@@ -121,7 +152,7 @@ def manifest(out: Path) -> str:
             limits = ", ".join(f"{key} = {value}" for key, value in EVERYTHING.items())
             lines += [f"everything = {{ {limits} }}"]
         lines += [f'trained = "{TRAINED[name]}; see MODEL_CARD.md"', ""]
-        for file_name in (*(f"{name}-{part}" for part in parts), f"{name}.safetensors"):
+        for file_name in (*(f"{name}-{part}" for part in parts), *KEPT[name]):
             path = out / file_name
             lines += [f"[[models.{name}.files]]", f'name = "{file_name}"']
             lines += [f"bytes = {path.stat().st_size}", f'sha256 = "{sha256_of_file(path)}"', ""]
@@ -132,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--validation", type=Path, default=None)
+    parser.add_argument("--only", choices=["detector", "segmenter"], default=None)
     parser.add_argument("--out", type=Path, default=Path("weights"))
     arguments = parser.parse_args()
     torch.manual_seed(0)

@@ -35,7 +35,7 @@ class TextTeacher:
     """
 
     def __init__(self, tokenizer: Tokenizer, data: Path, taught: Iterable[str]) -> None:
-        rows = _clip_rows(data / "names")
+        rows = clip_rows(data / "names")
         taught = [*taught, *coco_names(data / "names")]
         centred = np.stack(list(rows.values()))
         centred -= centred.mean(0)
@@ -94,7 +94,7 @@ def plain(name: str) -> str:
     return name.replace("_", " ").split("(")[0].strip().lower()
 
 
-def _clip_rows(folder: Path) -> dict[str, np.ndarray]:
+def clip_rows(folder: Path) -> dict[str, np.ndarray]:
     """Each name of COCO, LVIS and Objects365 with CLIP's embedding of "a NAME", 512 float32."""
     files = [(coco_names(folder), "coco_clip_a+cname.npy")]
     files.append(([row["name"] for row in _lvis(folder)], "lvis_v1_clip_a+cname.npy"))

@@ -130,7 +130,7 @@ def cell_centres(hw: tuple[int, int], stride: int) -> Tensor:
 
 def edges_to_boxes(edges: Tensor, hw: tuple[int, int], stride: int) -> Tensor:
     """Distances left, top, right, bottom in strides, B x h·w x 4 -> boxes xyxy B x h·w x 4."""
-    centres = cell_centres((int(hw[0]), int(hw[1])), stride).to(edges)
+    centres = cell_centres((hw[0], hw[1]), stride).to(edges)
     reach = edges * stride
     return torch.cat((centres - reach[..., :2], centres + reach[..., 2:]), dim=-1)
 

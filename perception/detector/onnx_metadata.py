@@ -1,4 +1,4 @@
-"""What the detector's two ONNX files say about themselves, in their ``custom_metadata_map``."""
+"""What the detector's ONNX files say about themselves, in their ``custom_metadata_map``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from perception.onnx_metadata import OnnxMetadata
 
-TEXT, IMAGE = "detector-text", "detector-image"
+TEXT, IMAGE, PHOTO = "detector-text", "detector-image", "detector-photo"
 
 
 @dataclass(frozen=True)
 class DetectorMetadata(OnnxMetadata):
-    """side: of the model's square input in pixels; vocabulary: its pieces."""
+    """side: the longest of the input in pixels; vocabulary: the text side's pieces."""
 
     side: int
     vocabulary: int

@@ -8,6 +8,7 @@ wrong; small is an area below 32 x 32 pixels, large one above 96 x 96.
 
 from __future__ import annotations
 
+from perception.evaluate.at_threshold import at_threshold
 from perception.evaluate.average_precision import Precision, accumulate
 from perception.evaluate.found import Answers
 from perception.evaluate.picture_cases import picture_cases
@@ -32,7 +33,9 @@ def measure_coco(truth: Truth, answers: Answers) -> PrecisionResult:
         kinds.append(kind_result(kind, precision, _figures(precision), truth, answers))
     worst = picture_cases(truth, answers, kinds[-1].kind)
     title = f"COCO average precision on {truth.name}"
-    return PrecisionResult(title, basics(truth, answers), tuple(kinds), worst)
+    return PrecisionResult(
+        title, basics(truth, answers), tuple(kinds), worst, at_threshold(truth, answers)
+    )
 
 
 def _figures(precision: Precision) -> Figures:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from perception.errors import EvaluationError
+from perception.evaluate.at_threshold import at_threshold
 from perception.evaluate.average_precision import Precision, accumulate
 from perception.evaluate.found import Answers, Found
 from perception.evaluate.picture_cases import picture_cases
@@ -52,7 +53,7 @@ def measure_lvis(truth: Truth, answers: Answers) -> PrecisionResult:
     info = basics(truth, answers) | {"counted": len(counted)}
     worst = picture_cases(truth, answers, kinds[-1].kind)
     title = f"LVIS federated average precision on {truth.name}"
-    return PrecisionResult(title, info, tuple(kinds), worst)
+    return PrecisionResult(title, info, tuple(kinds), worst, at_threshold(truth, answers))
 
 
 def best_of_pictures(found: Sequence[Found], most: int = MOST) -> Iterator[Found]:

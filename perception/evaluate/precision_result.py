@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from perception.evaluate.at_threshold import AtThreshold
 from perception.evaluate.average_precision import IOUS, RECALLS, Kind, Precision
 from perception.evaluate.found import Answers
 from perception.evaluate.measurement import Case, Line, Plot, Table, rounded
@@ -55,12 +56,13 @@ class KindResult:
 
 @dataclass(frozen=True, eq=False)
 class PrecisionResult:
-    """A ``Measurement``: boxes, and masks where both sides have them."""
+    """A ``Measurement``: boxes, masks where both sides have them, what is seen at a threshold."""
 
     title: str
     info: Mapping[str, Any]
     kinds: tuple[KindResult, ...]
     worst: tuple[Case, ...] = ()
+    seen: AtThreshold | None = None
 
     def figure(self, kind: Kind, name: str) -> float | None:
         """One figure, such as the "AP50" of boxes."""
@@ -68,12 +70,14 @@ class PrecisionResult:
         return one.figures[name]
 
     def to_json(self) -> dict[str, Any]:
-        return {one.kind: one.to_json() for one in self.kinds}
+        figures = {one.kind: one.to_json() for one in self.kinds}
+        return figures | ({"at threshold": self.seen.to_json()} if self.seen else {})
 
     def tables(self) -> tuple[Table, ...]:
         names = tuple(self.kinds[0].figures)
         rows = tuple((one.kind, *one.figures.values()) for one in self.kinds)
-        return (Table(self.title, ("", *names), rows), self._class_table())
+        seen = (self.seen.table(),) if self.seen else ()
+        return (Table(self.title, ("", *names), rows), *seen, self._class_table())
 
     def _class_table(self) -> Table:
         """Of the classes with most truth."""

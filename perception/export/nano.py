@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
+from perception.detector.nanodet import PhotoNetwork
 from perception.detector.network import NanoNetwork
-from perception.detector.onnx_metadata import IMAGE, TEXT, DetectorMetadata
+from perception.detector.onnx_metadata import IMAGE, PHOTO, TEXT, DetectorMetadata
 from perception.export.onnx_file import write_onnx
 from perception.export.sam import export_fast
 from perception.segmenter.sam import Sam
 
-VERSION = "1"
+VERSION = "2"
 
 
 def export_detector(network: NanoNetwork, folder: Path, *, side: int) -> dict[str, float]:
@@ -50,6 +51,31 @@ def export_detector(network: NanoNetwork, folder: Path, *, side: int) -> dict[st
         metadata=metadata.to_map(IMAGE),
     )
     return {"nano-detector-text.onnx": text, "nano-detector-image.onnx": image}
+
+
+def export_photo(
+    network: PhotoNetwork, folder: Path, *, side: int, vocabulary: int
+) -> dict[str, float]:
+    """Writes the photograph half, whose input's longer side is ``side``; as ``export_detector``."""
+    metadata = DetectorMetadata("nano", VERSION, side, vocabulary)
+    generator = torch.Generator().manual_seed(0)
+
+    def case(height: int, width: int, phrases: int) -> dict[str, torch.Tensor]:
+        pixels = torch.randn(1, 3, height, width, generator=generator)
+        vectors = torch.randn(phrases, network.phrase_size, generator=generator)
+        return {"pixels": pixels, "phrases": vectors / network.phrase_size**0.5}
+
+    name = "nano-detector-photo.onnx"
+    sizes = ((side, side - 32, 5), (side - 32, side, 1), (side, side, 40), (64, side, 3))
+    worst = write_onnx(
+        network,
+        folder / name,
+        [case(*size) for size in sizes],
+        outputs=["boxes", "logits", "drawn"],
+        dynamic={"pixels": {2: "32*H", 3: "32*W"}, "phrases": {0: "R"}},
+        metadata=metadata.to_map(PHOTO),
+    )
+    return {name: worst}
 
 
 def export_segmenter(sam: Sam, folder: Path) -> dict[str, float]:

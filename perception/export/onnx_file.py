@@ -43,9 +43,10 @@ def write_onnx(
     """Exports ``module`` to ``path`` and returns the largest difference from torch over the cases.
 
     cases: the first one is traced, all are compared, so let them differ in every dynamic size.
-    outputs: their names; dynamic: which axes of an input may have any size; metadata: goes into the
-    file. Raises ExportError, and leaves nothing behind, where torch can't trace the module and
-    where the file disagrees with it (``write_agreed``). The module is put into evaluation mode.
+    outputs: their names; dynamic: which axes of an input may have any size, "32*H" for multiples of
+    32; metadata: goes into the file. Raises ExportError, and leaves nothing behind, where torch
+    can't trace the module and where the file disagrees with it (``write_agreed``). The module is
+    put into evaluation mode.
     """
     model = trace(module, cases[0], path.name, outputs=outputs, dynamic=dynamic)
     return write_agreed(
@@ -155,7 +156,7 @@ def _trace(
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]],
 ) -> torch.onnx.ONNXProgram:
-    dims = {dim: torch.export.Dim(dim) for axes in dynamic.values() for dim in axes.values()}
+    dims = {dim: _dim(dim) for axes in dynamic.values() for dim in axes.values()}
     shapes: list[Any] = [
         {axis: dims[dim] for axis, dim in dynamic.get(key, {}).items()} for key in case
     ]
@@ -182,6 +183,12 @@ def _trace(
     if program is None:
         raise ExportError(f"{name}: torch gave no graph for {type(module).__name__}")
     return program
+
+
+def _dim(name: str) -> Any:
+    """A dynamic size; "32*H": a multiple of 32."""
+    factor, _, base = name.rpartition("*")
+    return int(factor) * torch.export.Dim(base) if factor else torch.export.Dim(base)
 
 
 def _strip(program: torch.onnx.ONNXProgram) -> None:

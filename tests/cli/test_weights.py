@@ -150,7 +150,7 @@ def test_verify(folder: Path, site: Site, capfd: pytest.CaptureFixture[str]) -> 
     code, out, err = run(capfd, "verify")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "nano-detector: 4 files as published",
+        "nano-detector: 7 files as published",
         "nano-segmenter: 4 files as published",
         "sam-vit-b: 1 files as published, 0 as first recorded",
     ]

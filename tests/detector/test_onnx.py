@@ -14,6 +14,7 @@ import torch
 from perception.boxes import clip_boxes
 from perception.detector import onnx as nano
 from perception.detector.decode import decode
+from perception.detector.names import NameTable
 from perception.detector.onnx import NanoDetector
 from perception.detector.tokenizer import Tokenizer
 from perception.errors import ImageError, PromptError, WeightsError
@@ -21,7 +22,19 @@ from perception.frame import fit_picture
 from perception.phrases import Phrases, parse
 from perception.types import Detections, ImageArray
 
-from .tiny import IMAGE, PIECES, SIDE, TEXT, VOCABULARY, build_tiny, export_tiny
+from .tiny import (
+    FILES,
+    IMAGE,
+    NAMES,
+    PHOTO,
+    PHOTO_SIDE,
+    PIECES,
+    SIDE,
+    TEXT,
+    VOCABULARY,
+    build_tiny,
+    export_tiny,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +55,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 
 
 def open_detector(folder: Path) -> NanoDetector:
-    return NanoDetector(folder / TEXT, folder / IMAGE, folder / VOCABULARY, threads=1)
+    return NanoDetector(*(folder / name for name in FILES), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +191,10 @@ def test_a_picture_of_another_kind(detector: NanoDetector) -> None:
 
 def test_name_and_side_come_from_the_file(detector: NanoDetector) -> None:
     assert detector.name == "nano"
-    assert detector.side == SIDE
+    assert detector.side == PHOTO_SIDE
 
 
-@pytest.mark.parametrize("name", [TEXT, IMAGE, VOCABULARY])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("content", [None, b"", b"<html></html>"])
 def test_a_file_that_is_no_model(copy: Path, name: str, content: bytes | None) -> None:
     (copy / name).unlink()
@@ -195,16 +208,24 @@ def test_a_file_that_is_no_model(copy: Path, name: str, content: bytes | None) -
 
 def test_text_and_image_swapped(folder: Path) -> None:
     with pytest.raises(WeightsError, match="expected the ONNX file of a detector-"):
-        NanoDetector(folder / IMAGE, folder / TEXT, folder / VOCABULARY)
+        NanoDetector(*(folder / name for name in (IMAGE, TEXT, *FILES[2:])))
 
 
-def test_files_of_two_models(copy: Path) -> None:
-    model = onnx.load(copy / TEXT)
+@pytest.mark.parametrize("name", [TEXT, PHOTO])
+def test_files_of_two_models(copy: Path, name: str) -> None:
+    model = onnx.load(copy / name)
     for entry in model.metadata_props:
         if entry.key == "version":
-            entry.value = "2"
-    onnx.save(model, copy / TEXT)
+            entry.value = "0"
+    onnx.save(model, copy / name)
     with pytest.raises(WeightsError, match="are of two models"):
+        open_detector(copy)
+
+
+def test_the_names_of_another_model(copy: Path) -> None:
+    table = NameTable.load(copy / NAMES)
+    NameTable(table.names, table.rows[:, 1:], table.colors).save(copy / NAMES)
+    with pytest.raises(WeightsError, match=r"rows have 9 numbers, .* takes 10: use the table that"):
         open_detector(copy)
 
 

@@ -11,14 +11,25 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from perception.detector.names import COLORS, NameTable
+from perception.detector.nanodet import (
+    DrawnGate,
+    NanoDet,
+    NanoDetTrunk,
+    PhotoNetwork,
+    WordsHead,
+)
 from perception.detector.network import Backbone, NanoNetwork
 from perception.detector.text_encoder import TextEncoder
 from perception.detector.tokenizer import SPECIAL
-from perception.export.nano import export_detector
+from perception.export.nano import export_detector, export_photo
 
 SIDE, CHANNELS, WIDTH = 64, 8, 16
 REGIONS = 8 * 8 + 4 * 4 + 2 * 2
 TEXT, IMAGE, VOCABULARY = "nano-detector-text.onnx", "nano-detector-image.onnx", "vocab.txt"
+PHOTO, NAMES = "nano-detector-photo.onnx", "names.zip"
+FILES = TEXT, IMAGE, VOCABULARY, PHOTO, NAMES
+PHOTO_SIDE, CLASSES, WORDS = 96, 5, 3
 
 PIECES = [*SPECIAL, "red", "cat", "car", "carpet", "face", "horse", "e", "##s", "##pet", "-"]
 
@@ -50,6 +61,27 @@ def build_tiny() -> NanoNetwork:
     return network.eval()
 
 
+def build_tiny_photo(drawn: float = 10.0) -> PhotoNetwork:
+    """drawn: the logit of every cell's being drawn, whatever it shows."""
+    torch.manual_seed(2)
+    trunk = NanoDetTrunk(width=4, depths=(1, 1, 1, 1), channels=8)
+    nanodet = NanoDet(trunk, channels=8, classes=CLASSES, bins=4)
+    words = WordsHead(8, (16, 32, 64), hidden=8, size=WORDS)
+    network = PhotoNetwork(nanodet, words, DrawnGate(32 + 64, hidden=4))
+    add_noise(network, seed=3)
+    torch.nn.init.zeros_(network.gate.out.weight)
+    torch.nn.init.constant_(network.gate.out.bias, drawn)
+    return network.eval()
+
+
+def tiny_names() -> NameTable:
+    """Two names of one row, "cats" in the plural, and one of both; colors that mean nothing."""
+    generator = torch.Generator().manual_seed(4)
+    rows = torch.randn(2, CLASSES + WORDS + 2, generator=generator).half().float().numpy()
+    names = {"cat": (0,), "car": (1,), "thing": (0, 1)}
+    return NameTable(names, rows, torch.zeros(10, len(COLORS)).numpy())
+
+
 def add_noise(module: nn.Module, *, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     for tensor in module.state_dict().values():
@@ -66,5 +98,7 @@ def export_tiny() -> tuple[Path, dict[str, float]]:
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     worst = export_detector(build_tiny(), folder, side=SIDE)
+    worst |= export_photo(build_tiny_photo(), folder, side=PHOTO_SIDE, vocabulary=len(PIECES))
+    tiny_names().save(folder / NAMES)
     (folder / VOCABULARY).write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     return folder, worst

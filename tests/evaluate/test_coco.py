@@ -223,3 +223,33 @@ def test_what_does_not_fit(tmp_path, found, says):
         read_answers(write(tmp_path / "f.json", found), truth)
     assert says in str(caught.value)
     assert "f.json" in str(caught.value) or "category" in str(caught.value)
+
+
+def test_what_one_sees_at_the_default_threshold(tmp_path):
+    """Two right, one of them twice, one of another label, one too low, one in a crowd."""
+    true = [
+        row(1, 1, [0, 0, 40, 40]),
+        row(1, 1, [50, 0, 40, 40]),
+        row(2, 2, [0, 0, 40, 40]),
+        row(2, 1, [0, 0, 60, 60], iscrowd=1),
+    ]
+    found = [
+        row(1, 1, [0, 0, 40, 42], score=0.9),
+        row(1, 1, [1, 0, 40, 40], score=0.8),  # the same thing again
+        row(1, 1, [51, 0, 40, 40], score=0.3),
+        row(1, 2, [50, 0, 40, 40], score=0.5),  # absent
+        row(1, 3, [50, 0, 40, 40], score=0.29),  # too low
+        row(2, 1, [0, 0, 50, 50], score=0.7),  # of a crowd
+        row(2, 2, [30, 30, 40, 40], score=0.6),  # beside it
+    ]
+    path = write(tmp_path / "truth.json", coco(true, names=("cat", "dog", "cow"), pictures=3))
+    truth = read_truth(path)
+    result = measure_coco(truth, read_answers(write(tmp_path / "found.json", found), truth))
+    seen = result.seen
+    assert (seen.right, seen.wrong, seen.things) == (2, 3, 3)
+    assert (seen.precision, seen.recall) == (pytest.approx(0.4), pytest.approx(2 / 3))
+    assert (seen.absent, seen.answered) == (9 - 3, 1)
+    assert result.to_json()["at threshold"]["absent pairs answered"] == pytest.approx(
+        1 / 6, abs=1e-4
+    )
+    assert any("0.3 or more" in table.title for table in result.tables())

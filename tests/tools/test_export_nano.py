@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from export_nano import FILES, manifest, published
+from export_nano import FILES, KEPT, manifest, published
 
 from perception.weights import read_manifest
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, parts in FILES.items():
-        for file_name in (*(f"{name}-{part}" for part in parts), f"{name}.safetensors"):
+        for file_name in (*(f"{name}-{part}" for part in parts), *KEPT[name]):
             (tmp_path / file_name).write_bytes(file_name.encode())
     return tmp_path
 
