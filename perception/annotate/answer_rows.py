@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.annotate.integrity import DamagedError, check_content, content_of
-from perception.annotate.records import Answer, Failure, Record, StoredInstances
+from perception.annotate.records import Answer, Failure, Record, StoredBoxes, StoredInstances
 from perception.formats.verify.run_lengths import MOST_PIXELS, RunLengthsError, read_run_lengths
 from perception.phrases import Phrases
 from perception.types import Candidates, Rle
 
-_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
+_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SET_MASK = (
+    "UPDATE instance SET mask = ?, quality = ?, stability = ?, consensus = ?, made = 1 "
+    "WHERE picture = ? AND query = ? AND NOT made"
+)
+_NO_MASK = (None, None, None, None)
 _INSERT_SCORE = "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?)"
 
 
@@ -54,8 +59,26 @@ def read_instances(db: sqlite3.Connection, picture: int, phrases: Phrases) -> St
 
     Raises DamagedError for what can't be: nothing unchecked reaches numpy or pycocotools.
     """
-    rows, scored = read_rows(db, picture)
     (image_hw,) = db.execute("SELECT height, width FROM picture WHERE id = ?", (picture,))
+    boxes, numbers, rows = _read_boxes(db, picture, phrases)
+    return StoredInstances(
+        boxes.candidates,
+        boxes.made,
+        tuple(None if row[5] is None else checked_mask(row[5], image_hw) for row in rows),
+        *numbers[:, 5:8].T.astype(np.float32),
+    )
+
+
+def read_boxes(db: sqlite3.Connection, picture: int, phrases: Phrases) -> StoredBoxes:
+    """``read_instances`` without the masks, which aren't looked into."""
+    return _read_boxes(db, picture, phrases)[0]
+
+
+def _read_boxes(
+    db: sqlite3.Connection, picture: int, phrases: Phrases
+) -> tuple[StoredBoxes, NDArray[np.float64], list[Row]]:
+    """The boxes, with the numbers K x 9 and the rows that they are made of."""
+    rows, scored = read_rows(db, picture)
     numbers = checked_numbers([(*row[:5], *row[6:]) for row in rows], 9)
     place = {row[0]: n for n, row in enumerate(rows)}
     column = {text: n for n, text in enumerate(phrases.phrases)}
@@ -67,11 +90,8 @@ def read_instances(db: sqlite3.Connection, picture: int, phrases: Phrases) -> St
             scores[place[query], column[text]] = score
     if not (np.isfinite(numbers[:, :5]).all() and np.isin(numbers[:, 8], (0, 1)).all()):
         raise DamagedError("an instance that can't be")
-    return StoredInstances(
-        Candidates(numbers[:, 1:5].astype(np.float32), scores, numbers[:, 0].astype(np.int64)),
-        tuple(None if row[5] is None else checked_mask(row[5], image_hw) for row in rows),
-        *numbers[:, 5:8].T.astype(np.float32),
-    )
+    found = Candidates(numbers[:, 1:5].astype(np.float32), scores, numbers[:, 0].astype(np.int64))
+    return StoredBoxes(found, numbers[:, 8].astype(np.bool_)), numbers, rows
 
 
 def checked_numbers(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
@@ -125,20 +145,18 @@ def _answer(db: sqlite3.Connection, answer: Answer) -> None:
         read_rows(db, answer.picture)
     else:
         _forget(db, answer.picture)
+    masks = _masks(answer)
     db.executemany(
         _INSERT_INSTANCE,
-        (
-            (answer.picture, query, *box, *mask)
-            for query, box, *mask in zip(
-                answer.queries.tolist(),
-                answer.boxes.tolist(),
-                answer.masks,
-                answer.quality.tolist(),
-                answer.stability.tolist(),
-                answer.consensus.tolist(),
-                strict=True,
-            )
-        ),
+        [
+            (answer.picture, query, *box, *masks.get(query, _NO_MASK), query in masks)
+            for query, box in zip(answer.queries.tolist(), answer.boxes.tolist(), strict=True)
+        ],
+    )
+    new = set(answer.queries.tolist())
+    db.executemany(
+        _SET_MASK,
+        [(*mask, answer.picture, query) for query, mask in masks.items() if query not in new],
     )
     key = {n: _phrase(db, answer.asked[n]) for n in set(answer.score_phrases.tolist())}
     db.executemany(
@@ -164,6 +182,21 @@ def _answer(db: sqlite3.Connection, answer: Answer) -> None:
             answer.picture,
         ),
     )
+
+
+def _masks(answer: Answer) -> dict[int, tuple[Any, ...]]:
+    """Run lengths, quality, stability and consensus of each mask that was made, by query."""
+    return {
+        query: tuple(mask)
+        for query, *mask in zip(
+            answer.mask_queries.tolist(),
+            answer.masks,
+            answer.quality.tolist(),
+            answer.stability.tolist(),
+            answer.consensus.tolist(),
+            strict=True,
+        )
+    }
 
 
 def _phrase(db: sqlite3.Connection, text: str) -> int:

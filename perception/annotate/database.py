@@ -18,7 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from perception.annotate.answer_rows import checked_size, read_instances
+import numpy as np
+
+from perception.annotate.answer_rows import checked_size, read_boxes, read_instances
 from perception.annotate.integrity import DamagedError
 from perception.annotate.mark_rows import read_marks
 from perception.annotate.marks import Mark
@@ -26,11 +28,14 @@ from perception.annotate.records import (
     Counts,
     FileStamp,
     ListedPicture,
+    MissingMasks,
+    StoredBoxes,
     StoredInstances,
     StoredPicture,
 )
 from perception.annotate.remote import is_url
 from perception.annotate.schema import EMPTY, SUFFIX, explained, open_to_read
+from perception.detector.decode import Labelling
 from perception.errors import RunError
 from perception.images import printable
 from perception.inputs import leads_out
@@ -179,6 +184,12 @@ class RunReader:
         with explained(self.path):
             return next(map(_stored, rows), None)
 
+    def picture(self, key: int) -> StoredPicture:
+        """One of ``pictures``, by its number."""
+        (row,) = self._rows("SELECT * FROM shown WHERE id = ?", key)
+        with explained(self.path):
+            return _stored(row)
+
     def listed(
         self, *, after: str = "", limit: int = -1, offset: int = 0, contains: str = ""
     ) -> Iterator[ListedPicture]:
@@ -268,6 +279,30 @@ class RunReader:
         """What is stored of a picture, with its scores of some phrases."""
         with explained(self.path), self._moment():
             return read_instances(self._db, picture, phrases)
+
+    def boxes(self, picture: int, phrases: Phrases) -> StoredBoxes:
+        """``instances`` without their masks, whose run lengths take most of the time to check."""
+        with explained(self.path), self._moment():
+            return read_boxes(self._db, picture, phrases)
+
+    def missing_masks(self, labelling: Labelling) -> MissingMasks:
+        """The masks that results with these labels show and that weren't made."""
+        phrases, found, best = self.phrases, {}, 0.0
+        # As float32, as scores are stored: what a threshold lets through must not be missed here.
+        least = float(np.float32(labelling.threshold))
+        for (picture,) in self._rows(
+            "SELECT id FROM picture WHERE listed AND state = 'done' "
+            "AND id NOT IN (SELECT picture FROM edited) AND EXISTS (SELECT 1 FROM instance "
+            "JOIN score USING (picture, query) "
+            "WHERE instance.picture = picture.id AND NOT made AND score >= ?)",
+            least,
+        ):
+            stored = self.boxes(picture, phrases)
+            rows = stored.without_mask(labelling, phrases)
+            if len(rows):
+                found[picture] = len(rows)
+                best = max(best, float(stored.candidates.scores[rows].max()))
+        return MissingMasks(found, best)
 
     def _value(self, key: str, default: Any) -> Any:
         for (value,) in self._rows("SELECT value FROM run WHERE key = ?", key):

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from perception.annotate.annotate import write_annotations
 from perception.annotate.database import RunReader
-from perception.annotate.results import results
+from perception.annotate.results import check_masks, results
 from perception.defaults import THRESHOLD
-from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.decode import SAME_CLASS_IOU, Labelling
 from perception.errors import OutputError
 from perception.formats.atomic import remove_parts
 from perception.formats.class_maps import write_class_maps
@@ -79,9 +79,10 @@ def export_annotations(
             polygons=shapes.polygons,
             simplify=shapes.tolerance(0.0),
         )
-    classes = run.classes
     found = results(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
     with run.snapshot(), closing(found):
+        check_masks(run, Labelling(threshold, nms))  # Before the first file of a folder.
+        classes = run.classes
         if as_format == "yolo":
             place = run.place
             if isinstance(place, str):
