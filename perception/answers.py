@@ -150,13 +150,23 @@ class _Part(NamedTuple):
 
 def _decode(look: Look, prompt: Prompt) -> Iterator[tuple[int, MaskCandidates]]:
     """Decodes a few prompts at a time, with the number of the first one."""
-    if len(prompt) == 1:
+    if len(prompt.points):
         yield 0, look.decode(prompt)
         return
     for first in range(0, len(prompt), _PROMPTS_AT_ONCE):
-        some = slice(first, first + _PROMPTS_AT_ONCE)
-        masks = None if prompt.mask_logits is None else prompt.mask_logits[some]
-        yield first, look.decode(Prompt(boxes=prompt.boxes[some], mask_logits=masks))
+        rows = np.arange(first, min(first + _PROMPTS_AT_ONCE, len(prompt)))
+        count = len(rows)
+        # Products of one row and of several round differently. On a CPU networks of this size
+        # decode two boxes at a time: an even number keeps a box's mask the same to the last bit,
+        # however many others are asked with it.
+        if count % 2 and not look.is_near_sighted:
+            rows = np.append(rows, rows[-1:])
+        masks = None if prompt.mask_logits is None else prompt.mask_logits[rows]
+        decoded = look.decode(Prompt(boxes=prompt.boxes[rows], mask_logits=masks))
+        if len(decoded) > count:
+            logits, quality = decoded.logits[:count], decoded.quality[:count]
+            decoded = replace(decoded, logits=logits, quality=quality)
+        yield first, decoded
 
 
 def _rows(look: Look, decoded: MaskCandidates, first: int, *, candidates: bool) -> Iterator[_Part]:

@@ -52,7 +52,8 @@ def answer_boxes(
         return own_answers(own, watch=watch)
     height, width = image.shape[:2]
     parts = []
-    for view, rows in _views(boxes, view_chooser(segmenter, (height, width), side)):
+    alone = is_near_sighted(segmenter)
+    for view, rows in _views(boxes, view_chooser(segmenter, (height, width), side), alone=alone):
         found = answer_in(view, segmenter, image, Prompt(boxes=boxes[rows]), watch=watch)
         parts.append(replace(found, prompt_ids=rows[found.prompt_ids]))
     return together(parts)
@@ -139,14 +140,17 @@ def _centred(box: FloatArray, image_hw: tuple[int, int], side: int) -> Tile:
 
 
 def _views(
-    boxes: FloatArray, view_for: Callable[[FloatArray], Tile]
+    boxes: FloatArray, view_for: Callable[[FloatArray], Tile], *, alone: bool
 ) -> Iterator[tuple[Tile, IntArray]]:
-    """Each view that is needed, and which of N boxes are answered in it."""
-    rows: dict[Tile, list[int]] = {}
+    """Each view that is needed, and which of N boxes are answered in it.
+
+    alone: each box is answered by itself, also where another has the same view.
+    """
+    rows: dict[tuple[Tile, int], list[int]] = {}
     for n, box in enumerate(boxes):
-        rows.setdefault(view_for(box), []).append(n)
-    for view in sorted(rows):
-        yield view, np.array(rows[view], np.int64)
+        rows.setdefault((view_for(box), n if alone else 0), []).append(n)
+    for view, n in sorted(rows):
+        yield view, np.array(rows[view, n], np.int64)
 
 
 def in_picture(found: Answers, view: Tile, image_hw: tuple[int, int]) -> Answers:

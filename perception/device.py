@@ -126,7 +126,7 @@ _TORCH_THREADS = _TorchThreads()
 
 
 def limit_torch_threads(model: object, threads: int) -> None:
-    """Make a detector or segmenter compute on so many CPU threads, whatever others in the process do.
+    """Make a detector or segmenter compute on so many CPU threads of its own.
 
     The count holds while one of the model's own methods runs, and torch's setting is restored
     after it. 0 leaves the model as it is: then torch's setting counts.

@@ -36,6 +36,11 @@ class Look:
         """Height and width of the picture."""
         return self._image.shape[0], self._image.shape[1]
 
+    @property
+    def is_near_sighted(self) -> bool:
+        """Whether its segmenter is."""
+        return is_near_sighted(self._segmenter)
+
     def decode(self, prompt: Prompt) -> MaskCandidates:
         """What the segmenter says to a prompt in pixels of the picture, in the view's frame.
 

@@ -19,9 +19,9 @@ from perception.annotate.settings import Keeping, check_same, run_settings
 from perception.annotate.work import Question
 from perception.annotate.writer import RunWriter
 from perception.defaults import BATCH, THRESHOLD, WORKERS
-from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.decode import SAME_CLASS_IOU, Labelling
 from perception.detector.tiled import tile_side, tiled
-from perception.errors import OutputError
+from perception.errors import OutputError, PromptError
 from perception.formats.atomic import check_writable
 from perception.formats.coco import stream_coco
 from perception.images import printable
@@ -57,6 +57,7 @@ def annotate(
     *,
     images: str | None = None,
     threshold: float = THRESHOLD,
+    masks_from: float | None = None,
     drop_nested: bool = False,
     disjoint: bool = False,
     keeping: Keeping | None = None,
@@ -73,8 +74,10 @@ def annotate(
 
     load: gives the model, once the rest is known to be in order; inputs, images: as
     ``list_inputs`` has them; text: what to find; out: the COCO file, beside which the run is
-    stored; threshold: the least score in the file; drop_nested, disjoint: of the masks in it, as in
-    ``settling.settle``; keeping: what the run stores; batch: pictures in one call of the model;
+    stored; threshold: the least score in the file; masks_from: the threshold down to which masks
+    are made (default: ``threshold``), below it boxes alone are stored until their masks are needed
+    (``missing_masks``); drop_nested, disjoint: of the masks in the file, as in ``settling.settle``;
+    keeping: what the run stores; batch: pictures in one call of the model;
     workers: processes that read; parallel: threads that call the model, each with a batch in
     memory; engine: what works in place of these processes and threads, such as ``RayEngine``;
     overwrite: begin anew; retry_failed: also pictures that failed before.
@@ -86,6 +89,12 @@ def annotate(
     """
     keeping, phrases, path = keeping or Keeping(), parse(text), run_path(out)
     check_stored(keeping.floor, keeping.floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
+    masks = Labelling(threshold if masks_from is None else masks_from)
+    if not keeping.floor <= masks.threshold <= threshold:
+        raise PromptError(
+            f"masks from {masks.threshold:g}: choose a score from the floor, {keeping.floor:g}, to "
+            f"the threshold, {threshold:g}: what is written needs its masks"
+        )
     check_out(out, path, overwrite=overwrite)
     with working_on(path, overwrite=overwrite) as run:
         folder, files = list_inputs(inputs, images=images)
@@ -105,6 +114,7 @@ def annotate(
             independent=independent,
             retry_failed=retry_failed,
         )
+        run.ask_for_masks(masks)
         question = Question(
             phrases=phrases,
             independent=independent,
@@ -113,6 +123,7 @@ def annotate(
             threshold=threshold,
             max_pixels=keeping.max_pixels,
             tile=tile,
+            masks=masks,
         )
         tell = watch(run.counts())
         if engine is not None:
@@ -127,6 +138,7 @@ def annotate(
                 parallel=parallel,
                 tell=tell,
             )
+        run.masks_are_made()
         annotations = write_annotations(
             run, out, threshold=threshold, drop_nested=drop_nested, disjoint=disjoint
         )

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from perception.annotate.records import Answer, Failure, Record
 
-_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
+_INSERT_INSTANCE = "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SET_MASK = (
+    "UPDATE instance SET mask = ?, quality = ?, stability = ?, consensus = ?, made = 1 "
+    "WHERE picture = ? AND query = ? AND NOT made"
+)
+_NO_MASK = (None, None, None, None)
 _INSERT_SCORE = "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?)"
 
 
@@ -32,20 +38,18 @@ def _fail(db: sqlite3.Connection, failure: Failure) -> None:
 def _answer(db: sqlite3.Connection, answer: Answer) -> None:
     if not answer.adds:
         _forget(db, answer.picture)
+    masks = _masks(answer)
     db.executemany(
         _INSERT_INSTANCE,
-        (
-            (answer.picture, query, *box, *mask)
-            for query, box, *mask in zip(
-                answer.queries.tolist(),
-                answer.boxes.tolist(),
-                answer.masks,
-                answer.quality.tolist(),
-                answer.stability.tolist(),
-                answer.consensus.tolist(),
-                strict=True,
-            )
-        ),
+        [
+            (answer.picture, query, *box, *masks.get(query, _NO_MASK), query in masks)
+            for query, box in zip(answer.queries.tolist(), answer.boxes.tolist(), strict=True)
+        ],
+    )
+    new = set(answer.queries.tolist())
+    db.executemany(
+        _SET_MASK,
+        [(*mask, answer.picture, query) for query, mask in masks.items() if query not in new],
     )
     key = {n: _phrase(db, answer.asked[n]) for n in set(answer.score_phrases.tolist())}
     db.executemany(
@@ -71,6 +75,21 @@ def _answer(db: sqlite3.Connection, answer: Answer) -> None:
             answer.picture,
         ),
     )
+
+
+def _masks(answer: Answer) -> dict[int, tuple[Any, ...]]:
+    """Run lengths, quality, stability and consensus of each mask that was made, by query."""
+    return {
+        query: tuple(mask)
+        for query, *mask in zip(
+            answer.mask_queries.tolist(),
+            answer.masks,
+            answer.quality.tolist(),
+            answer.stability.tolist(),
+            answer.consensus.tolist(),
+            strict=True,
+        )
+    }
 
 
 def _phrase(db: sqlite3.Connection, text: str) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,11 +25,14 @@ from perception.annotate.records import (
     Counts,
     FileStamp,
     ListedPicture,
+    MissingMasks,
+    StoredBoxes,
     StoredInstances,
     StoredPicture,
 )
 from perception.annotate.remote import is_url
 from perception.annotate.schema import SUFFIX, explained, open_to_read
+from perception.detector.decode import Labelling
 from perception.phrases import NEGATIVE, Phrases, PromptText, normalise, parse
 from perception.types import Candidates, Rle
 
@@ -148,6 +151,11 @@ class RunReader:
         rows = self._rows("SELECT * FROM shown WHERE name = ?", name)
         return next(map(_stored, rows), None)
 
+    def picture(self, key: int) -> StoredPicture:
+        """One of ``pictures``, by its number."""
+        (row,) = self._rows("SELECT * FROM shown WHERE id = ?", key)
+        return _stored(row)
+
     def listed(self, *, after: str = "", limit: int = -1) -> Iterator[ListedPicture]:
         """All pictures whose names come after one, sorted by name; at most ``limit``."""
         sql = "SELECT * FROM listing WHERE name > ? ORDER BY name LIMIT ?"
@@ -215,12 +223,29 @@ class RunReader:
         """What is stored of a picture, with its scores of some phrases."""
         rows = list(
             self._rows(
-                "SELECT query, x0, y0, x1, y1, mask, quality, stability, consensus, height, width "
-                "FROM instance JOIN picture ON picture.id = instance.picture "
+                "SELECT query, x0, y0, x1, y1, made, mask, quality, stability, consensus, height, "
+                "width FROM instance JOIN picture ON picture.id = instance.picture "
                 "WHERE picture.id = ? ORDER BY query",
                 picture,
             )
         )
+        boxes = self._boxes(picture, phrases, [row[:6] for row in rows])
+        return StoredInstances(
+            boxes.candidates,
+            boxes.made,
+            tuple(Rle(row[10:12], row[6]) if row[6] is not None else None for row in rows),
+            *(np.array([row[n] for row in rows], np.float32) for n in (7, 8, 9)),
+        )
+
+    def boxes(self, picture: int, phrases: Phrases) -> StoredBoxes:
+        """``instances`` without their masks, which take most of the time to read."""
+        sql = "SELECT query, x0, y0, x1, y1, made FROM instance WHERE picture = ? ORDER BY query"
+        return self._boxes(picture, phrases, list(self._rows(sql, picture)))
+
+    def _boxes(
+        self, picture: int, phrases: Phrases, rows: Sequence[tuple[Any, ...]]
+    ) -> StoredBoxes:
+        """rows: query, x0, y0, x1, y1, made."""
         column = {text: n for n, text in enumerate(phrases.phrases)}
         place = {row[0]: n for n, row in enumerate(rows)}
         scores = np.zeros((len(rows), len(column)), np.float32)
@@ -231,15 +256,33 @@ class RunReader:
         ):
             if text in column:
                 scores[place[query], column[text]] = score
-        return StoredInstances(
+        return StoredBoxes(
             Candidates(
                 np.array([row[1:5] for row in rows], np.float32),
                 scores,
                 np.array([row[0] for row in rows], np.int64),
             ),
-            tuple(Rle(row[9:11], row[5]) if row[5] is not None else None for row in rows),
-            *(np.array([row[n] for row in rows], np.float32) for n in (6, 7, 8)),
+            np.array([row[5] for row in rows], np.bool_),
         )
+
+    def missing_masks(self, labelling: Labelling) -> MissingMasks:
+        """The masks that results with these labels show and that weren't made."""
+        phrases, found, best = self.phrases, {}, 0.0
+        # As float32, as scores are stored: what a threshold lets through must not be missed here.
+        least = float(np.float32(labelling.threshold))
+        for (picture,) in self._rows(
+            "SELECT id FROM picture WHERE listed AND state = 'done' "
+            "AND id NOT IN (SELECT picture FROM edited) AND EXISTS (SELECT 1 FROM instance "
+            "JOIN score USING (picture, query) "
+            "WHERE instance.picture = picture.id AND NOT made AND score >= ?)",
+            least,
+        ):
+            stored = self.boxes(picture, phrases)
+            rows = stored.without_mask(labelling, phrases)
+            if len(rows):
+                found[picture] = len(rows)
+                best = max(best, float(stored.candidates.scores[rows].max()))
+        return MissingMasks(found, best)
 
     def _value(self, key: str, default: Any) -> Any:
         for (value,) in self._rows("SELECT value FROM run WHERE key = ?", key):

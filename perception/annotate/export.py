@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 from perception.annotate.annotate import write_annotations
 from perception.annotate.database import RunReader
-from perception.annotate.results import results
+from perception.annotate.results import check_masks, results
 from perception.defaults import THRESHOLD
-from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.decode import SAME_CLASS_IOU, Labelling
 from perception.errors import OutputError
 from perception.formats.class_maps import write_class_maps
 from perception.formats.labelme import write_labelme
@@ -54,9 +54,10 @@ def export_annotations(
             disjoint=disjoint,
             polygons=polygons,
         )
-    classes = run.classes
     found = results(run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint)
     with run.snapshot(), closing(found):
+        check_masks(run, Labelling(threshold, nms))  # Before the first file of a folder.
+        classes = run.classes
         if as_format == "yolo":
             return write_yolo(found, out, classes=classes, polygons=polygons)
         if as_format == "labelme":

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 from typing import NamedTuple
 
-from perception.types import Candidates, FloatArray, IntArray, Rle
+import numpy as np
+
+from perception.detector.decode import Labelling
+from perception.phrases import Phrases
+from perception.types import BoolArray, Candidates, FloatArray, IntArray, Rle
 
 
 class FileStamp(NamedTuple):
@@ -16,31 +21,51 @@ class FileStamp(NamedTuple):
     modified: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class StoredBoxes:
+    """The boxes that are stored of an image, K, sorted by query.
+
+    candidates: with the scores of the phrases of the run's prompt, 0 where a score was too low to
+    be kept or the phrase wasn't asked yet; made: K, whether the mask was made.
+    """
+
+    candidates: Candidates
+    made: BoolArray
+
+    def without_mask(self, labelling: Labelling, phrases: Phrases) -> IntArray:
+        """Which of them a result shows although their mask wasn't made yet, sorted."""
+        _, rows = labelling.label(self.candidates, phrases)
+        rows = np.unique(rows)
+        missing: IntArray = rows[~self.made[rows]]
+        return missing
+
+
+@dataclass(frozen=True, eq=False)
 class Task:
-    """A picture that waits for its answer.
+    """A picture that waits for its answer, or for masks.
 
     path: of its file. What was answered before, if anything: uid, of the content that was answered;
-    asked, the phrases; queries, the detector's places that have an instance.
+    asked, the phrases; stored, what was found.
     """
 
     picture: int
     path: str
     uid: str = ""
     asked: tuple[str, ...] = ()
-    queries: tuple[int, ...] = ()
+    stored: StoredBoxes | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A picture's answer: K new instances, and S scores of these and of instances from before.
+    """A picture's answer: K new instances, M masks and S scores.
 
     uid, image_hw: of its content; file: what it was read from; adds: whether it adds to what was
     answered before, or takes its place; asked: all phrases that the picture has answered now.
-    boxes: K x 4 xyxy, as the detector gave them; queries: K; masks: K, None where the segmenter
-    found nothing; quality, stability, consensus: K, as ``Answers`` has them; score_queries,
-    score_phrases: S, the latter index ``asked``; scores: S. reported: how many of the instances a
-    result shows, which isn't stored.
+    boxes: K x 4 xyxy, as the detector gave them; queries: K. Masks and scores are of these
+    instances and of those from before. mask_queries: M, of the instances whose mask was made;
+    masks: M, None where the segmenter found nothing; quality, stability, consensus: M, as
+    ``Answers`` has them; score_queries, score_phrases: S, the latter index ``asked``; scores: S.
+    reported: how many of the instances a result shows, which isn't stored.
     """
 
     picture: int
@@ -51,6 +76,7 @@ class Answer:
     asked: tuple[str, ...]
     boxes: FloatArray
     queries: IntArray
+    mask_queries: IntArray
     masks: tuple[str | None, ...]
     quality: FloatArray
     stability: FloatArray
@@ -109,15 +135,46 @@ class StoredInstances:
     """All that is stored of one picture, K instances, sorted by query.
 
     candidates: their boxes and the scores of the phrases that were asked for, 0 where a score was
-    too low to be kept; masks: K, None where the segmenter found nothing; quality, stability,
-    consensus: K.
+    too low to be kept; made: K, whether the mask was made; masks: K, None where it wasn't or the
+    segmenter found nothing; quality, stability, consensus: K, nan where the mask wasn't made.
     """
 
     candidates: Candidates
+    made: BoolArray
     masks: tuple[Rle | None, ...]
     quality: FloatArray
     stability: FloatArray
     consensus: FloatArray
+
+
+@dataclass(frozen=True)
+class MissingMasks:
+    """Masks that weren't made: how many of each picture; best: the best score of their boxes."""
+
+    of_picture: Mapping[int, int]
+    best: float
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return sum(self.of_picture.values())
+
+    def __bool__(self) -> bool:
+        return bool(self.of_picture)
+
+    @property
+    def remedy(self) -> str:
+        """A threshold at which none of them is shown, in words."""
+        least = (floor(100 * self.best) + 1) / 100
+        return f"--threshold {least:g} or more" if least <= 1 else "another run"
+
+    def __str__(self) -> str:
+        """``1,204 masks in 38 images``."""
+        masks, images = self.count, len(self.of_picture)
+        return (
+            f"{masks:,} mask{'' if masks == 1 else 's'} in {images:,} "
+            f"image{'' if images == 1 else 's'}"
+        )
 
 
 @dataclass(frozen=True)

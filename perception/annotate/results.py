@@ -19,9 +19,10 @@ from perception.annotate.database import RunReader
 from perception.annotate.marks import marks_to_instances
 from perception.annotate.records import StoredPicture
 from perception.defaults import THRESHOLD
-from perception.detector.decode import ANY_CLASS_IOU, SAME_CLASS_IOU, label, label_all
+from perception.detector.decode import SAME_CLASS_IOU, Labelling
 from perception.duplicates import ANY_CLASS_MASK_IOU, SAME_CLASS_MASK_IOU
-from perception.errors import PromptError
+from perception.errors import PromptError, RunError
+from perception.images import printable
 from perception.instances import Instances
 from perception.masks import rle_to_box
 from perception.model import chosen_info
@@ -78,10 +79,13 @@ def whole_results(
     """``results``, with what else is stored of each picture.
 
     all_labels: a thing is an instance under each label that scores high enough, not under the best
-    alone.
+    alone. Raises RunError, before the first picture, where masks weren't made yet that are shown:
+    ``missing_masks.make_missing`` makes them.
     """
     settings = run.settings
     check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
+    labelling = Labelling(threshold, nms, all_labels)
+    check_masks(run, labelling)
     info = run_info(
         run,
         threshold=threshold,
@@ -97,7 +101,7 @@ def whole_results(
         if picture.revision:
             yield _marked(run, picture, classes, info)
             continue
-        found = _result(run, picture, phrases, classes, info)
+        found = _result(run, picture, labelling, phrases, classes, info)
         if edited:
             origins = ("model",) * len(found.instances)
             found = replace(found, instances=replace(found.instances, origins=origins))
@@ -109,7 +113,8 @@ def result_of(run: RunReader, picture: StoredPicture, *, threshold: float = THRE
     info = run_info(run, threshold=threshold, nms=SAME_CLASS_IOU)
     if picture.revision:
         return _marked(run, picture, run.classes, info)
-    return _result(run, picture, run.phrases, run.classes, info)
+    labelling = Labelling(threshold)
+    return _result(run, picture, labelling, run.phrases, run.classes, info)
 
 
 def check_stored(floor: float, floor_nms: float, *, threshold: float, nms: float) -> None:
@@ -123,6 +128,15 @@ def check_stored(floor: float, floor_nms: float, *, threshold: float, nms: float
         raise PromptError(
             f"an NMS of {nms:g}: this run stores boxes that overlap up to {floor_nms:g}; "
             "choose less, or annotate again with a higher --floor-nms and --overwrite"
+        )
+
+
+def check_masks(run: RunReader, labelling: Labelling) -> None:
+    """Raises RunError if results with these labels show boxes whose masks weren't made yet."""
+    if missing := run.missing_masks(labelling):
+        raise RunError(
+            f"{printable(str(run.path))}: {missing} are missing; annotate with the same classes "
+            f"and --threshold {labelling.threshold:g} makes them, or choose {missing.remedy}"
         )
 
 
@@ -168,23 +182,15 @@ def _marked(
 def _result(
     run: RunReader,
     picture: StoredPicture,
+    labelling: Labelling,
     phrases: Phrases,
     classes: tuple[str, ...],
     info: dict[str, Any],
 ) -> Result:
     stored = run.instances(picture.picture, phrases)
-    nms, threshold = info.get("nms", SAME_CLASS_IOU), info["threshold"]
-    all_labels = info.get("all_labels", False)
-    if all_labels:
-        found, rows = label_all(stored.candidates, phrases, threshold=threshold, same_class_iou=nms)
-    else:
-        found, rows = label(
-            stored.candidates,
-            phrases,
-            threshold=threshold,
-            same_class_iou=nms,
-            any_class_iou=max(nms, ANY_CLASS_IOU),
-        )
+    found, rows = labelling.label(stored.candidates, phrases)
+    if not stored.made[rows].all():  # Without a mask it would count as one that shows nothing.
+        raise RunError(f"{printable(picture.name)}: masks weren't made yet that are shown")
     # Empty masks are left out only now: what they displaced stays displaced, as in the pipeline.
     masks = [(n, rle) for n, row in enumerate(rows) if (rle := stored.masks[row]) is not None]
     kept = np.array([n for n, _ in masks], np.int64)
@@ -208,8 +214,8 @@ def _result(
     )
     instances, settled = settle(
         instances,
-        same_class_iou=max(nms, SAME_CLASS_MASK_IOU),
-        any_class_iou=1.0 if all_labels else ANY_CLASS_MASK_IOU,
+        same_class_iou=max(labelling.same_class_iou, SAME_CLASS_MASK_IOU),
+        any_class_iou=1.0 if labelling.all_labels else ANY_CLASS_MASK_IOU,
         drop_nested=info.get("drop_nested", False),
         disjoint=info.get("disjoint", False),
     )

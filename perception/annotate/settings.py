@@ -65,17 +65,21 @@ def run_settings(
 
 def check_same(stored: Mapping[str, Any], asked: Mapping[str, Any], run: Path) -> None:
     """Raises RunError, which says what differs, if a run was begun with other settings."""
-    before, now = dict(_flat(stored)), dict(_flat(asked))
-    differs = [
-        f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
-    ]
-    if differs:
+    if differs := differences(stored, asked):
         raise RunError(
             f"{printable(str(run))}: this run was begun with other settings "
             f"({'; '.join(differs)}); go on with the same, or choose another --out or --overwrite"
         )
+
+
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """What of some settings isn't as it was, in words."""
+    before, now = dict(_flat(stored)), dict(_flat(asked))
+    return [
+        f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

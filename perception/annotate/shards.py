@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from perception.annotate.records import Answer, Failure, FileStamp, Record, Task
+from perception.annotate.records import Answer, Failure, FileStamp, Record, StoredBoxes, Task
+from perception.types import Candidates
 
 _INTS, _FLOATS = pa.list_(pa.int64()), pa.list_(pa.float32())
 
@@ -23,7 +24,10 @@ TASKS = pa.schema(
         "path": pa.binary(),
         "uid": pa.string(),
         "asked": pa.string(),
+        "boxes": pa.list_(_FLOATS),  # what is stored, or null
+        "scores": pa.list_(_FLOATS),
         "queries": _INTS,
+        "made": pa.list_(pa.bool_()),
     }
 )
 
@@ -39,6 +43,7 @@ RECORDS = pa.schema(
         "asked": pa.string(),
         "boxes": pa.list_(_FLOATS),
         "queries": _INTS,
+        "mask_queries": _INTS,
         "masks": pa.list_(pa.string()),
         "quality": _FLOATS,
         "stability": _FLOATS,
@@ -60,7 +65,7 @@ def tasks_to_table(tasks: Sequence[Task]) -> pa.Table:
             "path": os.fsencode(task.path),
             "uid": task.uid,
             "asked": json.dumps(task.asked),
-            "queries": task.queries,
+            **({} if task.stored is None else _stored_row(task.stored)),
         }
         for task in tasks
     ]
@@ -75,10 +80,32 @@ def table_to_tasks(table: pa.Table) -> list[Task]:
             os.fsdecode(row["path"]),
             row["uid"],
             tuple(json.loads(row["asked"])),
-            tuple(row["queries"]),
+            None if row["boxes"] is None else _stored(row),
         )
         for row in table.to_pylist()
     ]
+
+
+def _stored_row(stored: StoredBoxes) -> dict[str, Any]:
+    found = stored.candidates
+    return {
+        "boxes": list(found.boxes),
+        "scores": list(found.scores),
+        "queries": found.queries,
+        "made": stored.made,
+    }
+
+
+def _stored(row: dict[str, Any]) -> StoredBoxes:
+    count = len(row["boxes"])
+    return StoredBoxes(
+        Candidates(
+            np.array(row["boxes"], np.float32).reshape(count, 4),
+            np.array(row["scores"], np.float32).reshape(count, -1 if count else 0),
+            np.array(row["queries"], np.int64),
+        ),
+        np.array(row["made"], np.bool_),
+    )
 
 
 def records_to_table(tasks: Sequence[Task], records: Sequence[Record]) -> pa.Table:
@@ -117,6 +144,7 @@ def _row(record: Record, asked_before: int) -> dict[str, Any]:
         "asked": json.dumps(record.asked),
         "boxes": list(record.boxes),
         "queries": record.queries,
+        "mask_queries": record.mask_queries,
         "masks": record.masks,
         "quality": record.quality,
         "stability": record.stability,
@@ -142,6 +170,7 @@ def _record(row: dict[str, Any]) -> Record:
         asked=tuple(json.loads(row["asked"])),
         boxes=np.array(row["boxes"], np.float32).reshape(-1, 4),
         queries=np.array(row["queries"], np.int64),
+        mask_queries=np.array(row["mask_queries"], np.int64),
         masks=tuple(row["masks"]),
         quality=np.array(row["quality"], np.float32),
         stability=np.array(row["stability"], np.float32),

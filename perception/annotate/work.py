@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from perception.annotate.reading import ReadPicture
-from perception.annotate.records import Answer, Failure, Record
+from perception.annotate.records import Answer, Failure, Record, StoredBoxes
 from perception.boxes import clip_boxes
 from perception.close_ups import answer_boxes
-from perception.detector.decode import best_two, label, worth_keeping
+from perception.detector.decode import Labelling, best_two, label, worth_keeping
 from perception.detector.tiled import tiled
 from perception.errors import PerceptionError
 from perception.halving import is_out_of_memory, one_too_large
@@ -33,7 +33,10 @@ class Question:
     floor: boxes whose best score is below aren't kept; floor_nms: nor are those that overlap a
     better one of their class further. independent: the detector's phrases are, so that only those
     that a picture hasn't answered are asked. threshold: only for counting what would be reported.
-    tile: the side of the tiles in which large pictures are looked at, 0 for none.
+    tile: the side of the tiles in which large pictures are looked at, 0 for none. masks: what it
+    shows gets masks, all else is stored as boxes (default: what ``threshold`` shows). A detector's
+    own masks are all stored. masks_only: nothing is detected; an image that isn't what was answered
+    is a failure.
     """
 
     phrases: Phrases
@@ -43,6 +46,13 @@ class Question:
     threshold: float
     max_pixels: int
     tile: int = 0
+    masks: Labelling | None = None
+    masks_only: bool = False
+
+    @property
+    def masked(self) -> Labelling:
+        """What gets masks."""
+        return self.masks or Labelling(self.threshold)
 
 
 def answer_pictures(
@@ -50,13 +60,12 @@ def answer_pictures(
 ) -> list[Record]:
     """Answers pictures that are read; those that are asked the same, at once. One record each."""
     records: list[Record] = []
-    groups: dict[Phrases, list[ReadPicture]] = {}
+    groups: dict[Phrases | None, list[ReadPicture]] = {}
     for picture in pictures:
-        phrases = _to_ask(picture, question)
-        if phrases is None:
-            records.append(_unchanged(picture))
+        if question.masks_only and not _known(picture):
+            records.append(Failure(picture.task.picture, "the image is another now", picture.file))
         else:
-            groups.setdefault(phrases, []).append(picture)
+            groups.setdefault(_to_ask(picture, question), []).append(picture)
     for phrases, group in groups.items():
         records += _answer_group(model, group, phrases, question)
     return records
@@ -65,6 +74,8 @@ def answer_pictures(
 def _to_ask(picture: ReadPicture, question: Question) -> Phrases | None:
     """The phrases that this picture has still to answer; None if there are none."""
     phrases, asked = question.phrases, picture.task.asked
+    if question.masks_only:
+        return None
     if not _known(picture):
         return phrases
     if not question.independent:
@@ -93,9 +104,11 @@ def _subset(phrases: Phrases, chosen: Sequence[int]) -> Phrases:
 
 
 def _answer_group(
-    model: Model, pictures: Sequence[ReadPicture], phrases: Phrases, question: Question
+    model: Model, pictures: Sequence[ReadPicture], phrases: Phrases | None, question: Question
 ) -> list[Record]:
     """Pictures with one question; one on which the model itself fails is a Failure.
+
+    phrases: None where only masks may be missing.
 
     Where memory runs out, fewer are answered at once, here and from then on.
     """
@@ -117,8 +130,10 @@ def _answer_group(
 
 
 def _answers(
-    model: Model, pictures: Sequence[ReadPicture], phrases: Phrases, question: Question
+    model: Model, pictures: Sequence[ReadPicture], phrases: Phrases | None, question: Question
 ) -> list[Record]:
+    if phrases is None:
+        return [_with_masks(model, picture, question) for picture in pictures]
     found = tiled(model.detector, question.tile or None).candidates(
         [picture.image for picture in pictures], phrases, floor=question.floor
     )
@@ -140,15 +155,24 @@ def _model_errors() -> tuple[type[Exception], ...]:
 def _answer(
     model: Model, picture: ReadPicture, phrases: Phrases, found: Candidates, question: Question
 ) -> Answer:
-    """One picture's record from its candidates; masks are made for those that are new."""
+    """One picture's record from its candidates; masks are made for what is shown."""
     task = picture.task
     adds = _known(picture) and question.independent
-    before = np.isin(found.queries, task.queries) if adds else np.zeros(len(found), np.bool_)
+    stored = task.stored if adds else None
+    before = np.zeros(len(found), np.bool_)
+    if stored is not None:
+        before = np.isin(found.queries, stored.candidates.queries)
     kept = np.zeros(len(found), np.bool_)
     kept[worth_keeping(found, phrases, same_class_iou=question.floor_nms)] = True
     new, scored = found[kept & ~before], found[kept | before]
-    masks = _cut_out(model, picture.image, new, question.tile)
-    rows, columns = np.nonzero((scored.scores >= question.floor) | best_two(scored, phrases))
+    worth = (scored.scores >= question.floor) | best_two(scored, phrases)
+    rows, columns = np.nonzero(worth)
+    known = Candidates(scored.boxes, np.where(worth, scored.scores, 0), scored.queries)
+    masked = new
+    if found.masks is None:
+        after = _stored_after(stored, known, phrases, question.phrases)
+        masked = after.candidates[after.without_mask(question.masked, question.phrases)]
+    masks = _cut_out(model, picture.image, masked, question.tile)
     asked = task.asked if adds else ()
     return Answer(
         picture=task.picture,
@@ -159,6 +183,7 @@ def _answer(
         asked=asked + phrases.phrases,
         boxes=new.boxes,
         queries=new.queries,
+        mask_queries=masked.queries,
         masks=masks.counts,
         quality=masks.quality,
         stability=masks.stability,
@@ -170,25 +195,60 @@ def _answer(
     )
 
 
-def _unchanged(picture: ReadPicture) -> Answer:
-    """A picture whose file is another and whose content is what was answered."""
-    floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int64)
+def _stored_after(
+    stored: StoredBoxes | None, scored: Candidates, phrases: Phrases, prompt: Phrases
+) -> StoredBoxes:
+    """What will be stored of a picture, as ``RunReader.boxes`` then reads it.
+
+    stored: what was before; scored: K boxes, new ones and some of these, with their scores of the
+    phrases that were asked now, which are some of the prompt's.
+    """
+    none = np.zeros((0, len(prompt)), np.float32)
+    before = Candidates(np.zeros((0, 4), np.float32), none, np.zeros(0, np.int64))
+    made = np.zeros(0, np.bool_)
+    if stored is not None and len(stored.made):
+        before, made = stored.candidates, stored.made
+    new = scored[~np.isin(scored.queries, before.queries)]
+    queries = np.concatenate([before.queries, new.queries])
+    order = np.argsort(queries)
+    scores = np.concatenate([before.scores, np.zeros((len(new), len(prompt)), np.float32)])
+    column = {text: n for n, text in enumerate(prompt.phrases)}
+    rows = order[np.searchsorted(queries, scored.queries, sorter=order)]
+    scores[np.ix_(rows, [column[text] for text in phrases.phrases])] = scored.scores
+    every = Candidates(np.concatenate([before.boxes, new.boxes]), scores, queries)
+    return StoredBoxes(every[order], np.concatenate([made, np.zeros(len(new), np.bool_)])[order])
+
+
+def _with_masks(model: Model, picture: ReadPicture, question: Question) -> Answer:
+    """A picture that has answered all phrases: with the masks that are shown and weren't made.
+
+    There may be none: its file may be another, and its content what was answered.
+    """
+    task = picture.task
+    none = np.zeros((0, 4), np.float32)
+    missing = Candidates(none, none, np.zeros(0, np.int64))
+    if task.stored is not None:
+        rows = task.stored.without_mask(question.masked, question.phrases)
+        missing = task.stored.candidates[rows]
+    masks = _cut_out(model, picture.image, missing, question.tile)
     return Answer(
-        picture=picture.task.picture,
+        picture=task.picture,
         uid=picture.uid,
         image_hw=picture.image_hw,
         file=picture.file,
         adds=True,
-        asked=picture.task.asked,
-        boxes=np.zeros((0, 4), np.float32),
-        queries=ints,
-        masks=(),
-        quality=floats,
-        stability=floats,
-        consensus=floats,
-        score_queries=ints,
-        score_phrases=ints,
-        scores=floats,
+        asked=task.asked,
+        boxes=none,
+        queries=np.zeros(0, np.int64),
+        mask_queries=missing.queries,
+        masks=masks.counts,
+        quality=masks.quality,
+        stability=masks.stability,
+        consensus=masks.consensus,
+        score_queries=np.zeros(0, np.int64),
+        score_phrases=np.zeros(0, np.int64),
+        scores=np.zeros(0, np.float32),
+        reported=len(missing),
     )
 
 
@@ -202,7 +262,7 @@ class _Masks(NamedTuple):
 
 
 def _cut_out(model: Model, image: ImageArray, new: Candidates, tile: int) -> _Masks:
-    """The masks of K candidates, their own or each a prompt, as in ``pipeline.find_masks``."""
+    """The masks of K boxes, their own or each a prompt, as in ``pipeline.find_masks``."""
     clipped = clip_boxes(new.boxes, (image.shape[0], image.shape[1]))
     inside = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
     own = None if new.masks is None else new.masks[inside]

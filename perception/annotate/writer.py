@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,18 @@ from perception.annotate.answer_rows import text_bytes, write_record
 from perception.annotate.database import RunReader
 from perception.annotate.mark_rows import read_revision, write_marks
 from perception.annotate.marks import Mark, MarkedContent
-from perception.annotate.records import Failure, FileStamp, Record, Task
+from perception.annotate.records import (
+    Answer,
+    Counts,
+    Failure,
+    FileStamp,
+    MissingMasks,
+    Record,
+    Task,
+)
 from perception.annotate.remote import join
 from perception.annotate.schema import explained, open_to_write
+from perception.detector.decode import Labelling
 from perception.phrases import PromptText
 
 _TASKS_AT_ONCE = 256
@@ -31,6 +41,7 @@ class RunWriter(RunReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._begun = bool(self.settings)
+        self._unmasked: list[int] = []  # Done pictures that wait for masks.
 
     def _open(self) -> sqlite3.Connection:
         return open_to_write(self.path)
@@ -130,9 +141,47 @@ class RunWriter(RunReader):
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO run VALUES ('shards', ?)", (json.dumps(name),))
 
+    def ask_for_masks(self, labelling: Labelling) -> MissingMasks:
+        """Adds to ``tasks`` the pictures that are done but for masks that are shown; says which.
+
+        They stay done, so that results that need none of these masks can be had meanwhile.
+        """
+        missing = self.missing_masks(labelling)
+        self._unmasked = list(missing.of_picture)
+        return missing
+
+    def masks_are_made(self) -> None:
+        """Ends what ``ask_for_masks`` began."""
+        self._unmasked = []
+
+    def counts(self) -> Counts:
+        """How many pictures are waiting, for an answer or for masks, done and failed."""
+        counts, unmasked = super().counts(), len(self._unmasked)
+        return replace(counts, waiting=counts.waiting + unmasked, done=counts.done - unmasked)
+
     def tasks(self) -> Iterator[Task]:
-        """The pictures that wait when this is called, in order of listing; few at a time."""
-        place, last = self.place, 0
+        """The pictures that wait when this is called, in order of listing; few at a time.
+
+        Behind them come those that wait for masks.
+        """
+        yield from self._waiting()
+        yield from self.mask_tasks(self.place)
+
+    def mask_tasks(self, place: Path | str) -> Iterator[Task]:
+        """The pictures that wait for masks; place: the folder or URL where they are."""
+        phrases = self.phrases
+        for key in self._unmasked:
+            rows = self._rows(
+                "SELECT name, uid, phrases FROM picture JOIN question "
+                "ON question.id = picture.question WHERE picture.id = ?",
+                key,
+            )
+            for name, uid, asked in list(rows):
+                stored = self.boxes(key, phrases)
+                yield Task(key, join(place, name), uid, tuple(json.loads(asked)), stored)
+
+    def _waiting(self) -> Iterator[Task]:
+        place, phrases, last = self.place, self.phrases, 0
         while rows := list(
             self._rows(
                 "SELECT picture.id, name, uid, phrases FROM picture LEFT JOIN question "
@@ -143,15 +192,11 @@ class RunWriter(RunReader):
                 _TASKS_AT_ONCE,
             )
         ):
-            for key, name, uid, phrases in rows:
-                asked = tuple(json.loads(phrases)) if phrases else ()
-                queries = self._queries(key) if asked else ()
-                yield Task(key, join(place, name), uid or "", asked, queries)
+            for key, name, uid, question in rows:
+                asked = tuple(json.loads(question)) if question else ()
+                stored = self.boxes(key, phrases) if asked else None
+                yield Task(key, join(place, name), uid or "", asked, stored)
             last = rows[-1][0]
-
-    def _queries(self, picture: int) -> tuple[int, ...]:
-        sql = "SELECT query FROM instance WHERE picture = ? ORDER BY query"
-        return tuple(query for (query,) in self._rows(sql, picture))
 
     def record(self, records: Sequence[Record]) -> None:
         """Writes the answers and failures of some pictures, with their states, at one stroke.
@@ -182,12 +227,25 @@ class RunWriter(RunReader):
             "ON question.id = picture.question WHERE picture.id = ?",
             (record.picture,),
         ).fetchone()
-        if found is None or found[0] != "waiting":
+        if found is None or found[0] == "failed":
             return False
+        is_late = found[0] == "done"
         if isinstance(record, Failure) or not record.adds:
-            return True
+            return not is_late or record.picture in self._unmasked
         asked = json.loads(found[2]) if found[2] else []
-        return bool(found[1] == record.uid and asked == list(record.asked[:asked_before]))
+        if found[1] != record.uid or asked != list(record.asked[:asked_before]):
+            return False
+        # Of a done picture, only masks that it lacks are awaited.
+        return not is_late or (len(record.asked) == asked_before and self._lacks_mask(db, record))
+
+    @staticmethod
+    def _lacks_mask(db: sqlite3.Connection, answer: Answer) -> bool:
+        found = db.execute(
+            "SELECT 1 FROM instance WHERE picture = ? AND NOT made "
+            "AND query IN (SELECT value FROM json_each(?)) LIMIT 1",
+            (answer.picture, json.dumps(answer.mask_queries.tolist())),
+        )
+        return found.fetchone() is not None
 
     def mark(
         self, picture: int, marks: Sequence[Mark], content: MarkedContent, *, revision: int

@@ -49,6 +49,13 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
 )
 @model_options
 @threshold_option
+@click.option(
+    "--masks-from",
+    type=click.FloatRange(0, 1),
+    metavar="SCORE",
+    help="Make masks for boxes that score so much; below it boxes alone are stored, and a lower "
+    "threshold, a review or a measurement makes their masks later.  [default: --threshold]",
+)
 @tile_option
 @drop_nested_option
 @disjoint_option
@@ -115,6 +122,7 @@ def annotate(
     device: str,
     precision: str,
     threshold: float,
+    masks_from: float | None,
     tile: TileSize,
     drop_nested: bool,
     disjoint: bool,
@@ -155,6 +163,7 @@ def annotate(
         engine=engine,
         address=address,
         threshold=threshold,
+        masks_from=masks_from,
         drop_nested=drop_nested,
         disjoint=disjoint,
         keeping=Keeping(floor=floor, floor_nms=floor_nms, tile=tile, max_pixels=max_pixels),
@@ -177,6 +186,11 @@ def annotate(
     help="yolo, labelme and png write into a folder, coco and csv one file.",
 )
 @click.option("--out", required=True, metavar="FILE|DIR", help="What to write.")
+@click.option(
+    "--images",
+    metavar="DIR|URL",
+    help="Where the images are now, if masks have to be made.  [default: where they were]",
+)
 @threshold_option
 @nms_option
 @drop_nested_option
@@ -186,29 +200,35 @@ def annotate(
     is_flag=True,
     help="Outlines: in coco in place of run lengths, in yolo of boxes.",
 )
+@click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar.")
 def export_annotations(
     run: str,
     format_: str,
     out: str,
+    images: str | None,
     threshold: float,
     nms: float | None,
     drop_nested: bool,
     disjoint: bool,
     polygons: bool,
+    quiet: bool,
 ) -> int:
-    """Write what an annotation run has found, at any threshold, without running a model.
+    """Write what an annotation run has found, at any threshold.
 
-    RUN: what annotate was told to write, or the .run file beside it.
+    No model runs, unless a lower threshold or another NMS shows boxes whose masks weren't made:
+    then these are made first. RUN: what annotate was told to write, or the .run file beside it.
     """
     from perception.cli.annotate_run import run_export
 
     return run_export(
         Path(run),
         Path(out),
+        images=images,
         format_=format_,
         threshold=threshold,
         nms=nms,
         drop_nested=drop_nested,
         disjoint=disjoint,
         polygons=polygons,
+        quiet=quiet,
     )

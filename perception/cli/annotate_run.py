@@ -15,12 +15,14 @@ from perception import loading
 from perception.annotate.annotate import Engine, Summary, Tell, annotate
 from perception.annotate.database import RunReader, find_run
 from perception.annotate.export import WITH_POLYGONS, Format, export_annotations
+from perception.annotate.missing_masks import Load, Watching, make_missing
 from perception.annotate.records import Counts, Failure, Record
 from perception.annotate.settings import Keeping
 from perception.cli.run import NANO_NOTE
 from perception.defaults import AUTO, MODEL, MOST_PARALLEL, WORKERS
-from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.decode import SAME_CLASS_IOU, Labelling
 from perception.images import printable
+from perception.model import Model
 from perception.onnx_session import usable_cores
 from perception.phrases import PromptText, parse
 
@@ -86,6 +88,7 @@ def run_annotate(
     engine: str,
     address: str | None,
     threshold: float,
+    masks_from: float | None = None,
     drop_nested: bool,
     disjoint: bool,
     keeping: Keeping,
@@ -127,6 +130,7 @@ def run_annotate(
             out,
             images=images,
             threshold=threshold,
+            masks_from=masks_from,
             drop_nested=drop_nested,
             disjoint=disjoint,
             keeping=keeping,
@@ -155,16 +159,20 @@ def run_export(
     path: Path,
     out: Path,
     *,
+    images: str | None,
     format_: str,
     threshold: float,
     nms: float | None,
     drop_nested: bool,
     disjoint: bool,
     polygons: bool,
+    quiet: bool,
 ) -> int:
     """Writes what a run has found; returns the exit status."""
     if polygons and format_ not in WITH_POLYGONS:
         raise click.UsageError(f"--polygons is for {' and '.join(WITH_POLYGONS)}")
+    labelling = Labelling(threshold, SAME_CLASS_IOU if nms is None else nms)
+    make_masks_shown(find_run(path), labelling, images=images, quiet=quiet)
     with RunReader(find_run(path)) as run:
         count = export_annotations(
             run,
@@ -187,6 +195,39 @@ def run_export(
             err=True,
         )
     return 0
+
+
+def make_masks_shown(
+    path: Path,
+    labelling: Labelling,
+    *,
+    images: str | None = None,
+    load: Load | None = None,
+    quiet: bool = False,
+) -> None:
+    """Makes the masks that a run hasn't and that these labels show, with a note and a bar.
+
+    load: gives the model (default: the one that the run names, on the device that suits it).
+    """
+    progress = Progress(quiet=quiet)
+    try:
+        make_missing(
+            path,
+            labelling,
+            load or _load_named,
+            images=images,
+            watching=Watching(progress.note, progress.watch),
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "the masks made so far are kept; the same command goes on"
+        ) from None
+    finally:
+        progress.close()
+
+
+def _load_named(name: str, precision: str, threads: int) -> Model:
+    return loading.load(name, precision=precision, threads=threads)
 
 
 def _report_failures(summary: Summary) -> int:

@@ -14,12 +14,15 @@ from tempfile import TemporaryDirectory
 import click
 
 from perception import loading
-from perception.annotate.database import run_path
+from perception.annotate.database import RunReader, find_run, run_path
+from perception.annotate.missing_masks import Load
+from perception.annotate.schema import SUFFIX
 from perception.annotate.settings import Keeping
-from perception.cli.annotate_run import run_annotate
+from perception.cli.annotate_run import make_masks_shown, run_annotate
 from perception.cli.evaluate_output import give_out, keep_path, watch_pictures
 from perception.cli.options import OUT
 from perception.defaults import BATCH, FLOOR
+from perception.detector.decode import Labelling
 from perception.evaluate.category_names import prompt_of
 from perception.evaluate.check import Check, CheckResult
 from perception.evaluate.check_instances import INSTANCE_CHECKS, truth_checks
@@ -33,6 +36,7 @@ from perception.evaluate.picture_files import picture_paths
 from perception.evaluate.prompt_checks import PROMPT_CHECKS, grabcut_checks
 from perception.evaluate.truth import Truth, read_truth
 from perception.images import printable, read_header
+from perception.model import Model
 
 _MOST_NAMED = 5
 
@@ -63,6 +67,12 @@ class Asked:
         if self.images is None:
             raise click.UsageError("give RUN or RESULTS.json, or --images to run a model on")
         return Path(self.images)
+
+    def load(self) -> Model:
+        """The model to run."""
+        return loading.load(
+            self.model, device=self.device, precision=self.precision, threads=self.threads
+        )
 
     @property
     def run_out(self) -> Path:
@@ -100,6 +110,7 @@ def run_grounding(asked: Asked) -> int:
     if asked.answers is None:
         _give_out(_ground(asked, phrases_of(truth)), asked, None)
         return 0
+    _make_masks(asked, Path(asked.answers), None)
     answers = read_answers(Path(asked.answers), truth)
     _say_what_is_missing(answers, asked)
     measured = measure_grounding(
@@ -134,16 +145,33 @@ def _checks(truth: Truth | None, data: str | None, *, quiet: bool) -> Iterator[C
 def _answers(asked: Asked, truth: Truth) -> tuple[int, Answers]:
     """What was found, or what a model finds now, and the exit status."""
     status = 0
+    load: Load | None = None
     if asked.answers is None:
         status = _annotate(asked, truth)
         path = run_path(asked.run_out)
+        load = lambda *_: asked.load()  # noqa: E731
     else:
         path = Path(asked.answers)
+    _make_masks(asked, path, load)
     answers = read_answers(path, truth, threshold=asked.threshold, all_labels=asked.labels == "all")
     if not asked.quiet and truth.has_masks and not answers.has_masks:
         click.echo("note: not all answers have a mask: only boxes are measured", err=True)
     _say_what_is_missing(answers, asked)
     return status, answers
+
+
+def _make_masks(asked: Asked, path: Path, load: Load | None) -> None:
+    """Makes the masks of a run that are measured and that it hasn't; without them nothing is."""
+    run = find_run(path)
+    if not run.name.endswith(SUFFIX) or not run.is_file():
+        return
+    with RunReader(run) as reader:
+        floor = reader.settings["floor"]
+    least = asked.threshold or floor
+    if least < floor:
+        return  # Reading the answers says what is wrong.
+    labelling = Labelling(least, all_labels=asked.labels == "all")
+    make_masks_shown(run, labelling, images=asked.images, load=load, quiet=asked.quiet)
 
 
 def _annotate(asked: Asked, truth: Truth) -> int:
@@ -181,11 +209,8 @@ def _annotate(asked: Asked, truth: Truth) -> int:
 
 def _ground(asked: Asked, phrases: PhraseTruth) -> GroundingResult:
     """A model's answers to phrases."""
-    model = loading.load(
-        asked.model, device=asked.device, precision=asked.precision, threads=asked.threads
-    )
     return ground(
-        model,
+        asked.load(),
         phrases,
         asked.folder,
         keep=keep_path(json=asked.json, report=asked.report),

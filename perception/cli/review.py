@@ -26,6 +26,13 @@ Thing = TypeVar("Thing")
 @threshold_option
 @nms_option
 @click.option(
+    "--scores-from",
+    type=click.FloatRange(0, 1),
+    metavar="SCORE",
+    help="Where the histograms of scores begin; masks that aren't made down to it are made first.  "
+    "[default: the run's floor]",
+)
+@click.option(
     "--per-class",
     type=click.IntRange(min=1),
     default=PER_CLASS,
@@ -39,6 +46,7 @@ def review(
     images: str | None,
     threshold: float,
     nms: float | None,
+    scores_from: float | None,
     per_class: int,
     quiet: bool,
 ) -> int:
@@ -48,21 +56,30 @@ def review(
     sheets by class, scores and sizes, the most uncertain instances, and what failed.
     """
     from perception.annotate.database import RunReader, find_run
+    from perception.annotate.results import check_stored
     from perception.annotate.review.watch import unwatched
     from perception.annotate.review.write import write_review
     from perception.annotate.schema import SUFFIX
-    from perception.detector.decode import SAME_CLASS_IOU
+    from perception.cli.annotate_run import make_masks_shown
+    from perception.detector.decode import SAME_CLASS_IOU, Labelling
     from perception.images import printable
 
     path = find_run(Path(run))
     target = Path(out) if out else path.with_name(_page_name(path.name.removesuffix(SUFFIX)))
+    iou = SAME_CLASS_IOU if nms is None else nms
+    with RunReader(path) as reader:
+        settings = reader.settings
+        least = min(threshold, settings["floor"] if scores_from is None else scores_from)
+        check_stored(settings["floor"], settings["floor_nms"], threshold=least, nms=iou)
+    make_masks_shown(path, Labelling(least, iou), images=images, quiet=quiet)
     with RunReader(path) as reader:
         written = write_review(
             reader,
             target,
             images=images,
             threshold=threshold,
-            nms=SAME_CLASS_IOU if nms is None else nms,
+            nms=iou,
+            scores_from=least,
             per_class=per_class,
             watch=unwatched if quiet else _bar,
         )

@@ -15,7 +15,7 @@ from "blue car", where the best token alone, "car", doesn't. For one token it is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +146,33 @@ def label_all(
     )
     kept = nms(detections.boxes, scores, class_ids, iou_threshold=same_class_iou)
     return detections[kept], rows[kept]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How candidates become the labelled boxes that a result shows.
+
+    threshold: the least score; same_class_iou: of boxes of one class that overlap further the best
+    stays; all_labels: every label that scores high enough counts, as in ``label_all``. A higher
+    threshold never shows a candidate that a lower one doesn't.
+    """
+
+    threshold: float
+    same_class_iou: float = SAME_CLASS_IOU
+    all_labels: bool = False
+
+    def label(self, found: Candidates, phrases: Phrases) -> tuple[Detections, IntArray]:
+        """The labelled boxes, and which of K candidates each is of."""
+        iou = self.same_class_iou
+        if self.all_labels:
+            return label_all(found, phrases, threshold=self.threshold, same_class_iou=iou)
+        return label(
+            found,
+            phrases,
+            threshold=self.threshold,
+            same_class_iou=iou,
+            any_class_iou=max(iou, ANY_CLASS_IOU),
+        )
 
 
 def worth_keeping(found: Candidates, phrases: Phrases, *, same_class_iou: float) -> IntArray:

@@ -106,11 +106,11 @@ def of_run(
     """What a run has found, finished or not; see ``read_answers``."""
     name = printable(run.path.name)
     least = float(run.settings["floor"]) if threshold is None else threshold
-    ids = match_names(run.classes, truth.categories)
     with (
         run.snapshot(),
         closing(whole_results(run, threshold=least, all_labels=all_labels)) as found_in,
     ):
+        ids = match_names(run.classes, truth.categories)
         names = [picture.name for picture in run.pictures()]
         pictures = match_pictures(names, truth)
         found = [

@@ -10,12 +10,13 @@ from perception.annotate.annotate import check_out, working_on
 from perception.annotate.database import run_path
 from perception.annotate.listing import list_inputs
 from perception.annotate.merging import merge_left_behind
+from perception.annotate.missing_masks import Watching, make_masks
 from perception.annotate.records import FileStamp
 from perception.annotate.results import check_stored
 from perception.annotate.settings import Keeping, check_same, run_settings
 from perception.annotate.writer import RunWriter
 from perception.defaults import THRESHOLD
-from perception.detector.decode import SAME_CLASS_IOU
+from perception.detector.decode import SAME_CLASS_IOU, Labelling
 from perception.detector.tiled import tiled
 from perception.errors import ImageError
 from perception.images import printable
@@ -37,10 +38,12 @@ def open_run(
     """The run that writes ``out``, over the pictures of a folder; it is begun if it isn't there.
 
     text: the prompt of a new run; of one that is there, its classes are added to what was asked.
-    note: called with a line worth knowing. A run that was begun with another model can be gone on
+    note: called with a line worth knowing. Masks that the threshold shows and that weren't made yet
+    are made first. A run that was begun with another model can be gone on
     with by hand; the file then names both. While this lasts nobody else can work on the run. Raises
-    ImageError without the folder, RunError for a run that is at work or is of another folder,
-    OutputError if it can't be written, PromptError for the text or the threshold.
+    ImageError without the folder, RunError for a run that is at work or is of another folder, or
+    whose masks can't be made, OutputError if it can't be written, PromptError for the text or the
+    threshold.
     """
     if not folder.is_dir():
         raise ImageError(f"{printable(str(folder))}: no such folder; check the path")
@@ -52,6 +55,7 @@ def open_run(
         _begin(run, folder, model, text, note)
         floor, floor_nms = run.settings["floor"], run.settings["floor_nms"]
         check_stored(floor, floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
+        make_masks(run, model, Labelling(threshold), watching=Watching(note))
         yield run
 
 

@@ -10,6 +10,7 @@ from perception.annotate.listing import list_inputs
 from perception.annotate.settings import Keeping, run_settings
 from perception.annotate.work import Question
 from perception.annotate.writer import RunWriter
+from perception.detector.decode import Labelling
 from perception.phrases import parse
 
 RED, BLUE = ("red", (8, 8, 40, 40)), ("blue", (64, 32, 112, 80))
@@ -38,7 +39,8 @@ class Drive:
             settings = run_settings(self.model, self.keeping, pictures=base, run=self.path)
             independent = self.model.detector.phrases_independent
             run.begin(settings, text, files, independent=independent, **options)
-            question = Question(parse(text), independent, 0.05, 0.9, 0.3, 10**6)
+            every = Labelling(0.05)
+            question = Question(parse(text), independent, 0.05, 0.9, 0.3, 10**6, masks=every)
             tasks = list(run.tasks())[:most]
             records = read_and_answer(self.model, tasks, question)
             run.record(records)

@@ -45,7 +45,10 @@ def rows(out):
         return [
             db.execute(f"SELECT {columns} FROM {source} ORDER BY name, query").fetchall()  # noqa: S608
             for columns, source in (
-                ("name, state, query, mask", "picture LEFT JOIN instance ON picture = picture.id"),
+                (
+                    "name, state, query, mask, made, quality, stability, consensus",
+                    "picture LEFT JOIN instance ON picture = picture.id",
+                ),
                 ("name, query, score", "score JOIN picture ON picture = picture.id"),
             )
         ]

@@ -19,6 +19,8 @@ from perception.annotate.results import result_of, results
 from perception.annotate.review.write import write_review
 from perception.annotate.writer import RunWriter
 from perception.errors import RunError
+from perception.evaluate.found import read_answers
+from perception.evaluate.truth import read_truth
 from perception.formats.verify.faults import Findings
 from perception.formats.verify.files import check_files
 from perception.formats.verify.lint import lint
@@ -297,3 +299,40 @@ def test_a_run_of_a_version_without_marks(drive):
         run._db.execute("PRAGMA user_version = 1")
     with pytest.raises(RunError, match="a run of version 1"):
         RunReader(drive.path)
+
+
+def racing(drive, monkeypatch):
+    """Has a hand add a class, with a mark, just before the next reader's snapshot begins."""
+    right = RunReader.snapshot
+
+    def snapshot(self):
+        monkeypatch.undo()
+        mark(drive, "b.png", replace(HAND, label="kite"))
+        return right(self)
+
+    monkeypatch.setattr(RunReader, "snapshot", snapshot)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_class_that_is_added_while_an_export_begins(drive, tmp_path, monkeypatch, name):
+    drive(TEXT)
+    racing(drive, monkeypatch)
+    with RunReader(drive.path) as run:
+        export_annotations(run, tmp_path / "first", as_format=name)
+        export_annotations(run, tmp_path / "second", as_format=name)
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def contents(path):
+    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {one.relative_to(path): one.read_bytes() for one in paths if one.is_file()}
+
+
+def test_a_class_that_is_added_while_a_measurement_begins(drive, tmp_path, monkeypatch):
+    drive(TEXT)
+    truth = coco(drive)
+    truth["categories"] += [{"id": 9, "name": "kite"}]
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    racing(drive, monkeypatch)
+    answers = read_answers(drive.path, read_truth(tmp_path / "truth.json"))
+    assert 9 in {one.category for one in answers.found}

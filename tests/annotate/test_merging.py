@@ -93,6 +93,36 @@ def test_overwrite_forgets_them(pictures, out, left_behind):
     assert not shards_root(run_path(out)).exists()
 
 
+def masks_alone(run, model, question, tell):
+    """An engine whose job is gone; its shard holds masks of two pictures that were done."""
+    tasks = list(run.tasks())
+    assert [task.uid != "" for task in tasks] == [True, True]
+    return broken_off(run, model, question, tell)
+
+
+def test_masks_that_a_broken_off_job_left(pictures, out, tmp_path):
+    run(pictures, out, threshold=0.95)
+    with pytest.raises(Stop):
+        run(pictures, out, engine=masks_alone)
+    (late,) = shards_root(run_path(out)).rglob("late")
+    late.rename(late.with_name("late.parquet"))
+    told, content = run(pictures, out)
+    assert told == [Counts(done=3)]
+    assert content == run(pictures, tmp_path / "whole.json")[1]
+
+
+def test_masks_of_a_picture_that_is_another_since(pictures, out, tmp_path):
+    run(pictures, out, threshold=0.95)
+    with pytest.raises(Stop):
+        run(pictures, out, engine=masks_alone)
+    (late,) = shards_root(run_path(out)).rglob("late")
+    late.rename(late.with_name("late.parquet"))
+    (pictures / "b.png").rename(pictures / "a.png")
+    told, content = run(pictures, out)
+    assert told[0] == Counts(waiting=1, done=1)
+    assert content == run(pictures, tmp_path / "whole.json")[1]
+
+
 def test_without_pyarrow(pictures, out, left_behind, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "perception.annotate.shards", None)
     with pytest.raises(MissingExtraError, match=r"out\.json\.run\.shards: answers of a cluster"):

@@ -8,7 +8,7 @@ import pytest
 from fakes import ColourDetector, ColourSegmenter, colour_model, drawing, read_and_answer
 
 from perception.annotate.reading import ReadPicture
-from perception.annotate.records import Answer, Failure, Task
+from perception.annotate.records import Answer, Failure, StoredBoxes, Task
 from perception.annotate.work import Question, answer_pictures
 from perception.model import Model
 from perception.phrases import parse
@@ -21,6 +21,15 @@ QUESTION = Question(parse("red. blue"), True, 0.05, 0.9, 0.3, 10**6)
 def picture(number=1, image=None, **task):
     image = drawing() if image is None else image
     return ReadPicture(Task(number, f"{number}.png", **task), image, "uid", None)
+
+
+def stored(*queries, asked="red. blue", score=0.1, made=True):
+    """Boxes that a picture has from before; their scores are of the prompt's first phrase."""
+    count = len(queries)
+    scores = np.zeros((count, len(parse(asked))), np.float32)
+    scores[:, 0] = score
+    boxes = np.tile(np.float32([8, 8, 40, 40]), (count, 1))
+    return StoredBoxes(Candidates(boxes, scores, np.array(queries)), np.full(count, made))
 
 
 def detector_of(found):
@@ -69,6 +78,7 @@ def test_what_is_worth_keeping():
     model = detector_of(Candidates(np.float32(boxes), np.float32(scores), np.arange(4)))
     (record,) = answer_pictures(model, [picture()], QUESTION)
     assert record.queries.tolist() == [0, 2, 3]  # 1 is 0 again; 2 is less like it
+    assert record.mask_queries.tolist() == [0]  # 2 and 3 aren't reported
     assert record.reported == 1
     stored = list(zip(record.score_queries, record.score_phrases, record.scores, strict=True))
     # Below the floor, but one of the two best: the runner-up stays known.
@@ -82,21 +92,23 @@ def test_a_box_outside_and_an_empty_mask():
     scores = [[0.9, 0], [0.8, 0], [0.7, 0]]
     model = detector_of(Candidates(np.float32(boxes), np.float32(scores), np.arange(3)))
     (record,) = answer_pictures(model, [picture()], QUESTION)
+    assert record.mask_queries.tolist() == [0, 1, 2]
     assert [mask is None for mask in record.masks] == [True, True, False]
 
 
 def test_negatives_alone_are_new():
     question = replace(QUESTION, phrases=parse("red, !blue"))
-    one = picture(uid="uid", asked=("red",), queries=(0,))
+    one = picture(uid="uid", asked=("red",), stored=stored(0))
     (record,) = answer_pictures(colour_model(), [one], question)
     assert record.adds
     assert record.asked == ("red", "blue")
     assert record.queries.tolist() == [200]
+    assert len(record.masks) == 0
 
 
 def test_places_that_are_known_get_scores_and_no_second_mask():
     found = Candidates(np.float32([[8, 8, 40, 40]]), np.float32([[0.6]]), np.array([7]))
-    one = picture(uid="uid", asked=("red",), queries=(7,))
+    one = picture(uid="uid", asked=("red",), stored=stored(7))
     (record,) = answer_pictures(detector_of(found), [one], QUESTION)
     assert len(record.queries) == 0
     assert record.masks == ()
@@ -104,8 +116,42 @@ def test_places_that_are_known_get_scores_and_no_second_mask():
     assert record.score_phrases.tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "threshold", "masked"),
+    [
+        (0.1, 0.6, 0.3, [7]),
+        (0.1, 0.2, 0.3, []),
+        (0.6, 0.1, 0.3, [7]),  # Which a threshold of then left out.
+        (0.6, 0.1, 0.7, []),
+    ],
+)
+def test_a_place_that_is_shown_now_gets_its_mask(before, now, threshold, masked):
+    found = Candidates(np.float32([[8, 8, 40, 40]]), np.float32([[now]]), np.array([7]))
+    known = stored(7, score=before, made=False)
+    one = picture(uid="uid", asked=("red",), stored=known)
+    question = replace(QUESTION, threshold=threshold)
+    (record,) = answer_pictures(detector_of(found), [one], question)
+    assert record.mask_queries.tolist() == masked
+    one = picture(uid="uid", asked=("red", "blue"), stored=known)
+    (record,) = answer_pictures(colour_model(), [one], question)
+    assert record.mask_queries.tolist() == [7] * (before >= threshold)
+    assert record.asked == ("red", "blue")
+    assert len(record.scores) == 0
+
+
+def test_masks_alone_of_what_was_answered():
+    question = replace(QUESTION, masks_only=True)
+    known = {"asked": ("red",), "stored": stored(7, 9, score=0.5, made=False)}
+    same, other = picture(1, uid="uid", **known), picture(2, uid="other", **known)
+    model = colour_model()
+    model.detector.candidates = lambda *_, **__: pytest.fail("detected")
+    records = {one.picture: one for one in answer_pictures(model, [same, other], question)}
+    assert records[1].mask_queries.tolist() == [7]  # 9 is the same thing again.
+    assert records[2].reason == "the image is another now"
+
+
 def test_other_content_is_asked_everything():
-    one = picture(uid="other", asked=("red",), queries=(0,))
+    one = picture(uid="other", asked=("red",), stored=stored(0))
     (record,) = answer_pictures(colour_model(), [one], QUESTION)
     assert not record.adds
     assert record.asked == ("red", "blue")

@@ -9,7 +9,7 @@ from perception.annotate.annotate import annotate
 from perception.annotate.database import run_path
 from perception.annotate.lock import only_worker
 from perception.annotate.records import Counts
-from perception.annotate.results import run_info
+from perception.annotate.results import result_of, run_info
 from perception.annotate.settings import Keeping
 from perception.errors import ImageError, OutputError, PromptError, RunError
 from perception.serve.opening import open_run
@@ -142,3 +142,26 @@ def test_another_model_leaves_a_narrowed_run_done(folder, out):
     other.detector.phrases_independent = False
     with open_run(folder, out, other) as run:
         assert run.counts() == Counts(done=3)
+
+
+def test_a_lower_threshold_makes_its_masks(folder, out):
+    annotate(colour_model, [str(folder)], "red. blue", out, threshold=0.95)
+    notes = []
+    with open_run(folder, out, colour_model(), threshold=0.3, note=notes.append) as run:
+        assert notes == ["making 3 masks in 2 images, which were left out so far"]
+        assert run.counts() == Counts(done=3)
+        found = [result_of(run, picture, threshold=0.3) for picture in run.pictures()]
+        assert [len(one.instances) for one in found] == [2, 1, 0]
+
+
+def test_masks_that_can_not_be_made(folder, out):
+    annotate(colour_model, [str(folder)], "red. blue", out, threshold=0.95)
+    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+    with pytest.raises(RunError, match=r"3 masks in 2 images are missing and can't be made: the m"):
+        opened_with(other, folder, out)
+    opened_with(other, folder, out, threshold=0.95)
+
+
+def opened_with(model, folder, out, **options):
+    with open_run(folder, out, model, **options):
+        pass

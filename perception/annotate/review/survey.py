@@ -89,17 +89,19 @@ def survey(
     run: RunReader,
     *,
     threshold: float,
+    scores_from: float | None = None,
     per_class: int,
     nms: float = SAME_CLASS_IOU,
     watch: Watch = unwatched,
 ) -> Survey:
     """Goes through all pictures of a run that are done or marked; one of them in memory.
 
-    What lies below the threshold is counted, too: the instances above are the same with and
-    without it, and a margin can only be smaller for it.
+    What lies below the threshold, from ``scores_from`` (default: the run's floor), is counted, too:
+    the instances above are the same with and without it, and a margin can only be smaller for it.
     """
     found = Survey(run.classes, threshold=threshold, per_class=per_class)
-    with closing(whole_results(run, threshold=run.settings["floor"], nms=nms)) as results:
+    least = run.settings["floor"] if scores_from is None else scores_from
+    with closing(whole_results(run, threshold=least, nms=nms)) as results:
         for result in watch(results, total=run.picture_count()):
             found.add(result)
     return found

@@ -43,15 +43,18 @@ def write_review(
     images: Path | str | None = None,
     threshold: float = THRESHOLD,
     nms: float = SAME_CLASS_IOU,
+    scores_from: float | None = None,
     per_class: int = PER_CLASS,
     watch: Watch = unwatched,
 ) -> Written:
     """Writes one HTML page about a run, finished or not; the same run gives the same bytes.
 
     images: the folder or URL where its pictures are now (default: where they were); threshold: the
-    least score that counts; nms: as ``results`` has it; per_class: instances of each class that are
-    shown. A picture that is gone or another now is said to be so. Raises PromptError for less than
-    is stored, ImageError for a folder that can't be read, OutputError if the page can't be written.
+    least score that counts; nms: as ``results`` has it; scores_from: the least score in the
+    histograms (default: the run's floor), down to which all masks have to be made; per_class:
+    instances of each class that are shown. A picture that is gone or another now is said to be so.
+    Raises PromptError for less than is stored, RunError for masks that weren't made, ImageError for
+    a folder that can't be read, OutputError if the page can't be written.
     """
     settings = run.settings
     check_stored(settings["floor"], settings["floor_nms"], threshold=threshold, nms=nms)
@@ -62,7 +65,14 @@ def write_review(
         _check_folder(Path(folder))
     with run.snapshot():
         counts, phrases = run.counts(), run.phrases
-        found = survey(run, threshold=threshold, per_class=per_class, nms=nms, watch=watch)
+        found = survey(
+            run,
+            threshold=threshold,
+            scores_from=scores_from,
+            per_class=per_class,
+            nms=nms,
+            watch=watch,
+        )
         failures = failures_by_reason(run)
     thumbnails = draw_thumbnails(
         found.shown(),
