@@ -27,7 +27,7 @@ from perception.detector.nanodet import PhotoNetwork
 
 SIDE = 352  # of a view
 PART = 40  # photographs a file
-SCENES = 640  # a round, a third of them on photographs
+SCENES = 1600  # a round, a third of them on photographs
 SIDES = 320, 384, 448  # of a scene
 PASTED = 0.3  # how often things of other photographs of the set are pasted onto a view
 TOP, LEAST_IOU = 9, 0.5  # regions of one box: how many, and how well they fit it

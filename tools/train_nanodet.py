@@ -17,11 +17,13 @@ on photographs.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from make_names import CHOSEN
 from photo_looks import Looks, look_at, read_looks
 from photo_sets import EVERYWHERE, SETS, all_names
 from safetensors.torch import load_file, save_file
@@ -36,6 +38,16 @@ BATCH = 1024  # regions, and as many cells, a step
 BALANCE = 0.5
 """The power of a set's or a name's share by which its regions are drawn less often than they are
 there: 1 would draw all names alike.
+"""
+
+UNSAID, SELDOM = 0.8, 0.25
+"""How sure it is that a thing isn't in a photograph whose set doesn't say so: a set's own name, and
+one of those that stand in many photographs unnamed.
+"""
+
+FALSE, FALSE_SELDOM, MARGIN = 5e-4, 2e-3, 0.8
+"""The share of other sets' regions that may reach the threshold by a taught name, a name of things
+that stand in many photographs, and how much lower than that, in logits, each name is put.
 """
 
 NEAR = {
@@ -113,8 +125,9 @@ class Lessons:
         for k, name in enumerate(SETS):
             own = looks.vocabularies[name]
             for n, word in enumerate(names):
-                unsaid = 0.0 if word in EVERYWHERE or word in coco else 0.5
-                known[k, n] = 1.0 if word in own else unsaid
+                known[k, n] = 1.0 if word in own else 0.0 if word in coco else UNSAID
+                if word in EVERYWHERE and word not in own:
+                    known[k, n] = SELDOM
         self.truth, self.known, self.looks = truth, known, looks
         self.shares = [self._shares(level) for level in range(3)]
         drawn = looks.drawn > 0.5
@@ -177,6 +190,29 @@ def _rivals(
     return quality_loss(logits, torch.zeros_like(logits), (nearest < UNLIKE).float())
 
 
+@torch.no_grad()
+def calibrated(learner: Learner, lessons: Lessons, names: list[str]) -> Tensor:
+    """The names' vectors, the biases of taught names lowered so that few other things have them."""
+    vectors = learner.names().clone()
+    looks = lessons.looks
+    scores, sets, truths = [], [], []
+    for level in range(3):
+        regions = looks.regions[level].float()[..., None, None]
+        found = learner.words.levels[level](regions)[..., 0, 0]
+        scores.append(found @ vectors[: len(names), :-1].T + vectors[: len(names), -1])
+        sets.append(looks.set_of[level])
+        truths.append(lessons.truth[looks.truth_of[level].long()])
+    score, of_set, truth = torch.cat(scores), torch.cat(sets), torch.cat(truths)
+    highest = math.log(CHOSEN / (1 - CHOSEN)) - MARGIN
+    for n, name in enumerate(names[CLASSES:], CLASSES):
+        own = [k for k, one in enumerate(SETS) if name in looks.vocabularies[one]]
+        other = (truth[:, n] == 0) & ~torch.isin(of_set, torch.tensor(own))
+        share = FALSE_SELDOM if name in EVERYWHERE else FALSE
+        last = score[other, n].topk(max(1, round(share * int(other.sum())))).values[-1]
+        vectors[n, -1] += min(0.0, highest - float(last))
+    return vectors
+
+
 def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
@@ -201,10 +237,10 @@ def train(arguments: argparse.Namespace) -> None:
         if number % 100 == 0:
             line = " ".join(f"{name} {value.item():.3f}" for name, value in parts.items())
             print(f"step {number} {line}", flush=True)
+    vectors = calibrated(learner, lessons, names)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, str(arguments.out / "nano-detector-photo.safetensors"))
-    with torch.no_grad():
-        save_file({"vectors": learner.names()}, str(arguments.out / "names.safetensors"))
+    save_file({"vectors": vectors}, str(arguments.out / "names.safetensors"))
     text = [f"{name}\t{int(k < len(names))}" for k, name in enumerate([*names, *others])]
     (arguments.out / "names.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
 

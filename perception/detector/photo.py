@@ -34,11 +34,17 @@ STRIDE = 32
 CELL = 16
 """Pixels of the input along each side of one cell of ``drawn``."""
 
-DRAWN = 0.05, 0.35
+DRAWN = 0.15, 0.4
 """Of a box, how drawn it is where the drawn half begins to answer, and where it answers in full."""
 
-PHOTO = 0.1, 0.9
+PHOTO = 0.3, 0.6
 """The same where the photograph half begins to be held back, and where it no longer answers."""
+
+USUAL = 0.35
+"""How drawn an image is, on the mean, between photographs and drawings. By how much more or less it
+is, its boxes count as more or less drawn: a flat patch is taken for what is around it. On 400 images
+of the training's kinds scenes had means above 0.45, photographs below 0.15.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,20 @@ class DrawnMap:
 
     @property
     def any_drawn(self) -> bool:
-        return bool((self._seen() > DRAWN[1]).any())
+        return bool((self._seen() + self.shift > DRAWN[1]).any())
 
     @property
     def any_photo(self) -> bool:
-        return bool((self._seen() < PHOTO[1]).any())
+        return bool((self._seen() + self.shift < PHOTO[1]).any())
+
+    @property
+    def shift(self) -> float:
+        """By how much more drawn each box counts, because of its image."""
+        return float(self._seen().mean()) - USUAL
 
     def weights(self, boxes: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What the drawn half's scores weigh in boxes N x 4 xyxy of the image, and the other's."""
-        mean = self.mean(boxes)
+        mean = self.mean(boxes) + self.shift
         drawn, photo = (np.clip((mean - low) / (high - low), 0, 1) for low, high in (DRAWN, PHOTO))
         return drawn.astype(np.float32), (1 - photo).astype(np.float32)
 

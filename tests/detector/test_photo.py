@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from perception.boxes import clip_boxes
 from perception.detector.names import NameTable
 from perception.detector.onnx import NanoDetector
-from perception.detector.photo import DRAWN, PHOTO, DrawnMap, fit_input
+from perception.detector.photo import DRAWN, PHOTO, USUAL, DrawnMap, fit_input
 from perception.errors import ImageError
 from perception.frame import Frame
 from perception.phrases import parse
@@ -70,21 +70,34 @@ def test_between_drawn_and_photographed_both_halves_answer(tmp_path: Path) -> No
     count = len(one)
     np.testing.assert_allclose(both.scores[:count], one.scores, rtol=1e-4)
     np.testing.assert_array_equal(both.boxes[count:], other.boxes)
-    share = 1 - (drawn - PHOTO[0]) / (PHOTO[1] - PHOTO[0])
+    share = 1 - (2 * drawn - USUAL - PHOTO[0]) / (PHOTO[1] - PHOTO[0])
     np.testing.assert_allclose(both.scores[count:], share * other.scores, rtol=1e-3)
 
 
 def test_how_drawn_a_box_is() -> None:
     cells = np.zeros((4, 6), np.float32)
-    cells[:, :3] = 1
+    cells[:, :2] = 1
+    cells[0, 2] = 0.4  # So that the image as a whole is as drawn as is usual between the two.
     seen = DrawnMap(cells, Frame((64, 96), 96))
-    boxes = np.array([[0, 0, 32, 64], [32, 0, 64, 64], [64, 0, 96, 64]], np.float32)
-    np.testing.assert_allclose(seen.mean(boxes), [1, 0.5, 0])
+    boxes = np.array([[0, 0, 32, 64], [16, 0, 48, 64], [64, 0, 96, 64]], np.float32)
+    assert seen.shift == pytest.approx(0)
+    np.testing.assert_allclose(seen.mean(boxes), [1, 0.55, 0])
     drawn, photo = seen.weights(boxes)
     np.testing.assert_allclose(drawn, [1, 1, 0])
-    np.testing.assert_allclose(photo, [0, 0.5, 1], atol=1e-6)
+    np.testing.assert_allclose(photo, [0, 1 / 6, 1], atol=1e-5)
     assert (seen.any_drawn, seen.any_photo) == (True, True)
     assert DRAWN[0] < PHOTO[0] < DRAWN[1] < PHOTO[1]  # So one of the halves answers in full.
+
+
+def test_a_flat_patch_is_taken_for_what_is_around_it() -> None:
+    cells = np.full((4, 6), 0.9, np.float32)
+    cells[:2, :2] = 0.3
+    box = np.array([[0, 0, 32, 32]], np.float32)
+    drawn, photo = DrawnMap(cells, Frame((64, 96), 96)).weights(box)
+    assert (drawn, photo) == (1, 0)
+    drawn, photo = DrawnMap(cells - 0.3, Frame((64, 96), 96)).weights(box)
+    assert drawn < 0.1
+    assert photo == 1
 
 
 @pytest.mark.parametrize(("size", "want"), [((480, 640), (96, 96)), ((100, 400), (32, 96))])
