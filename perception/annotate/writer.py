@@ -43,7 +43,6 @@ class RunWriter(RunReader):
         self._begun = True  # Until the file was looked into.
         super().__init__(path)
         self._begun = bool(self.settings)
-        self._unmasked: list[int] = []  # Done pictures that wait for masks.
 
     def _open(self) -> sqlite3.Connection:
         connection, self.has_lost = open_to_write(self.path)
