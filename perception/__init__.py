@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perception.api import detect, everything, segment
     from perception.errors import (
         DataError,
         DeviceError,
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
         PromptError,
         WeightsError,
     )
-    from perception.images import read_image
+    from perception.imaging.read import read_image
     from perception.instances import Instance, Instances
-    from perception.loading import load
-    from perception.model import Model
-    from perception.one_call import detect, everything, segment
+    from perception.models.load import load
+    from perception.models.model import Model
     from perception.types import Detections, Embedding, MaskCandidates, Prompt, Proposals, Rle
 
 from perception.version import __version__
@@ -74,7 +74,7 @@ _HOME = {
     "Instances": "instances",
     "MaskCandidates": "types",
     "MissingExtraError": "errors",
-    "Model": "model",
+    "Model": "models.model",
     "OutOfMemoryError": "errors",
     "OutputError": "errors",
     "PerceptionError": "errors",
@@ -83,11 +83,11 @@ _HOME = {
     "Proposals": "types",
     "Rle": "types",
     "WeightsError": "errors",
-    "detect": "one_call",
-    "everything": "one_call",
-    "load": "loading",
-    "read_image": "images",
-    "segment": "one_call",
+    "detect": "api",
+    "everything": "api",
+    "load": "models.load",
+    "read_image": "imaging.read",
+    "segment": "api",
 }
 
 

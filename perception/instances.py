@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from perception.errors import DataError, MissingExtraError
-from perception.masks import rle_area, rle_to_mask
-from perception.phrases import Phrases
+from perception.ops.masks import rle_area, rle_to_mask
+from perception.prompts.grammar import Phrases
 from perception.types import (
     BoolArray,
     Detections,
@@ -150,7 +150,9 @@ class Instances:
         if self.origins is not None and len(self.origins) != len(boxes):
             raise DataError(f"{len(boxes)} boxes need as many origins: {len(self.origins)}")
         if not all(isinstance(rle, Rle) for rle in self.rles):
-            raise DataError("a mask of Instances is an Rle: perception.masks.mask_to_rle makes one")
+            raise DataError(
+                "a mask of Instances is an Rle: perception.ops.masks.mask_to_rle makes one"
+            )
         sizes = {rle.size for rle in self.rles}
         if sizes - {self.image_hw}:
             raise DataError(f"masks of {sizes} on a picture of {self.image_hw}")
@@ -307,7 +309,7 @@ class Instances:
 
         labels: whether to write them (default: unless the masks are segment-everything's).
         """
-        from perception.overlay import draw_overlay
+        from perception.formats.draw import draw_overlay
 
         return Image.fromarray(draw_overlay(self, labels=labels))
 
@@ -317,7 +319,7 @@ class Instances:
         polygons: outlines in place of run lengths; simplify: how far these may be from the pixels'
         steps, in pixels, for fewer corners.
         """
-        from perception.formats.coco import to_coco
+        from perception.coco.write import to_coco
 
         return to_coco([self], polygons=polygons, simplify=simplify)
 
@@ -326,7 +328,7 @@ class Instances:
 
         Raises MissingExtraError without pandas.
         """
-        from perception.formats.table import to_dataframe
+        from perception.formats.csv import to_dataframe
 
         return to_dataframe(self)
 

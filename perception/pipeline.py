@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from perception.defaults import FLOOR, THRESHOLD
-from perception.detector.decode import best_scores, label
-from perception.detector.protocol import Detector
-from perception.detector.tiled import tile_side, tiled
+from perception.detectors.decode import best_scores, label
+from perception.detectors.protocol import Detector
+from perception.detectors.tiled import tile_side, tiled
 from perception.instances import Instances
-from perception.phrases import PromptText, parse
+from perception.ops.windows import TileSize
+from perception.postprocess.suppress import settle
 from perception.predictor.predictions import LowResMask, MaskPredictions
 from perception.predictor.protocol import Embed, EncodedImage, MaskPredictor
-from perception.settling import settle
-from perception.stopwatch import Stopwatch
-from perception.tiles import TileSize
+from perception.prompts.grammar import PromptText, parse
+from perception.runtime.batching import Stopwatch
 from perception.types import BoxMasks, FloatArray, ImageArray, Prompt, checked_number
 
 

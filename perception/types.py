@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from perception.errors import DataError, PerceptionError, PromptError
 
 if TYPE_CHECKING:
-    from perception.frame import Frame
+    from perception.imaging.preprocess import Frame
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

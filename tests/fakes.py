@@ -5,14 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from perception.annotate import reading
-from perception.annotate.records import Failure
-from perception.annotate.work import answer_pictures
-from perception.detector.decode import label
-from perception.frame import Frame
-from perception.model import Model
-from perception.phrases import NEGATIVE, Phrases
+from perception.detectors.decode import label
+from perception.imaging.preprocess import Frame
+from perception.models.model import Model
 from perception.predictor.whole import WholeImagePredictor
+from perception.prompts.grammar import NEGATIVE, Phrases
+from perception.runs import image_reader as reading
+from perception.runs.records import Failure
+from perception.runs.worker import answer_pictures
 from perception.types import Candidates, Detections, Embedding, MaskCandidates, Prompt, Proposals
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}

@@ -8,7 +8,7 @@ import pytest
 import perception as pc
 from perception.errors import MissingExtraError
 from perception.instances import Instances
-from perception.masks import mask_to_box, mask_to_rle
+from perception.ops.masks import mask_to_box, mask_to_rle
 
 
 def example(**changes):

@@ -15,32 +15,25 @@ PACKAGE = Path(perception.__file__).parent
 ROWS = (
     ("errors", "defaults", "version"),
     ("types",),
-    ("boxes", "images", "inputs", "log_odds", "phrases", "polygons", "upsampling"),
-    ("frame", "instances", "masks", "regions", "tiles"),
-    ("disjoint", "duplicates", "nesting", "overlaps", "settling"),
-    ("conv", "device", "halving", "onnx_metadata", "onnx_session", "parts", "stopwatch", "weights"),
-    ("detector", "segmenter"),
+    ("imaging", "ops"),
+    ("prompts",),
+    ("instances",),
+    ("checkpoints", "runtime"),
+    ("detectors", "segmenters"),
     ("sam3",),
     ("predictor",),
-    (
-        "absent",
-        "examples",
-        "explain",
-        "loading",
-        "model",
-        "one_call",
-        "pipeline",
-        "questions",
-        "together",
-    ),
-    ("labels", "overlay", "formats", "export"),
-    ("annotate",),
+    ("postprocess",),
+    ("pipeline",),
+    ("models", "api"),
+    ("coco", "formats"),
+    ("runs",),
+    ("report",),
     ("evaluate",),
     ("serve",),
     ("cli", "__main__"),
 )
 # The convenience methods of a result import when they are called.
-EXCEPTIONS = {("instances", "overlay"), ("instances", "formats")}
+EXCEPTIONS = {("instances", "coco"), ("instances", "formats")}
 # Lazy names, whatever room they are from.
 FREE = {"__init__"}
 
@@ -89,7 +82,7 @@ def test_imports_go_down(path):
         if (room, other) in EXCEPTIONS:
             continue
         assert row(other) <= row(room), f"{path} imports {other}, which is above it"
-        assert {room, other} != {"detector", "segmenter"}, f"{path} imports {other}"
+        assert {room, other} != {"detectors", "segmenters"}, f"{path} imports {other}"
 
 
 def loaded_by(code, names):
@@ -112,10 +105,10 @@ def test_importing_the_package_loads_nothing_heavy():
 
 def test_the_core_needs_no_torch():
     modules = (
-        "perception.cli.run, perception.loading, perception.overlay, perception.formats.coco, "
-        "perception.detector.onnx, perception.segmenter.onnx, perception.detector.exported, "
-        "perception.detector.grounding_dino_onnx, perception.detector.owlv2_onnx, "
-        "perception.detector.omdet_turbo_onnx"
+        "perception.cli.run, perception.models.load, perception.formats.draw, "
+        "perception.coco.write, perception.detectors.nano.onnx, perception.segmenters.sam.onnx, "
+        "perception.detectors.load, perception.detectors.grounding_dino.onnx, "
+        "perception.detectors.owlv2.onnx, perception.detectors.omdet_turbo.onnx"
     )
     assert loaded_by(f"import {modules}", ["torch", "torchvision", "transformers"]) == []
 
@@ -126,7 +119,7 @@ def test_the_public_names():
     for name in perception.__all__:
         assert getattr(perception, name) is not None
     assert set(perception.__all__) <= set(dir(perception))
-    assert perception.load.__module__ == "perception.loading"
+    assert perception.load.__module__ == "perception.models.load"
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = perception.lode
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 import perception as pc
 from perception.cli.commands import cli
-from perception.frame import Frame
-from perception.masks import rle_to_mask
+from perception.imaging.preprocess import Frame
+from perception.ops.masks import rle_to_mask
+from perception.ops.windows import Tile
 from perception.predictor.predictions import LowResMask
-from perception.tiles import Tile
 from perception.types import Rle
 
 pytestmark = pytest.mark.slow
@@ -69,11 +69,10 @@ def client(model, tmp_path_factory):
     pytest.importorskip("fastapi")
     from starlette.testclient import TestClient
 
-    from perception.serve.access import Access
-    from perception.serve.app import build_app
-    from perception.serve.embedding_cache import EmbeddingCache
-    from perception.serve.opening import open_run
-    from perception.serve.served_model import ServedModel
+    from perception.serve.encoder import EmbeddingCache
+    from perception.serve.middleware import Access
+    from perception.serve.opening import ServedModel, open_run
+    from perception.serve.server import build_app
     from perception.serve.service import Service
 
     folder = tmp_path_factory.mktemp("served")

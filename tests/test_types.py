@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from perception.errors import PromptError
-from perception.frame import Frame
+from perception.imaging.preprocess import Frame
 from perception.types import Detections, MaskCandidates, Prompt, Proposals, checked_array
 
 LOGITS = np.zeros((2, 4, 8, 8), np.float32)

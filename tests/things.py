@@ -3,7 +3,7 @@
 import numpy as np
 
 from perception.instances import Instances
-from perception.masks import mask_to_rle
+from perception.ops.masks import mask_to_rle
 
 HW = (60, 80)
 

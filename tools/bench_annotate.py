@@ -35,14 +35,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from perception.annotate.reading import ReadPicture, read
-from perception.annotate.records import Record, Task
-from perception.annotate.work import Question, answer_pictures
 from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MAX_PIXELS, THRESHOLD
-from perception.loading import load
-from perception.model import Model
-from perception.onnx_session import usable_cores
-from perception.phrases import parse
+from perception.models.load import load
+from perception.models.model import Model
+from perception.prompts.grammar import parse
+from perception.runs.image_reader import ReadPicture, read
+from perception.runs.records import Record, Task
+from perception.runs.worker import Question, answer_pictures
+from perception.runtime.onnx_session import usable_cores
 
 SIZE_HW = (480, 640)
 SCENES = 40

@@ -33,8 +33,8 @@ from urllib.request import urlopen
 import numpy as np
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-from perception.images import read_image
-from perception.onnx_session import usable_cores
+from perception.imaging.read import read_image
+from perception.runtime.onnx_session import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE, PICTURE_HW = ROOT / "demos" / "images" / "park.jpg", (1500, 2250)
@@ -300,7 +300,7 @@ def build_sam(folder: Path) -> Path:
     from bench_sam import export_reference_onnx, random_sam
     from segment_anything import sam_model_registry
 
-    from perception.export.sam import export_fast
+    from perception.segmenters.sam.export import export_fast
 
     torch.manual_seed(0)
     sam = random_sam()

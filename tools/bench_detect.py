@@ -29,13 +29,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from perception.boxes import box_iou, clip_boxes
-from perception.detector.decode import span_scores
-from perception.detector.fitting import boxes_in_image
-from perception.detector.protocol import Detector
-from perception.detector.published import load_detector
-from perception.onnx_session import usable_cores
-from perception.phrases import Phrases, parse
+from perception.detectors.decode import span_scores
+from perception.detectors.load import load_detector
+from perception.detectors.onnx_files import boxes_in_image
+from perception.detectors.protocol import Detector
+from perception.ops.boxes import box_iou, clip_boxes
+from perception.prompts.grammar import Phrases, parse
+from perception.runtime.onnx_session import usable_cores
 from perception.types import Candidates, FloatArray, ImageArray
 
 LABELS = ("person", "red car", "traffic light", "dog")

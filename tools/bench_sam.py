@@ -35,19 +35,18 @@ from segment_anything.modeling import Sam as ReferenceSam
 from segment_anything.utils.onnx import SamOnnxModel
 from torch import Tensor
 
-from perception.export.sam import export_fast, export_int8_encoder
-from perception.images import read_image
-from perception.masks import rle_to_mask
-from perception.onnx_session import open_session, usable_cores
+from perception.imaging.read import read_image
+from perception.ops.masks import rle_to_mask
 from perception.predictor.everything import find_everything
 from perception.predictor.everything_settings import EverythingSettings
 from perception.predictor.whole import WholeImagePredictor
-from perception.segmenter.build import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from perception.segmenter.load import load_sam
-from perception.segmenter.onnx import OnnxSegmenter
-from perception.segmenter.protocol import Segmenter
-from perception.segmenter.sam import Sam
-from perception.segmenter.torch_segmenter import TorchSegmenter
+from perception.runtime.onnx_session import open_session, usable_cores
+from perception.segmenters.load import load_sam
+from perception.segmenters.protocol import Segmenter
+from perception.segmenters.sam.export import export_fast, export_int8_encoder
+from perception.segmenters.sam.network import Sam, build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
+from perception.segmenters.sam.onnx import OnnxSegmenter
+from perception.segmenters.torch_segmenter import TorchSegmenter
 from perception.types import Embedding, ImageArray, Prompt
 
 PICTURE = Path(__file__).resolve().parent.parent / "demos" / "images" / "park.jpg"

@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 
 import perception as pc
-from perception.boxes import box_iou
+from perception.checkpoints.catalog import Role
+from perception.checkpoints.hub import fetch
+from perception.checkpoints.installed import find
+from perception.checkpoints.lock import weights_folder
 from perception.cli.weights_run import run_pull
 from perception.errors import ImageError, PerceptionError
-from perception.parts import find_parts, known_names
-from perception.weights.families import Role
-from perception.weights.fetch import fetch
-from perception.weights.installed import find
-from perception.weights.store import weights_folder
+from perception.models.names import find_parts, known_names
+from perception.ops.boxes import box_iou
 
 HUB = "https://huggingface.co"
 PICTURES = {

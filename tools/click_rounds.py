@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from clicks import deepest
 from torch import Tensor
 
-from perception.segmenter.prompt_encoder import IN, OUT, PAD
+from perception.segmenters.sam.prompt_encoder import IN, OUT, PAD
 
 OBEDIENCE = 0.3  # weight of the clicks' pixels beside the mask
 MARGIN = 1.5  # of their logits

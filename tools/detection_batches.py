@@ -21,7 +21,7 @@ from scenes.words import Words, is_held_out, nearly, some_of
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from perception.detector.tokenizer import Tokenizer
+from perception.detectors.nano.onnx import Tokenizer
 
 MOST_THINGS = 12  # things in one scene at most
 MOST_IN_PHOTO = 30

@@ -13,7 +13,7 @@ from scenes.scene import Scene
 from scenes.words import Words
 from views import draw_view, recoloured
 
-from perception.images import read_image
+from perception.imaging.read import read_image
 
 FOLDERS = {"coco_train92": "instances.json", "photos_permissive": "boxes.json"}
 LEAST_SIDE = 6  # pixels of a box in a view; of less the detector isn't asked

@@ -32,12 +32,11 @@ from trainer import Trainer, load_batches, training_options
 from views import recoloured
 
 from perception import load
-from perception.images import read_image
-from perception.masks import mask_to_box
-from perception.segmenter.build import build_nano2
-from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
-from perception.segmenter.protocol import Segmenter
-from perception.segmenter.sam import Sam
+from perception.imaging.read import read_image
+from perception.ops.masks import mask_to_box
+from perception.segmenters.protocol import Segmenter
+from perception.segmenters.sam.network import Sam, build_nano2
+from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
 from perception.types import BoolArray, Embedding, FloatArray, Prompt
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}

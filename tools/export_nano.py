@@ -23,16 +23,15 @@ from measure_scenes import load_truth, match
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from perception.checkpoints.lock import sha256_of_file
 from perception.defaults import THRESHOLD
-from perception.detector.nanodet import build_photo_network
-from perception.detector.network import build_nano_detector
-from perception.detector.onnx import NanoDetector
-from perception.detector.tokenizer import Tokenizer
-from perception.export.nano import export_detector, export_photo, export_segmenter
-from perception.images import read_image
-from perception.phrases import parse
-from perception.segmenter.load import nano_builder
-from perception.weights import sha256_of_file
+from perception.detectors.nano.network import build_nano_detector
+from perception.detectors.nano.onnx import NanoDetector, Tokenizer
+from perception.detectors.nano.photo_network import build_photo_network
+from perception.imaging.read import read_image
+from perception.models.export import export_detector, export_photo, export_segmenter
+from perception.prompts.grammar import parse
+from perception.segmenters.load import nano_builder
 
 DETECTOR_SIDE, PHOTO_SIDE, SEGMENTER_SIDE = 320, 448, 320
 PRECISION = 0.91

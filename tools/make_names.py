@@ -27,9 +27,8 @@ from text_teacher import clip_rows, coco_names, plain
 from wordnet import FOLDER, Nouns, read_nouns
 
 from perception.defaults import THRESHOLD
-from perception.detector.box_colors import features
-from perception.detector.names import COLORS, NameTable
-from perception.detector.nanodet import CLASSES, WORD_SIZE
+from perception.detectors.nano.names import COLORS, NameTable, features
+from perception.detectors.nano.photo_network import CLASSES, WORD_SIZE
 
 CHOSEN = 0.36
 """The probability of NanoDet's own at which 65 of 100 labeled boxes are right, on held-out training

@@ -18,7 +18,7 @@ from PIL import Image
 from scenes.questions import question
 from scenes.scene import Painter, Scene, Style
 
-from perception.masks import mask_to_rle
+from perception.ops.masks import mask_to_rle
 
 SETS = {
     "plain": (200, Style()),

@@ -17,7 +17,7 @@ from scenes.glyphs import load_concepts
 from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
 from scenes.unicode_names import character_names
 
-from perception.detector.tokenizer import SPECIAL, split_words
+from perception.detectors.nano.onnx import SPECIAL, split_words
 
 OWN_WEIGHT = 10  # how much more the scenes' own words count than the names of Unicode
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"

@@ -23,14 +23,13 @@ from pycocotools.coco import COCO
 from tqdm import tqdm
 
 from perception import load
-from perception.boxes import box_iou
-from perception.images import read_image
-from perception.log_odds import sigmoid
-from perception.masks import mask_to_box, mask_to_rle
+from perception.imaging.read import read_image
+from perception.ops.boxes import box_iou
+from perception.ops.masks import mask_to_box, mask_to_rle, sigmoid
+from perception.ops.windows import Tile
 from perception.predictor.crop import ImageCrops
 from perception.predictor.zoom import zoom_window
-from perception.segmenter.protocol import Segmenter
-from perception.tiles import Tile
+from perception.segmenters.protocol import Segmenter
 from perception.types import FloatArray, ImageArray, Prompt
 
 WIDER = 0.9, 1.0, 1.25

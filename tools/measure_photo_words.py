@@ -24,11 +24,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from wordnet import FOLDER, Nouns, read_nouns
 
-from perception.detector.decode import label_all
-from perception.detector.protocol import Detector
-from perception.images import read_image
-from perception.loading import load
-from perception.phrases import parse
+from perception.detectors.decode import label_all
+from perception.detectors.protocol import Detector
+from perception.imaging.read import read_image
+from perception.models.load import load
+from perception.prompts.grammar import parse
 
 WORDS = Path(__file__).with_name("photo_words.json")
 SEED, KINDS, PER_CLASS, PER_PERSON = 21, 20, 1, 2

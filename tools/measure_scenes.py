@@ -24,11 +24,11 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from perception.boxes import box_iou
 from perception.instances import Instances
-from perception.loading import load
-from perception.masks import rle_to_box
-from perception.model import Model
+from perception.models.load import load
+from perception.models.model import Model
+from perception.ops.boxes import box_iou
+from perception.ops.masks import rle_to_box
 from perception.types import FloatArray, Rle
 
 SAMPLE = Path(__file__).resolve().parent.parent / "tests" / "data" / "scenes"

@@ -23,7 +23,7 @@ from text_teacher import SYNONYMS
 
 from perception.defaults import THRESHOLD
 from perception.instances import Instances
-from perception.loading import load
+from perception.models.load import load
 
 Detect = Callable[[Path, list[str]], Instances]
 

@@ -23,7 +23,7 @@ from scenes.scene import Painter, Style
 from torch import Tensor
 from views import draw_view, recoloured
 
-from perception.detector.nanodet import PhotoNetwork
+from perception.detectors.nano.photo_network import PhotoNetwork
 
 SIDE = 352  # of a view
 PART = 40  # photographs a file

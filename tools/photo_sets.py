@@ -17,7 +17,7 @@ from pasting import CutOut, cut_out
 from pycocotools.coco import COCO
 from text_teacher import coco_names
 
-from perception.images import read_image
+from perception.imaging.read import read_image
 
 SETS = {
     "photos_permissive": 0.24,

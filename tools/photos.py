@@ -14,8 +14,8 @@ from pasting import CutOut, cut_out, paste
 from pycocotools.coco import COCO
 from views import draw_view, view_around
 
-from perception.images import read_image
-from perception.masks import mask_to_box
+from perception.imaging.read import read_image
+from perception.ops.masks import mask_to_box
 
 LEAST_PIXELS = 100  # smaller masks, after cutting, teach nothing
 LEAST_SIDE = 16  # pixels of a box that teaches: its numbers are whole pixels, too coarse for less

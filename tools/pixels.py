@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from perception.frame import RGB_MEAN, RGB_STD
+from perception.imaging.preprocess import RGB_MEAN, RGB_STD
 
 
 def normalise(images: Tensor, device: torch.device) -> Tensor:

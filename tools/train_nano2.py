@@ -27,12 +27,11 @@ from torch import Tensor, nn
 from train_segmenter import ColourMending
 from trainer import WARM_UP, Trainer, load_batches, training_options
 
-from perception.export.onnx_file import trace
-from perception.onnx_session import open_session
-from perception.segmenter.build import build_nano2
-from perception.segmenter.nano_encoder import TwoTrunkEncoder
-from perception.segmenter.prompt_encoder import IN
-from perception.segmenter.sam import Sam
+from perception.runtime.onnx_export import trace
+from perception.runtime.onnx_session import open_session
+from perception.segmenters.nano import TwoTrunkEncoder
+from perception.segmenters.sam.network import Sam, build_nano2
+from perception.segmenters.sam.prompt_encoder import IN
 
 ROUNDS, ROUND_SHARES = (1, 2, 3, 5, 8), (0.4, 0.25, 0.15, 0.12, 0.08)
 """How many clicks a prompt is corrected by; only the last answer is learned from."""

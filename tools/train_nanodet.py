@@ -30,7 +30,12 @@ from safetensors.torch import load_file, save_file
 from text_teacher import clip_rows, coco_names
 from torch import Tensor, nn
 
-from perception.detector.nanodet import CLASSES, WORD_SIZE, PhotoNetwork, build_photo_network
+from perception.detectors.nano.photo_network import (
+    CLASSES,
+    WORD_SIZE,
+    PhotoNetwork,
+    build_photo_network,
+)
 
 OTHERS = 160  # names of LVIS and Objects365 a step that nothing of another name may have
 UNLIKE = 0.35  # the largest likeness of such a name to those that are true

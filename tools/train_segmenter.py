@@ -28,10 +28,9 @@ from segmentation_batches import SegmentationBatch, SegmentationBatches, WeakBat
 from torch import Tensor
 from trainer import Trainer, load_batches, training_options
 
-from perception.predictor.refine.color_model import ColorHistogram
-from perception.segmenter.build import build_nano
-from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_LEFT
-from perception.segmenter.sam import Sam
+from perception.predictor.refine import ColorHistogram
+from perception.segmenters.sam.network import Sam, build_nano
+from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_LEFT
 
 WEAK_WEIGHT = 0.4  # of what boxes alone teach, beside one answer to masks
 COLOUR_SHARE = 0.65  # how often an answer is judged with what its colours say

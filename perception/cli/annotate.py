@@ -22,7 +22,7 @@ from perception.cli.options import (
 from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MOST_PARALLEL, WORKERS
 
 if TYPE_CHECKING:
-    from perception.tiles import TileSize
+    from perception.ops.windows import TileSize
 
 _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
 
@@ -155,9 +155,9 @@ def annotate(
         raise click.UsageError("--threads and --parallel are for --engine local; ray has --workers")
     if engine == "local" and address is not None:
         raise click.UsageError("--address is for --engine ray")
-    from perception.annotate.class_list import read_classes
-    from perception.annotate.settings import Keeping
     from perception.cli.annotate_run import run_annotate
+    from perception.prompts.class_list import read_classes
+    from perception.runs.settings import Keeping
 
     return run_annotate(
         inputs,
@@ -249,8 +249,8 @@ def export_annotations(
     No model runs, unless a lower threshold or another NMS shows boxes whose masks weren't made:
     then these are made first. RUN: what annotate was told to write, or the .run file beside it.
     """
-    from perception.annotate.export import Shapes
     from perception.cli.annotate_run import run_export
+    from perception.runs.annotate import Shapes
 
     return run_export(
         Path(run),

@@ -11,22 +11,30 @@ from typing import cast
 import click
 from tqdm import tqdm
 
-from perception import loading
-from perception.annotate.annotate import Engine, Summary, Tell, annotate
-from perception.annotate.database import RunReader, find_run
-from perception.annotate.export import WITH_POLYGONS, Format, Shapes, export_annotations
-from perception.annotate.missing_masks import Load, Watching, make_missing
-from perception.annotate.records import Counts, Failure, Record
-from perception.annotate.remote import is_url
-from perception.annotate.settings import Keeping
 from perception.cli import weights_run
 from perception.cli.run import NANO_NOTE, note_missing
 from perception.defaults import AUTO, MODEL, MOST_PARALLEL, WORKERS
-from perception.detector.decode import SAME_CLASS_IOU, Labelling
-from perception.images import printable
-from perception.model import Model
-from perception.onnx_session import usable_cores
-from perception.phrases import PromptText, parse
+from perception.detectors.decode import SAME_CLASS_IOU, Labelling
+from perception.imaging.read import printable
+from perception.models import load as loading
+from perception.models.model import Model
+from perception.prompts.grammar import PromptText, parse
+from perception.runs.annotate import (
+    WITH_POLYGONS,
+    Engine,
+    Format,
+    Shapes,
+    Summary,
+    Tell,
+    annotate,
+    export_annotations,
+)
+from perception.runs.missing_masks import Load, Watching, make_missing
+from perception.runs.read import RunReader, find_run
+from perception.runs.records import Counts, Failure, Record
+from perception.runs.remote import is_url
+from perception.runs.settings import Keeping
+from perception.runtime.onnx_session import usable_cores
 
 _MOST_REASONS = 10
 
@@ -112,7 +120,7 @@ def run_annotate(
     load = partial(loading.load, model, device=device, precision=precision)
     local = partial(load, threads=max(threads // parallel, 1))
     if engine == "ray":
-        from perception.annotate.ray_engine import RayEngine
+        from perception.runs.ray_engine import RayEngine
 
         if device == AUTO:
             could_be_gpu, precision = loading.for_cluster(model, device, precision)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from perception.errors import ImageError, PerceptionError
-from perception.formats.pictures import save_cutouts, save_masks, save_overlay
-from perception.images import printable
-from perception.inputs import Picture
+from perception.formats.png import save_cutouts, save_masks, save_overlay
+from perception.imaging.discover import Picture
+from perception.imaging.read import printable
 from perception.instances import Instances
-from perception.stopwatch import Stopwatch
+from perception.runtime.batching import Stopwatch
 
 STDIN = Path("-")
 """In place of a path: the picture comes through standard input."""

@@ -43,16 +43,11 @@ from perception.defaults import (
     QUALITY,
     STABILITY,
 )
-from perception.errors import (
-    ImageError,
-    PerceptionError,
-    PromptError,
-    hide_pillow_messages,
-)
+from perception.errors import ImageError, PerceptionError, PromptError, hide_pillow_messages
 from perception.version import __version__
 
 if TYPE_CHECKING:
-    from perception.tiles import TileSize
+    from perception.ops.windows import TileSize
 
 _PACKAGE = Path(__file__).parents[1]
 _COMPLETE = "_PERCEPTION_COMPLETE"
@@ -304,7 +299,7 @@ def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, i
     A file is written only if it gives what torch gives; a card beside it says how closely.
     """
     from perception.cli import weights_run
-    from perception.export.checkpoint import export_checkpoint
+    from perception.models.export import export_checkpoint
 
     if single_mask and "segment-anything" not in signatures:
         raise click.UsageError("--single-mask is for --signature segment-anything")

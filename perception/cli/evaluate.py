@@ -108,7 +108,7 @@ def coco(**options: Any) -> int:
     a COCO file with scores. Without either, --model answers for all categories of the truth.
     """
     from perception.cli.evaluate_run import run_precision
-    from perception.evaluate.coco import measure_coco
+    from perception.evaluate.precision import measure_coco
 
     return run_precision(_asked(options), measure_coco)
 
@@ -125,7 +125,7 @@ def lvis(**options: Any) -> int:
     not_exhaustive_category_ids.
     """
     from perception.cli.evaluate_run import run_precision
-    from perception.evaluate.lvis import measure_lvis
+    from perception.evaluate.precision import measure_lvis
 
     return run_precision(_asked(options), measure_lvis)
 

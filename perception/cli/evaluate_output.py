@@ -11,8 +11,8 @@ import click
 from perception.cli.options import Function, all_of
 
 if TYPE_CHECKING:
-    from perception.annotate.review.watch import Watch
-    from perception.evaluate.measurement import Measurement
+    from perception.report.html import Watch
+    from perception.report.measurement import Measurement
 
 Thing = TypeVar("Thing")
 _STDOUT = "-"
@@ -59,9 +59,9 @@ def give_out(
     quiet: bool,
 ) -> None:
     """Prints the tables, or writes what was asked for; images: the folder of the pictures."""
-    from perception.cli.table_text import table_text
-    from perception.evaluate.measurement import measurement_json, write_measurement
-    from perception.images import printable
+    from perception.cli.tables import table_text
+    from perception.imaging.read import printable
+    from perception.report.measurement import measurement_json, write_measurement
 
     if json == _STDOUT:
         click.echo(measurement_json(measured))
@@ -81,7 +81,7 @@ def give_out(
 
 def keep_path(*, json: str | None, report: str | None) -> Path | None:
     """The file of answers, beside what is written first; None where nothing is written."""
-    from perception.evaluate.kept_answers import SUFFIX
+    from perception.evaluate.cache import SUFFIX
 
     out = report if json in (None, _STDOUT) else json
     return None if out is None else Path(f"{out}{SUFFIX}")
@@ -89,7 +89,7 @@ def keep_path(*, json: str | None, report: str | None) -> Path | None:
 
 def watch_pictures(*, quiet: bool) -> Watch:
     """Shows how many pictures are done."""
-    from perception.annotate.review.watch import unwatched
+    from perception.report.html import unwatched
 
     return unwatched if quiet else _bar
 

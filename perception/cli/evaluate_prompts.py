@@ -19,10 +19,10 @@ from perception.cli.options import Command, Function, all_of, model_options, thr
 from perception.defaults import NMS, POINTS_PER_SIDE
 
 if TYPE_CHECKING:
-    from perception.annotate.review.watch import Watch
-    from perception.evaluate.measurement import Measurement
-    from perception.evaluate.things import Things
-    from perception.model import Model
+    from perception.evaluate.objects import Things
+    from perception.models.model import Model
+    from perception.report.html import Watch
+    from perception.report.measurement import Measurement
 
 _GRABCUT = "grabcut"
 _MOST_CLICKS = 20
@@ -50,8 +50,7 @@ class _Asked:
             raise click.UsageError("give either TRUTH.json with --images, or --data")
         if (self.truth is None) != (self.images is None):
             raise click.UsageError("--images is the folder of TRUTH.json's pictures: give both")
-        from perception.evaluate.coco_things import read_coco_things
-        from perception.evaluate.grabcut_things import read_grabcut_things
+        from perception.evaluate.objects import read_coco_things, read_grabcut_things
 
         if self.truth is not None and self.images is not None:
             things = read_coco_things(Path(self.truth), Path(self.images))
@@ -61,8 +60,8 @@ class _Asked:
 
     def load(self) -> Model:
         """The model that answers."""
-        from perception import loading
         from perception.cli import weights_run
+        from perception.models import load as loading
 
         weights_run.offer(self.model)
         return loading.load(
@@ -138,8 +137,7 @@ def boxes(**shared: Any) -> int:
     """
     asked = _Asked(**shared)
     things = asked.things()
-    from perception.evaluate.box_masks import GrabCutBoxMasks
-    from perception.evaluate.box_result import measure_boxes
+    from perception.evaluate.boxes import GrabCutBoxMasks, measure_boxes
 
     answerer = GrabCutBoxMasks() if asked.model == _GRABCUT else asked.load()
     measured = measure_boxes(answerer, things, keep=asked.keep, watch=asked.watch)
@@ -185,7 +183,7 @@ def everything(
     """
     asked = _Asked(**shared)
     things = asked.things()
-    from perception.evaluate.proposal_result import measure_proposals
+    from perception.evaluate.proposals import measure_proposals
     from perception.predictor.everything_settings import EverythingSettings
 
     settings = EverythingSettings(

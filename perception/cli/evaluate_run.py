@@ -13,31 +13,27 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from perception import loading
-from perception.annotate.database import RunReader, find_run, run_path
-from perception.annotate.missing_masks import Load
-from perception.annotate.schema import SUFFIX
-from perception.annotate.settings import Keeping
 from perception.cli import weights_run
 from perception.cli.annotate_run import make_masks_shown, run_annotate
 from perception.cli.evaluate_output import give_out, keep_path, watch_pictures
 from perception.cli.options import OUT
 from perception.defaults import BATCH, FLOOR
-from perception.detector.decode import Labelling
-from perception.evaluate.category_names import prompt_of
-from perception.evaluate.check import Check, CheckResult
+from perception.detectors.decode import Labelling
+from perception.evaluate.check import PROMPT_CHECKS, Check, CheckResult, grabcut_checks
 from perception.evaluate.check_instances import INSTANCE_CHECKS, truth_checks
 from perception.evaluate.concepts import measure_concepts
-from perception.evaluate.found import Answers, read_answers
-from perception.evaluate.ground import ground
-from perception.evaluate.grounding import GroundingResult, measure_grounding, ranked_of
-from perception.evaluate.measurement import Measurement
+from perception.evaluate.ground_truth import Truth, picture_paths, read_truth
+from perception.evaluate.grounding import GroundingResult, ground, measure_grounding, ranked_of
 from perception.evaluate.phrase_boxes import PhraseTruth, phrases_of, read_phrases, read_ranked
-from perception.evaluate.picture_files import picture_paths
-from perception.evaluate.prompt_checks import PROMPT_CHECKS, grabcut_checks
-from perception.evaluate.truth import Truth, read_truth
-from perception.images import printable, read_header
-from perception.model import Model
+from perception.evaluate.predictions import Answers, prompt_of, read_answers
+from perception.imaging.read import printable, read_header
+from perception.models import load as loading
+from perception.models.model import Model
+from perception.report.measurement import Measurement
+from perception.runs.missing_masks import Load
+from perception.runs.read import RunReader, find_run, run_path
+from perception.runs.settings import Keeping
+from perception.runs.store import SUFFIX
 
 _MOST_NAMED = 5
 

@@ -88,7 +88,7 @@ class _ModelText(click.types.StringParamType):
     ) -> list[CompletionItem]:
         """The names that begin so."""
         del ctx, param
-        from perception.parts import known_names
+        from perception.models.names import known_names
 
         if "/" in incomplete or incomplete.startswith("."):
             return [CompletionItem(incomplete, type="file")]

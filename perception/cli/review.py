@@ -61,14 +61,14 @@ def review(
     RUN: what annotate was told to write, or the .run file beside it, finished or not. Contact
     sheets by class, scores and sizes, the most uncertain instances, and what failed.
     """
-    from perception.annotate.database import RunReader, find_run
-    from perception.annotate.results import check_stored
-    from perception.annotate.review.watch import unwatched
-    from perception.annotate.review.write import write_review
-    from perception.annotate.schema import SUFFIX
     from perception.cli.annotate_run import make_masks_shown
-    from perception.detector.decode import SAME_CLASS_IOU, Labelling
-    from perception.images import printable
+    from perception.detectors.decode import SAME_CLASS_IOU, Labelling
+    from perception.imaging.read import printable
+    from perception.report.html import unwatched
+    from perception.report.review import write_review
+    from perception.runs.read import RunReader, find_run
+    from perception.runs.results import check_stored
+    from perception.runs.store import SUFFIX
 
     path = find_run(Path(run))
     target = Path(out) if out else path.with_name(_page_name(path.name.removesuffix(SUFFIX)))

@@ -11,12 +11,13 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from perception import loading
 from perception.cli import weights_run
 from perception.cli.batch import STDIN, Outcome, work_through
 from perception.cli.options import Options
-from perception.cli.report import heading, instance_table, skipped_summary, stage_times
+from perception.cli.tables import heading, instance_table, skipped_summary, stage_times
+from perception.coco.write import coco_bytes, to_coco, write_coco
 from perception.defaults import MODEL
+from perception.detectors.protocol import as_examples, check_examples
 from perception.errors import (
     ImageError,
     OutOfMemoryError,
@@ -24,18 +25,17 @@ from perception.errors import (
     PerceptionError,
     PromptError,
 )
-from perception.examples import as_examples, check_examples
-from perception.explain import Explanation, dropped_line, explain, explanation_lines
-from perception.formats.atomic import check_writable
-from perception.formats.coco import coco_bytes, to_coco, write_coco
-from perception.images import printable
-from perception.inputs import Picture, find_images, missing_inputs
+from perception.imaging.discover import Picture, find_images, missing_inputs
+from perception.imaging.read import printable
 from perception.instances import Instances
-from perception.model import Model
-from perception.phrases import parse
+from perception.models import load as loading
+from perception.models.explain import Explanation, dropped_line, explain, explanation_lines
+from perception.models.model import Model
+from perception.ops.windows import TileSize, check_tile
 from perception.predictor.everything_settings import EverythingSettings
-from perception.stopwatch import Stopwatch
-from perception.tiles import TileSize, check_tile
+from perception.prompts.grammar import parse
+from perception.runtime.batching import Stopwatch
+from perception.runtime.files import check_writable
 from perception.types import Prompt
 
 Ask = Callable[[Model, Path | bytes], Instances]

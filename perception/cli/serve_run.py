@@ -12,7 +12,7 @@ from perception.cli import weights_run
 from perception.cli.run import NANO_NOTE
 from perception.defaults import MODEL
 from perception.errors import ImageError, MissingExtraError
-from perception.images import printable
+from perception.imaging.read import printable
 
 _NEEDED = ("fastapi", "uvicorn", "platformdirs", "python_multipart")
 
@@ -36,13 +36,11 @@ def run_serve(
 ) -> int:
     """Serves until it is interrupted; returns the exit status."""
     _check_extra()
-    from perception.serve.access import Access, is_loopback
-    from perception.serve.app import build_app
-    from perception.serve.embedding_cache import EmbeddingCache, cache_folder
-    from perception.serve.opening import open_run
+    from perception.serve.encoder import EmbeddingCache, cache_folder
+    from perception.serve.middleware import Access, is_loopback
+    from perception.serve.opening import load_served, open_run
     from perception.serve.page_files import page_folder, runtime_files
-    from perception.serve.served_model import load_served
-    from perception.serve.server import listen, serve
+    from perception.serve.server import build_app, listen, serve
     from perception.serve.service import Service
 
     if not folder.is_dir():

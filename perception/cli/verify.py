@@ -12,15 +12,13 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from perception.coco.lint.faults import KINDS, Fault, Findings, Severity
+from perception.coco.lint.lint import check_files, lint
+from perception.coco.lint.mend import Mended, mend
+from perception.coco.lint.read import ROOMS, Placed, as_key, read_coco, records
+from perception.coco.write import write_coco
 from perception.errors import OutputError
-from perception.formats.coco import write_coco
-from perception.formats.verify.faults import KINDS, Fault, Findings, Severity
-from perception.formats.verify.files import check_files
-from perception.formats.verify.lint import lint
-from perception.formats.verify.mend import Mended, mend
-from perception.formats.verify.reading import read_coco
-from perception.formats.verify.records import ROOMS, Placed, as_key, records
-from perception.images import printable
+from perception.imaging.read import printable
 
 _SECONDS_WITHOUT_BAR = 2.0
 

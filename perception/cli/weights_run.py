@@ -13,18 +13,15 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from perception.checkpoints.catalog import Role, WeightsEntry, read_manifest, read_presets, readable
+from perception.checkpoints.download import Watch, pull
+from perception.checkpoints.importing import import_model
+from perception.checkpoints.installed import Installed, data_folder, find, locate, missing
+from perception.checkpoints.lock import weights_folder
+from perception.checkpoints.verify import check
 from perception.errors import WeightsError
-from perception.images import printable
-from perception.parts import find_parts, with_exported_segmenter
-from perception.weights.checking import check
-from perception.weights.embedded import data_folder, locate
-from perception.weights.families import Role
-from perception.weights.importing import import_model
-from perception.weights.installed import Installed, find, missing
-from perception.weights.manifest import WeightsEntry, read_manifest, read_presets
-from perception.weights.pull import Watch, pull
-from perception.weights.sizes import readable
-from perception.weights.store import weights_folder
+from perception.imaging.read import printable
+from perception.models.names import find_parts, with_exported_segmenter
 
 _SECONDS_WITHOUT_BAR = 1.0
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from perception.defaults import THRESHOLD
-from perception.evaluate.found import Answers, Found
-from perception.evaluate.measurement import Table, rounded
-from perception.evaluate.pair_overlap import pair_ious
-from perception.evaluate.truth import Instance, Picture, Truth
+from perception.evaluate.average_precision import pair_ious
+from perception.evaluate.ground_truth import Instance, Picture, Truth
+from perception.evaluate.predictions import Answers, Found
+from perception.report.measurement import Table, rounded
 
 RIGHT_IOU = 0.5
 """A box with at least this IoU with a thing of its label is right."""

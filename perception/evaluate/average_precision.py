@@ -1,4 +1,4 @@
-"""Precision and recall by class, IoU, size and number of answers, as pycocotools has them.
+"""Precision and recall by class, IoU, size and number of detections, as pycocotools has them.
 
 pycocotools matches and accumulates; here its inputs are made, and what it leaves in arrays is read.
 """
@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.evaluate.found import Found
-from perception.evaluate.truth import Instance, Truth
-from perception.masks import rle_area
-from perception.types import Rle
+from perception.evaluate.ground_truth import Instance, Truth
+from perception.evaluate.predictions import Found
+from perception.ops.masks import rle_area
+from perception.types import BoolArray, Rle
 
 Kind = Literal["box", "mask"]
 Sizes = Literal["all", "small", "medium", "large"]
@@ -173,3 +173,45 @@ def _code(mask: Rle | None) -> dict[str, Any]:
     if mask is None:
         return {}
     return {"segmentation": {"size": list(mask.size), "counts": mask.counts.encode("ascii")}}
+
+
+def mask_iou(answer: BoolArray, truth: BoolArray, known: BoolArray | None = None) -> float:
+    """Intersection over union of two masks H x W; 1 where both are empty.
+
+    known: the pixels that count, H x W (default: all); the others are left out of both.
+    """
+    if known is not None:
+        answer, truth = answer & known, truth & known
+    union = int(np.count_nonzero(answer | truth))
+    return int(np.count_nonzero(answer & truth)) / union if union else 1.0
+
+
+def error_masks(
+    answer: BoolArray, truth: BoolArray, known: BoolArray | None = None
+) -> tuple[BoolArray, BoolArray]:
+    """What an answer misses and what it has in excess, both H x W; known as in ``mask_iou``."""
+    missed, excess = truth & ~answer, answer & ~truth
+    return (missed, excess) if known is None else (missed & known, excess & known)
+
+
+def pair_ious(found: Sequence[Found], true: Sequence[Instance], kind: Kind) -> NDArray[np.float64]:
+    """IoU of N found and M true instances of one picture, N x M in 0..1.
+
+    With a crowd it is the part of what was found that lies in it, as COCO has it.
+    """
+    from pycocotools import mask as coco_mask
+
+    if not found or not true:
+        return np.zeros((len(found), len(true)))
+    shapes = [[_shape(one, kind) for one in some] for some in (found, true)]
+    ious = coco_mask.iou(*shapes, [int(one.crowd) for one in true])
+    # Two empty masks: nothing over nothing.
+    return np.nan_to_num(np.asarray(ious, np.float64).reshape(len(found), len(true)))
+
+
+def _shape(one: Found | Instance, kind: Kind) -> Any:
+    if kind == "box":
+        return list(one.box)
+    if one.mask is None:
+        raise ValueError("mask overlap needs masks on both sides")
+    return {"size": list(one.mask.size), "counts": one.mask.counts.encode("ascii")}

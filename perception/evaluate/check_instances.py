@@ -10,10 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from perception.evaluate.check import Check, Figure
-from perception.evaluate.coco import MOST as COCO_MOST
-from perception.evaluate.coco import measure_coco
 from perception.evaluate.concepts import measure_concepts
-from perception.evaluate.drawn_truth import (
+from perception.evaluate.ground_truth import Truth
+from perception.evaluate.grounding import measure_grounding, ranked_of
+from perception.evaluate.phrase_boxes import phrases_of
+from perception.evaluate.precision import COCO_MAX_DETECTIONS as COCO_MOST
+from perception.evaluate.precision import LVIS_MAX_DETECTIONS as LVIS_MOST
+from perception.evaluate.precision import PrecisionResult, measure_coco, measure_lvis
+from perception.evaluate.predictions import Answers
+from perception.evaluate.synthetic import (
     drawn_truth,
     every_other_picture,
     nothing,
@@ -23,14 +28,7 @@ from perception.evaluate.drawn_truth import (
     swapped,
     with_one_wrong,
 )
-from perception.evaluate.found import Answers
-from perception.evaluate.grounding import measure_grounding, ranked_of
-from perception.evaluate.lvis import MOST as LVIS_MOST
-from perception.evaluate.lvis import measure_lvis
-from perception.evaluate.phrase_boxes import phrases_of
-from perception.evaluate.precision_result import PrecisionResult
-from perception.evaluate.truth import Truth
-from perception.masks import rle_area
+from perception.ops.masks import rle_area
 
 _DISC = 1
 _OF_A_STAR = 5

@@ -10,21 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from perception.annotate.review.watch import Watch, unwatched
-from perception.evaluate.answering import answer_all
-from perception.evaluate.asked import asked_of
-from perception.evaluate.clicks import (
-    MOST,
-    TARGETS,
-    Walk,
-    click_through,
-    oracle_choice,
-    own_choice,
+from perception.evaluate.cache import answer_all, asked_of
+from perception.evaluate.clicks import MOST, TARGETS, Walk, click_through, oracle_choice, own_choice
+from perception.evaluate.objects import (
+    SIZES,
+    Thing,
+    Things,
+    TruePicture,
+    as_instances,
+    truth_instances,
 )
-from perception.evaluate.measurement import Case, Cell, Line, Plot, Table, rounded, worst
-from perception.evaluate.shown_things import as_instances, truth_instances
-from perception.evaluate.things import SIZES, Thing, Things, TruePicture
-from perception.model import Model
+from perception.models.model import Model
+from perception.report.html import Watch, unwatched
+from perception.report.measurement import Case, Cell, Line, Plot, Table, rounded, worst
 from perception.types import ImageArray
 
 _SHOWN = (1, 2, 3, 5, 10, 20)

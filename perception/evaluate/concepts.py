@@ -32,13 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.evaluate.average_precision import IOUS, Kind
-from perception.evaluate.found import Answers, Found
-from perception.evaluate.measurement import Case, Line, Plot, Table, rounded
-from perception.evaluate.pair_overlap import pair_ious
-from perception.evaluate.picture_cases import picture_cases
-from perception.evaluate.precision_result import basics, kinds_of
-from perception.evaluate.truth import Instance, Truth
+from perception.evaluate.average_precision import IOUS, Kind, pair_ious
+from perception.evaluate.cases import picture_cases
+from perception.evaluate.ground_truth import Instance, Truth
+from perception.evaluate.precision import basics, kinds_of
+from perception.evaluate.predictions import Answers, Found
+from perception.report.measurement import Case, Line, Plot, Table, rounded
 
 THRESHOLD = 0.5
 """The least score of an answer that counts."""

@@ -1,4 +1,4 @@
-"""Recall of phrases: is one of the first k boxes the thing that a phrase names?
+"""Recall of phrases: is one of the first k boxes the object that a phrase names?
 
 The protocol of Flickr30k Entities (Plummer and others, 2015): a phrase is found at k if one of its
 k best boxes overlaps with what it names by an IoU of at least 0.5. Where a phrase names several
@@ -11,18 +11,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from perception.boxes import box_iou
-from perception.evaluate.category_names import spoken
-from perception.evaluate.found import Answers, Found
-from perception.evaluate.measurement import Case, Line, Plot, Table, rounded, worst
+from perception.detectors.decode import SAME_CLASS_IOU
+from perception.evaluate.cache import kept
+from perception.evaluate.ground_truth import Truth, picture_paths
 from perception.evaluate.phrase_boxes import NamedBoxes, PhraseTruth, RankedBoxes
-from perception.evaluate.truth import Truth
+from perception.evaluate.predictions import Answers, Found, spoken
+from perception.imaging.read import read_image
 from perception.instances import Instances
-from perception.types import FloatArray
+from perception.models.model import Model
+from perception.ops.boxes import as_boxes, box_iou, nms
+from perception.prompts.grammar import normalise, parse
+from perception.report.html import Watch, unwatched
+from perception.report.measurement import Case, Line, Plot, Table, rounded, worst
+from perception.types import Candidates, FloatArray, ImageArray
+from perception.version import __version__
 
 Protocol = Literal["any", "merged"]
 PROTOCOLS: tuple[Protocol, ...] = ("any", "merged")
@@ -170,3 +177,64 @@ def _instances(phrase: str, boxes: FloatArray, image_hw: tuple[int, int]) -> Ins
         scores=np.full(len(boxes), np.nan, np.float32),
         class_ids=np.zeros(len(boxes), np.int64),
     )
+
+
+_AT_MOST = 1000
+"""Boxes of one phrase that are compared with one another."""
+
+
+def ground(
+    model: Model,
+    truth: PhraseTruth,
+    images: Path,
+    *,
+    keep: Path | None = None,
+    watch: Watch = unwatched,
+) -> GroundingResult:
+    """Asks for the phrases of each picture, all together, and measures the answers.
+
+    keep: a file for the answers of finished pictures, which the same call goes on with. Raises
+    ImageError for a picture that can't be read, and EvaluationError as ``kept`` and
+    ``picture_paths``.
+    """
+    info = {key: value for key, value in model.info(text="").items() if key != "text"}
+    asked = {"measured": "grounding", "truth sha256": truth.sha256, "version": __version__, **info}
+    phrases: dict[str, list[str]] = {name: [] for name in truth.pictures}
+    for one in truth.phrases:
+        phrases[one.picture].append(one.phrase)
+    paths = dict(zip(phrases, picture_paths(list(phrases), images), strict=True))
+    answers, sizes = [], {}
+    with kept(keep, asked) as (before, add):
+        for name in watch(list(phrases), total=len(phrases)):
+            answer = before.get(name)
+            if answer is None:
+                answer = _answer(model, read_image(paths[name]), phrases[name])
+                add(name, answer)
+            height, width = answer["image_hw"]
+            sizes[name] = (height, width)
+            answers += [
+                RankedBoxes(name, phrase, as_boxes(boxes))
+                for phrase, boxes in answer["boxes"].items()
+            ]
+    return measure_grounding(truth, answers, info=info, sizes=sizes)
+
+
+def _answer(model: Model, image: ImageArray, asked: list[str]) -> dict[str, Any]:
+    """Each phrase's best boxes, and the picture's size, as plain values."""
+    phrases = parse(asked)
+    (found,) = model.detector.candidates([image], phrases, floor=0.0)
+    column = {text: n for n, text in enumerate(phrases.phrases)}
+    return {
+        "image_hw": list(image.shape[:2]),
+        "boxes": {phrase: _ranked(found, column[normalise(phrase)]) for phrase in asked},
+    }
+
+
+def _ranked(found: Candidates, column: int) -> list[list[float]]:
+    """Best first, without those that repeat a better one."""
+    scores = found.scores[:, column]
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > 0][:_AT_MOST]
+    chosen = order[nms(found.boxes[order], scores[order], iou_threshold=SAME_CLASS_IOU)]
+    boxes: list[list[float]] = np.round(found.boxes[chosen[:MOST]].astype(np.float64), 2).tolist()
+    return boxes

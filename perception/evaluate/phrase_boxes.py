@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from perception.boxes import as_boxes, xywh_to_xyxy
+from perception.coco.lint.read import is_number
 from perception.errors import EvaluationError
-from perception.evaluate.category_names import spoken
-from perception.evaluate.truth import Truth
-from perception.formats.verify.records import is_number
-from perception.images import printable
+from perception.evaluate.ground_truth import Truth
+from perception.evaluate.predictions import spoken
+from perception.imaging.read import printable
+from perception.ops.boxes import as_boxes, xywh_to_xyxy
 from perception.types import FloatArray
 
 _FORM = 'a list of {"image": NAME, "phrase": TEXT, "boxes": [[x0, y0, x1, y1], ...]}'

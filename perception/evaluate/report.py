@@ -1,21 +1,28 @@
-"""A measurement as one HTML page: figures, plots, and the worst cases beside their truth."""
+"""A measurement as one HTML page: figures, plots, and its worst cases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from perception.annotate.review.document import document
-from perception.annotate.review.markup import Tree, tag
-from perception.errors import OutputError
-from perception.evaluate.measurement import MOST_CASES, Cell, Measurement, Table
-from perception.evaluate.report_cases import case_list
-from perception.evaluate.report_plots import draw_plot
-from perception.formats.atomic import whole_file
-from perception.formats.coco_rows import to_json
-from perception.images import printable
+import numpy as np
+from PIL import Image
+
+from perception.coco.write import to_json
+from perception.errors import ImageError, OutputError
+from perception.evaluate.cases import draw_case
+from perception.evaluate.ground_truth import picture_path
+from perception.imaging.read import printable, read_image
+from perception.report.charts import draw_plot
+from perception.report.html import Tree, document, tag
+from perception.report.measurement import MOST_CASES, Case, Cell, Measurement, Table
+from perception.runtime.files import whole_file
+from perception.types import ImageArray
 
 _OPEN_ROWS = 24
 """A table with more rows can be folded away."""
@@ -33,8 +40,8 @@ def write_report(measured: Measurement, path: Path, *, images: Path | None = Non
     style = [
         files(package).joinpath(name).read_text("utf-8")
         for package, name in (
-            ("perception.annotate.review", "page.css"),
-            (__package__, "report.css"),
+            ("perception.report", "review.css"),
+            ("perception.report", "evaluation.css"),
         )
     ]
     with whole_file(path) as file:
@@ -107,3 +114,75 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:.3f}"
     return f"{cell:,}" if isinstance(cell, int) else printable(cell)
+
+
+_QUALITY = 82
+_BLANK = 205
+"""The grey of a picture that isn't there."""
+
+
+def case_list(cases: Sequence[Case], images: Path | None) -> Iterator[Tree]:
+    """Cases with their pictures; images: the folder of these, or None for a blank ground."""
+    drawn: dict[int, Tree] = {}
+    numbered = sorted(enumerate(cases), key=lambda one: one[1].file_name)
+    for name, group in groupby(numbered, key=lambda one: one[1].file_name):
+        some = list(group)
+        image, why = _read(name, images, some[0][1].truth.image_hw)
+        for n, case in some:
+            drawn[n] = _tile(n + 1, case, image, why)
+    yield tag("p", _legend(cases), class_="soft")
+    yield tag("ol", *(drawn[n] for n in range(len(cases))), class_="cases")
+
+
+def _legend(cases: Sequence[Case]) -> str:
+    text = "Left: what is right; right: what was answered."
+    if any(len(case.points) for case in cases):
+        text += " Green plus: a click in the thing; red minus: outside it; the first is larger."
+    if any("unknown" in case.truth.classes for case in cases):
+        text += " Blue on the left: nobody has judged these pixels, they don't count."
+    return text
+
+
+def _read(name: str, images: Path | None, image_hw: tuple[int, int]) -> tuple[ImageArray, str]:
+    """A case's picture, H x W x 3; or a blank one, and why."""
+    blank = np.full((*image_hw, 3), _BLANK, np.uint8)
+    if images is None:
+        return blank, ""
+    path = picture_path(images, name)
+    try:
+        image = read_image(path)
+    except ImageError as error:
+        return blank, str(error).removeprefix(f"{printable(str(path))}: ")
+    if image.shape[:2] != image_hw:
+        return blank, "the picture has another size now"
+    return image, ""
+
+
+def _tile(number: int, case: Case, image: ImageArray, why: str) -> Tree:
+    name = printable(case.file_name)
+    panels = zip(("what is right", "what was answered"), draw_case(case, image), strict=True)
+    pictures = [_picture(panel, f"{words}: {printable(case.caption)}") for words, panel in panels]
+    caption = tag(
+        "figcaption",
+        tag("b", f"{number}. {case.value:.2f}"),
+        f" {printable(case.caption)}",
+        tag("span", name, class_="name"),
+    )
+    if why:
+        caption.append(tag("span", printable(why), class_="why"))
+    figure = tag("figure", tag("div", *pictures, class_="pair"), caption, title=name)
+    return tag("li", figure)
+
+
+def _picture(panel: ImageArray, words: str) -> Tree:
+    file = io.BytesIO()
+    Image.fromarray(panel).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return tag(
+        "img",
+        src=f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}",
+        width=panel.shape[1],
+        height=panel.shape[0],
+        alt=words,
+        loading="lazy",
+        decoding="async",
+    )

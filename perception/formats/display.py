@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageShow
 
+from perception.coco.write import to_coco, write_coco
 from perception.errors import OutputError
-from perception.formats.atomic import whole_file
-from perception.formats.coco import to_coco, write_coco
-from perception.formats.table import write_csv
-from perception.images import printable
+from perception.formats.csv import write_csv
+from perception.imaging.read import printable
 from perception.instances import Instances
+from perception.runtime.files import whole_file
 
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _QUALITY = 95

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from perception.formats.atomic import inside, whole_file
 from perception.formats.outlines import SIMPLIFY, outlines
-from perception.formats.stems import Stems
 from perception.instances import Instances
+from perception.runtime.files import Stems, inside, whole_file
 
 _VERSION = "5.0.0"  # Of the format; labelme reads those of its own and earlier main versions.
 

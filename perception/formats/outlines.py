@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from perception.instances import Instances
-from perception.masks import rle_to_mask
-from perception.polygons import mask_to_polygons
+from perception.ops.masks import rle_to_mask
+from perception.ops.polygons import mask_to_polygons
 from perception.types import FloatArray
 
 SIMPLIFY = 0.5

@@ -15,13 +15,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from perception.boxes import xyxy_to_cxcywh
 from perception.errors import OutputError
-from perception.formats.atomic import inside, part_of, whole_file
 from perception.formats.outlines import SIMPLIFY, one_outline
-from perception.formats.stems import Stems
-from perception.images import printable
+from perception.imaging.read import printable
 from perception.instances import Instances
+from perception.ops.boxes import xyxy_to_cxcywh
+from perception.runtime.files import Stems, inside, part_of, whole_file
 
 
 def write_yolo(

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from perception.frame import check_rgb
+from perception.imaging.preprocess import check_rgb
+from perception.ops.windows import Tile
 from perception.predictor.protocol import Embed
-from perception.predictor.refine.box_prior import box_logits
-from perception.predictor.refine.color_model import ColorModel, shown_cells
-from perception.segmenter.protocol import Segmenter
-from perception.stopwatch import Stopwatch
-from perception.tiles import Tile
+from perception.predictor.refine import ColorModel, box_logits, shown_cells
+from perception.runtime.batching import Stopwatch
+from perception.segmenters.protocol import Segmenter
 from perception.types import Embedding, FloatArray, ImageArray, MaskCandidates, Prompt, Proposals
 
 _MAX_CROPS = 4

@@ -14,16 +14,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from perception.boxes import as_boxes, box_area, nms
 from perception.instances import Instances
-from perception.masks import cut_out, mask_to_box, rle_area, window_to_rle
-from perception.predictor.everything_settings import EverythingSettings
-from perception.predictor.point_grid import Crop, picture_crops, points_in
+from perception.ops.boxes import as_boxes, box_area, nms
+from perception.ops.masks import clean_rle, cut_out, mask_to_box, rle_area, window_to_rle
+from perception.ops.windows import Tile
+from perception.predictor.everything_settings import (
+    Crop,
+    EverythingSettings,
+    picture_crops,
+    points_in,
+)
 from perception.predictor.predictions import MaskPredictions
 from perception.predictor.protocol import EncodedImage, MaskPredictor
-from perception.regions import clean_rle
-from perception.stopwatch import Stopwatch
-from perception.tiles import Tile
+from perception.runtime.batching import Stopwatch
 from perception.types import FloatArray, ImageArray, Proposals, Rle
 
 _NEAR = 20

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from perception.frame import Frame
+from perception.imaging.preprocess import Frame
 from perception.instances import Instances
-from perception.log_odds import sigmoid
-from perception.masks import (
+from perception.ops.masks import (
     consensus,
     logits_to_rles,
     rle_area,
     rle_to_box,
     rle_to_mask,
+    sigmoid,
     stability_score,
     window_to_rle,
 )
+from perception.ops.windows import Tile
 from perception.predictor.obedience import CellClicks, bent, merged
-from perception.stopwatch import Stopwatch
-from perception.tiles import Tile
+from perception.runtime.batching import Stopwatch
 from perception.types import BoolArray, BoxMasks, FloatArray, IntArray, MaskCandidates, Rle
 
 if TYPE_CHECKING:

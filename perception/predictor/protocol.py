@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from perception.types import Embedding, FloatArray, ImageArray, Prompt, Proposals
 
 if TYPE_CHECKING:
+    from perception.ops.windows import Tile
     from perception.predictor.predictions import LowResMask, PredictedMask
-    from perception.segmenter.protocol import Segmenter
-    from perception.stopwatch import Stopwatch
-    from perception.tiles import Tile
+    from perception.runtime.batching import Stopwatch
+    from perception.segmenters.protocol import Segmenter
 
 Embed = Callable[["Tile"], Embedding]
 """Gives the embedding of a crop in place of ``Segmenter.encode``: from a cache, for example."""

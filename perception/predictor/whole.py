@@ -12,13 +12,13 @@ from math import inf
 import numpy as np
 
 from perception.errors import PromptError
-from perception.frame import Frame
+from perception.imaging.preprocess import Frame
+from perception.ops.windows import Tile, tiles
 from perception.predictor.crop import EncodedCrop, ImageCrops
 from perception.predictor.predictions import LowResMask, PredictedMask, obedient_first
 from perception.predictor.protocol import Embed
-from perception.segmenter.protocol import Segmenter
-from perception.stopwatch import Stopwatch
-from perception.tiles import Tile, tiles
+from perception.runtime.batching import Stopwatch
+from perception.segmenters.protocol import Segmenter
 from perception.types import MASKS, FloatArray, ImageArray, IntArray, Prompt, Proposals
 
 _BOXES_PER_CALL = 32

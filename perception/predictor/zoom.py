@@ -15,21 +15,15 @@ from math import ceil, floor, inf
 
 import numpy as np
 
-from perception.masks import mask_to_box
+from perception.ops.masks import mask_to_box
+from perception.ops.windows import Tile
 from perception.predictor.crop import ImageCrops
 from perception.predictor.obedience import CellClicks, obeyed
 from perception.predictor.predictions import LowResMask, PredictedMask
 from perception.predictor.protocol import Embed
-from perception.predictor.whole import (
-    boxes_by_window,
-    check_one,
-    decode_one,
-    labels_of,
-    propose_in,
-)
-from perception.segmenter.protocol import Segmenter
-from perception.stopwatch import Stopwatch
-from perception.tiles import Tile
+from perception.predictor.whole import boxes_by_window, check_one, decode_one, labels_of, propose_in
+from perception.runtime.batching import Stopwatch
+from perception.segmenters.protocol import Segmenter
 from perception.types import BoolArray, FloatArray, ImageArray, Prompt, Proposals
 
 _SCALES = (1.0, 0.3, 0.1)

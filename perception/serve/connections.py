@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from perception.serve.guard import HEADERS, is_admitted
+from perception.serve.middleware import HEADERS, is_admitted
 
 HEAD_SECONDS = 10.0
 """From the beginning of a connection, or the end of a response, to a request's whole head."""

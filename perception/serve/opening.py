@@ -1,27 +1,33 @@
-"""Opening the run that a service works on."""
+"""Opening a run and a model for the service."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from perception.annotate.annotate import LOST, check_out, working_on
-from perception.annotate.database import run_path
-from perception.annotate.listing import list_inputs
-from perception.annotate.merging import merge_left_behind
-from perception.annotate.missing_masks import Watching, make_masks
-from perception.annotate.records import FileStamp
-from perception.annotate.results import check_stored
-from perception.annotate.settings import Keeping, check_same, run_settings
-from perception.annotate.writer import RunWriter
-from perception.defaults import THRESHOLD
-from perception.detector.decode import SAME_CLASS_IOU, Labelling
-from perception.detector.tiled import tiled
-from perception.errors import ImageError
-from perception.images import printable
-from perception.model import Model
-from perception.phrases import normalise, parse
+from perception.defaults import AUTO, THRESHOLD
+from perception.detectors.decode import SAME_CLASS_IOU, Labelling
+from perception.detectors.tiled import tiled
+from perception.errors import ImageError, WeightsError
+from perception.imaging.read import printable
+from perception.models import load as loading
+from perception.models.model import Model
+from perception.prompts.grammar import normalise, parse
+from perception.runs.annotate import LOST, check_out, working_on
+from perception.runs.listing import list_inputs
+from perception.runs.merging import merge_left_behind
+from perception.runs.missing_masks import Watching, make_masks
+from perception.runs.read import run_path
+from perception.runs.records import FileStamp
+from perception.runs.results import check_stored
+from perception.runs.settings import Keeping, check_same, run_settings
+from perception.runs.write import RunWriter
+from perception.segmenters.protocol import Segmenter
+from perception.segmenters.sam.onnx import OnnxSegmenter
+from perception.types import Embedding, FloatArray
 
 
 @contextmanager
@@ -104,3 +110,68 @@ def _files(folder: Path) -> list[tuple[str, FileStamp | None]]:
         return list(files)
     except ImageError:
         return []
+
+
+@runtime_checkable
+class ServedSegmenter(Segmenter, Protocol):
+    """A segmenter whose embeddings can be kept as plain arrays.
+
+    side: of its square input in pixels; embedding_shape: C, h, w; version: of its weights.
+    """
+
+    @property
+    def side(self) -> int: ...
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def restore(self, features: FloatArray, image_hw: tuple[int, int]) -> Embedding:
+        """The embedding of a picture of (H, W) whose features C x h x w were kept."""
+        ...
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model, whose segmenter is ``segmenter``.
+
+    preparer, decoder: the graphs for the page, None where there are none.
+    """
+
+    model: Model
+    segmenter: ServedSegmenter
+    preparer: Path | None = None
+    decoder: Path | None = None
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the low-resolution logits."""
+        return 4 * self.segmenter.embedding_shape[1]
+
+
+def load_served(
+    name: str,
+    *,
+    segmenter: Path | None = None,
+    device: str = AUTO,
+    precision: str = AUTO,
+    threads: int,
+) -> ServedModel:
+    """A model by name, as ``loading.load`` has it.
+
+    Raises the errors of that, and WeightsError for a segmenter whose embeddings can't be kept.
+    """
+    model = loading.load(
+        name, segmenter=segmenter, device=device, precision=precision, threads=threads
+    )
+    found = model.segmenter
+    if isinstance(found, OnnxSegmenter):
+        return ServedModel(model, found, *found.graphs)
+    if isinstance(found, ServedSegmenter):
+        return ServedModel(model, found)
+    raise WeightsError(
+        f"{found.name}: the click page can't keep what this segmenter makes of a picture; use "
+        "nano, a SAM by name, or a folder that perception export wrote (--segmenter)"
+    )

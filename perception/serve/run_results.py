@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from perception.annotate.database import RunReader
-from perception.annotate.marks import Mark, instances_to_marks
-from perception.annotate.results import result_of
+from perception.runs.read import RunReader
+from perception.runs.records import Mark, instances_to_marks
+from perception.runs.results import result_of
 
 MAX_BYTES = 64 << 20
 """Of results that are kept."""

@@ -1,4 +1,4 @@
-"""Running the service until it is interrupted."""
+"""The service as a web application, run until it is interrupted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from perception.errors import ServeError
 from perception.serve.connections import Connection
+from perception.serve.image_routes import picture_routes
+from perception.serve.middleware import Access, Guard
+from perception.serve.opening import ServedModel
+from perception.serve.page_files import find_file, page_files, page_folder, runtime_files
+from perception.serve.responses import explain_errors, file_answer
+from perception.serve.service import Service
+from perception.serve.work_routes import work_routes
+
+
+def page_routes(served: ServedModel) -> APIRouter:
+    """Files that don't depend on the run."""
+    routes, page = APIRouter(), page_folder()
+    graphs = {"preparer.onnx": served.preparer, "decoder.onnx": served.decoder}
+
+    @routes.get("/")
+    def index(request: Request) -> Response:
+        return file_answer(request, find_file(page_files(page), "index.html"))
+
+    @routes.get("/favicon.ico")
+    def no_icon() -> Response:
+        return Response(status_code=204)  # Browsers ask for one, whatever the page says.
+
+    @routes.get("/page/{name}")
+    def page_file(request: Request, name: str) -> Response:
+        return file_answer(request, find_file(page_files(page), name))
+
+    @routes.get("/runtime/{name}")
+    def runtime_file(request: Request, name: str) -> Response:
+        return file_answer(request, find_file(runtime_files(page), name))
+
+    @routes.get("/models/{name}")
+    def graph(request: Request, name: str) -> Response:
+        return file_answer(request, graphs.get(name))
+
+    return routes
+
+
+def build_app(service: Service, access: Access) -> ASGIApp:
+    """All routes behind the guard."""
+    # No pages about the interface: they would load scripts from elsewhere.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    explain_errors(app)
+    app.include_router(page_routes(service.served))
+    app.include_router(picture_routes(service))
+    app.include_router(work_routes(service))
+    return Guard(app, access)
+
 
 _SECONDS_TO_END = 5
 

@@ -17,28 +17,25 @@ from uuid import uuid4
 
 import numpy as np
 
-from perception.annotate.annotate import write_annotations
-from perception.annotate.database import RunReader
-from perception.annotate.marks import Mark, MarkedContent, instances_to_marks
-from perception.annotate.records import ListedPicture
-from perception.annotate.writer import RunWriter
 from perception.errors import ImageError
-from perception.explain import explain, explanation_lines
-from perception.frame import Frame
-from perception.images import printable
-from perception.phrases import normalise, parse
+from perception.imaging.preprocess import Frame
+from perception.imaging.read import printable
+from perception.models.explain import explain, explanation_lines
+from perception.ops.windows import Tile
 from perception.pipeline import find_masks
 from perception.predictor.predictions import PredictedMask
 from perception.predictor.protocol import EncodedImage
-from perception.predictor.refine.color_model import color_bins, shown_cells
-from perception.serve.bodies import ClickBody
-from perception.serve.class_names import check_printable, checked_name, known_name, new_name
-from perception.serve.embedding_cache import EmbeddingCache, HalfArray
-from perception.serve.encoder import Encoder
-from perception.serve.open_pictures import QUICK_PIXELS, OpenPicture, OpenPictures
+from perception.predictor.refine import color_bins, shown_cells
+from perception.prompts.grammar import normalise, parse
+from perception.runs.annotate import write_annotations
+from perception.runs.read import RunReader
+from perception.runs.records import ListedPicture, Mark, MarkedContent, instances_to_marks
+from perception.runs.write import RunWriter
+from perception.serve.encoder import EmbeddingCache, Encoder, HalfArray
+from perception.serve.images import QUICK_PIXELS, OpenPicture, OpenPictures
+from perception.serve.opening import ServedModel
 from perception.serve.run_results import RunResults
-from perception.serve.served_model import ServedModel
-from perception.tiles import Tile
+from perception.serve.schemas import ClickBody, check_printable, checked_name, known_name, new_name
 from perception.types import Embedding, ImageArray, IntArray
 
 

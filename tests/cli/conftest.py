@@ -4,8 +4,8 @@ import pytest
 from fakes import colour_model, drawing
 from PIL import Image
 
-from perception import loading
 from perception.cli.commands import status
+from perception.models import load as loading
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 from fakes import HereReader
 from PIL import Image
 
-from perception.annotate import reading, runner
 from perception.errors import RunError
+from perception.runs import image_reader as reading
+from perception.runs import local_engine as runner
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ def test_a_cluster_is_told_where_to_compute(perception, monkeypatch):
         load()
         raise RunError("enough")
 
-    monkeypatch.setattr("perception.annotate.ray_engine.RayEngine", engine)
+    monkeypatch.setattr("perception.runs.ray_engine.RayEngine", engine)
     options = ["--engine", "ray", "--device", "cuda:1", "--precision", "fp16", "-q"]
     assert perception("annotate", "in", "--text", "red", "--out", "x.json", *options)[0] == 1
     assert made[0]["gpus"] == 1
@@ -278,7 +279,7 @@ def test_export_options_that_do_not_go_together(done, arguments):
 
 def test_export_of_a_run_that_is_not_done(done):
     Image.open("in/a.png").save("in/b.png")
-    from perception.annotate.writer import RunWriter
+    from perception.runs.write import RunWriter
 
     with RunWriter(Path("out.json.run")) as run:
         run._db.execute("UPDATE picture SET state = 'waiting' WHERE id = 1")

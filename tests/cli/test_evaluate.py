@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fakes import ColourDetector, HereReader
 
-from perception.annotate import runner
-from perception.annotate.marks import Mark, MarkedContent
-from perception.annotate.writer import RunWriter
-from perception.masks import window_to_rle
+from perception.ops.masks import window_to_rle
+from perception.runs import local_engine as runner
+from perception.runs.records import Mark, MarkedContent
+from perception.runs.write import RunWriter
 
 BOXES = {("a.png", "red"): [8, 8, 32, 32], ("a.png", "blue"): [64, 32, 48, 48]}
 NAMES = ("red", "blue")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fakes import ColourSegmenter, ShowableDetector
 
-from perception import loading
-from perception.model import Model
+from perception.models import load as loading
+from perception.models.model import Model
 from perception.predictor.whole import WholeImagePredictor
 
 

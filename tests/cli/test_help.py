@@ -12,7 +12,7 @@ import click
 import pytest
 
 from perception.cli.commands import cli, status
-from perception.parts import known_names
+from perception.models.names import known_names
 
 ROOT = Path(__file__).parents[2]
 # As in the command list of a README that is read from top to bottom.

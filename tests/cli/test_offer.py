@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from detector.published_tiny import saved
+from checkpoints.conftest import sha256
+from checkpoints.server import Site, add_repository, serving
+from detectors.published_tiny import saved
 from fakes import drawing
 from PIL import Image
-from weights.conftest import sha256
-from weights.server import Site, add_repository, serving
 
 pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
 
@@ -30,9 +30,9 @@ import huggingface_hub.constants as hub
 url, cache, *arguments = sys.argv[1:]
 hub.ENDPOINT, hub.HF_HUB_CACHE = url, cache
 hub.HUGGINGFACE_CO_URL_TEMPLATE = url + "/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-from perception import parts
+from perception.models import names as parts
 from perception.cli import commands
-from perception.weights.manifest import read_manifest
+from perception.checkpoints.catalog import read_manifest
 
 known = dict(read_manifest())
 dino = known["grounding-dino-tiny"]

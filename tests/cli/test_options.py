@@ -7,8 +7,8 @@ import pytest
 
 from perception.cli.commands import cli, status
 from perception.cli.options import Options
-from perception.loading import load
-from perception.model import Model
+from perception.models.load import load
+from perception.models.model import Model
 
 
 def options(**changes):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from perception import halving
 from perception.cli import commands
+from perception.runtime import batching as halving
 
 TESTS = Path(__file__).parents[1]
 # The command line with models that look at colours; "slow" ones wait to be interrupted.
@@ -20,7 +20,7 @@ sys.path[:0] = [{str(TESTS)!r}, {str(TESTS.parent)!r}]
 import fakes, signal, time
 # A shell that starts the tests in the background has them ignore interrupts, and us with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from perception import loading
+from perception.models import load as loading
 from perception.cli.commands import main
 
 def load(name, *, device, precision, threads):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fakes import HereReader
 
-from perception.annotate import runner
+from perception.runs import local_engine as runner
 
 
 @pytest.fixture

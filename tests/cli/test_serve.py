@@ -16,7 +16,7 @@ def served(monkeypatch, tmp_path):
         seen.append((app, listener.getsockname()))
 
     monkeypatch.setattr(server, "serve", serve)
-    monkeypatch.setattr("perception.serve.open_pictures.Reader", HereReader)
+    monkeypatch.setattr("perception.serve.images.Reader", HereReader)
     monkeypatch.setenv("PERCEPTION_CACHE", str(tmp_path / "cache"))
     return seen
 
@@ -47,7 +47,7 @@ def test_on_loopback_no_token(started, served, pictures, capfd):
 def test_a_folder_that_is_missing_is_noticed_before_the_model_loads(
     started, pictures, capfd, monkeypatch
 ):
-    from perception.serve import served_model
+    from perception.serve import opening as served_model
 
     monkeypatch.setattr(served_model, "load_served", None)
     code, out, err = started("gone", capfd=capfd)
@@ -110,7 +110,7 @@ def test_without_the_extra(started, pictures, capfd, monkeypatch):
 def test_an_exported_segmenter(started, served, pictures, capfd):
     import shutil
 
-    from perception.weights import data_folder
+    from perception.checkpoints.installed import data_folder
 
     (pictures / "exported").mkdir()
     for part in ("encoder", "preparer", "decoder"):

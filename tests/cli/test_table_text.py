@@ -1,7 +1,7 @@
 """Tables on a terminal."""
 
-from perception.cli.table_text import table_text
-from perception.evaluate.measurement import Table
+from perception.cli.tables import table_text
+from perception.report.measurement import Table
 
 
 def test_names_left_and_figures_right():

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from formats.verify.samples import make_content
+from coco.lint.samples import make_content
 from PIL import Image
 
-from perception.formats.coco import coco_bytes
+from perception.coco.write import coco_bytes
 
 
 @pytest.fixture

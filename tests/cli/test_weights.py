@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 import pytest
-from weights.conftest import WHOLE, sha256
-from weights.server import Site, serving
+from checkpoints.conftest import WHOLE, sha256
+from checkpoints.server import Site, serving
 
-from perception import parts
+from perception.checkpoints import importing
+from perception.checkpoints.catalog import WeightFile, read_manifest
 from perception.cli import weights_run
 from perception.cli.commands import status
-from perception.weights import importing
-from perception.weights.manifest import WeightFile, read_manifest
+from perception.models import names as parts
 
 
 @pytest.fixture

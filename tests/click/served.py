@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from playwright.sync_api import Browser, Page
 
-from perception.masks import rle_to_mask
+from perception.ops.masks import rle_to_mask
 from perception.types import BoolArray, Rle
 
 PATIENCE = 30.0

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 import perception as pc
-from perception.annotate.annotate import annotate
-from perception.formats.verify.faults import Findings, Severity
-from perception.formats.verify.lint import lint
-from perception.formats.verify.reading import read_coco
-from perception.masks import mask_to_rle, rle_to_mask
+from perception.coco.lint.faults import Findings, Severity
+from perception.coco.lint.lint import lint
+from perception.coco.lint.read import read_coco
+from perception.ops.masks import mask_to_rle, rle_to_mask
+from perception.runs.annotate import annotate
 from perception.types import BoolArray, Rle
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import pytest
 from click_page import PAGE, run_node
 from system_tools import need
 
-from perception.frame import Frame
-from perception.segmenter.onnx import OnnxSegmenter
-from perception.segmenter.prompts import prompt_rows
+from perception.checkpoints.installed import data_folder
+from perception.imaging.preprocess import Frame
+from perception.segmenters.decoding import prompt_rows
+from perception.segmenters.sam.onnx import OnnxSegmenter
 from perception.types import FloatArray, Prompt
-from perception.weights import data_folder
 
 RUNTIME = PAGE / "node_modules" / "onnxruntime-web" / "dist"
 HW = (240, 320)

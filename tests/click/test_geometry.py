@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from click_page import run_node
 
-from perception.frame import Frame
-from perception.segmenter.prompts import prompt_rows
+from perception.imaging.preprocess import Frame
+from perception.segmenters.decoding import prompt_rows
 from perception.types import Prompt
 
 SIZES = [(480, 640), (1, 1), (1, 700), (700, 1), (2250, 1500), (1500, 2250), (333, 1024), (97, 3)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click_page import run_node
 
-from perception.masks import mask_to_rle
+from perception.ops.masks import mask_to_rle
 from perception.types import BoolArray
 
 PLACED = """

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from click_page import run_node
 
-from perception.frame import Frame
-from perception.log_odds import sigmoid
-from perception.predictor.refine.box_prior import box_logits
-from perception.predictor.refine.color_model import ColorModel, color_bins, shown_cells
-from perception.tiles import Tile
+from perception.imaging.preprocess import Frame
+from perception.ops.masks import sigmoid
+from perception.ops.windows import Tile
+from perception.predictor.refine import ColorModel, box_logits, color_bins, shown_cells
 from perception.types import FloatArray, ImageArray
 
 SIDE, CELLS = 320, 160

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from click_page import run_node
 
-from perception.frame import Frame
-from perception.masks import mask_to_rle, rle_area, rle_to_mask
+from perception.imaging.preprocess import Frame
+from perception.ops.masks import mask_to_rle, rle_area, rle_to_mask
 from perception.types import BoolArray, Rle
 
 SIZES = [(48, 64), (1, 1), (1, 70), (70, 1), (480, 640), (64, 64), (333, 512), (97, 3)]

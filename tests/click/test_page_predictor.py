@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from click_page import run_node
 
-from perception.frame import Frame
+from perception.imaging.preprocess import Frame
+from perception.ops.windows import Tile
 from perception.predictor.predictions import LowResMask
 from perception.predictor.zoom import click_windows, zoom_window
-from perception.tiles import Tile
 
 SIZES = [(480, 640), (640, 480), (97, 3), (1, 1), (1500, 2250), (33, 85), (95, 95)]
 
@@ -81,7 +81,7 @@ CANDIDATES = """
 def test_masks_of_windows_are_pythons(window: Tile) -> None:
     from fakes import drawing
 
-    from perception.masks import mask_to_rle
+    from perception.ops.masks import mask_to_rle
     from perception.predictor.crop import ImageCrops
     from perception.predictor.predictions import PredictedMask, obedient_first
     from perception.types import Embedding, MaskCandidates

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from perception.masks import window_to_rle
+from perception.ops.masks import window_to_rle
 
 HW = (100, 120)
 

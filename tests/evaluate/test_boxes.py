@@ -15,14 +15,17 @@ from evaluate.things_on_disk import (
     thing_under,
     told_model,
 )
-from perception.evaluate.box_masks import GrabCutBoxMasks, PredictorBoxMasks
-from perception.evaluate.box_result import measure_boxes
-from perception.evaluate.boxes import DRAWS, JITTER, jittered_boxes
-from perception.evaluate.coco_things import read_coco_things
-from perception.evaluate.grabcut_things import read_grabcut_things
-from perception.evaluate.overlap import mask_iou
-from perception.evaluate.things import Things
-from perception.images import read_image
+from perception.evaluate.average_precision import mask_iou
+from perception.evaluate.boxes import (
+    DRAWS,
+    JITTER,
+    GrabCutBoxMasks,
+    PredictorBoxMasks,
+    jittered_boxes,
+    measure_boxes,
+)
+from perception.evaluate.objects import Things, read_coco_things, read_grabcut_things
+from perception.imaging.read import read_image
 
 PARK = Path(__file__).resolve().parents[2] / "demos" / "images" / "park.jpg"
 
@@ -144,7 +147,7 @@ def test_grabcut_gives_the_figure_of_its_set():
     folder = Path(__file__).parents[3] / "shared/data/grabcut"
     if not folder.is_dir():
         pytest.skip("needs the GrabCut pictures in ../shared/data/grabcut")
-    from perception.evaluate.prompt_checks import grabcut_checks
+    from perception.evaluate.check import grabcut_checks
 
     (check,) = grabcut_checks(folder)
     assert check.passed, check

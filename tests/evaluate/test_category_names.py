@@ -3,9 +3,9 @@
 import pytest
 
 from perception.errors import EvaluationError
-from perception.evaluate.category_names import match_names, prompt_of, spoken
-from perception.evaluate.truth import Category
-from perception.phrases import parse
+from perception.evaluate.ground_truth import Category
+from perception.evaluate.predictions import match_names, prompt_of, spoken
+from perception.prompts.grammar import parse
 
 CATEGORIES = (
     Category(1, "hot_dog", ("frank", "pup")),

@@ -5,7 +5,7 @@ import pytest
 from evaluate.coco_files import coco, row, write
 from perception.evaluate.check import Check, CheckResult
 from perception.evaluate.check_instances import INSTANCE_CHECKS, truth_checks
-from perception.evaluate.truth import read_truth
+from perception.evaluate.ground_truth import read_truth
 
 
 @pytest.mark.parametrize("source", INSTANCE_CHECKS, ids=lambda source: source.__name__)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perception.evaluate.click_simulator import Click, deepest, first_click, next_click
+from perception.evaluate.clicks import Click, deepest, first_click, next_click
 
 
 def mask(*rows):

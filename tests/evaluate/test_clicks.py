@@ -12,14 +12,11 @@ from evaluate.things_on_disk import (
     thing_under,
     told_model,
 )
+from perception.evaluate.average_precision import mask_iou
 from perception.evaluate.click_result import measure_clicks
-from perception.evaluate.click_simulator import Click
-from perception.evaluate.clicks import Walk, click_through, oracle_choice, own_choice
-from perception.evaluate.coco_things import read_coco_things
-from perception.evaluate.grabcut_things import read_grabcut_things
-from perception.evaluate.overlap import mask_iou
-from perception.evaluate.things import Thing
-from perception.masks import mask_to_rle
+from perception.evaluate.clicks import Click, Walk, click_through, oracle_choice, own_choice
+from perception.evaluate.objects import Thing, read_coco_things, read_grabcut_things
+from perception.ops.masks import mask_to_rle
 from perception.types import Rle
 
 

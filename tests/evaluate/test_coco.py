@@ -11,10 +11,10 @@ from pycocotools.cocoeval import COCOeval
 
 from evaluate.coco_files import HW, about, coco, row, write
 from perception.errors import CocoError, EvaluationError
-from perception.evaluate.coco import measure_coco
-from perception.evaluate.found import Answers, read_answers
-from perception.evaluate.measurement import measurement_json
-from perception.evaluate.truth import read_truth
+from perception.evaluate.ground_truth import read_truth
+from perception.evaluate.precision import measure_coco
+from perception.evaluate.predictions import Answers, read_answers
+from perception.report.measurement import measurement_json
 
 
 def random_box(rng):

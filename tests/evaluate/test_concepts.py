@@ -6,8 +6,8 @@ import pytest
 
 from evaluate.coco_files import coco, row, write
 from perception.evaluate.concepts import Presence, measure_concepts
-from perception.evaluate.found import read_answers
-from perception.evaluate.truth import read_truth
+from perception.evaluate.ground_truth import read_truth
+from perception.evaluate.predictions import read_answers
 
 A, B, C = (0, 0, 20, 20), (50, 40, 30, 30), (0, 60, 20, 20)
 

@@ -9,11 +9,10 @@ from PIL import Image
 
 from evaluate.coco_files import coco, row, write
 from perception.errors import EvaluationError
-from perception.evaluate.found import Answers, Found
-from perception.evaluate.ground import ground
-from perception.evaluate.grounding import measure_grounding, ranked_of
+from perception.evaluate.ground_truth import read_truth
+from perception.evaluate.grounding import ground, measure_grounding, ranked_of
 from perception.evaluate.phrase_boxes import phrases_of, read_phrases, read_ranked
-from perception.evaluate.truth import read_truth
+from perception.evaluate.predictions import Answers, Found
 
 FAR = [60, 60, 80, 80]
 BOX = [0, 0, 20, 20]

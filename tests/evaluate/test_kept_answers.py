@@ -5,13 +5,13 @@ import json
 import pytest
 
 from evaluate.things_on_disk import coco_file, thing_under, told_model
-from perception.annotate.lock import only_worker
-from perception.annotate.review.watch import unwatched
 from perception.errors import EvaluationError, ImageError, OutputError, RunError
-from perception.evaluate.answering import answer_all
-from perception.evaluate.box_result import measure_boxes
+from perception.evaluate.boxes import measure_boxes
+from perception.evaluate.cache import answer_all
 from perception.evaluate.click_result import measure_clicks
-from perception.evaluate.coco_things import read_coco_things
+from perception.evaluate.objects import read_coco_things
+from perception.report.html import unwatched
+from perception.runs.settings import only_worker
 
 ASKED = {"measured": "test", "weights": {"a": "1"}}
 

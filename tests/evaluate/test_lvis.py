@@ -9,9 +9,9 @@ import pytest
 from evaluate.coco_files import about, coco, row, write
 from evaluate.test_coco import random_box
 from perception.errors import EvaluationError
-from perception.evaluate.found import Answers, Found, read_answers
-from perception.evaluate.lvis import best_of_pictures, judged_only, measure_lvis
-from perception.evaluate.truth import read_truth
+from perception.evaluate.ground_truth import read_truth
+from perception.evaluate.precision import best_of_pictures, judged_only, measure_lvis
+from perception.evaluate.predictions import Answers, Found, read_answers
 
 A, B = (0, 0, 20, 20), (50, 40, 30, 30)
 NAMES = ({"name": "cat", "frequency": "r"}, {"name": "dog", "frequency": "f"})

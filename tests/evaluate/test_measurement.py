@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from perception.evaluate.measurement import (
+from perception.instances import Instances
+from perception.report.measurement import (
     MOST_CASES,
     Case,
     Table,
@@ -15,7 +16,6 @@ from perception.evaluate.measurement import (
     worst,
     write_measurement,
 )
-from perception.instances import Instances
 
 
 @dataclass(frozen=True)

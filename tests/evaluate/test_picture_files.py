@@ -3,7 +3,7 @@
 import pytest
 
 from perception.errors import EvaluationError
-from perception.evaluate.picture_files import picture_path, picture_paths
+from perception.evaluate.ground_truth import picture_path, picture_paths
 
 
 def test_by_the_whole_name_or_its_last_part(tmp_path):

@@ -2,13 +2,9 @@
 
 import pytest
 
-from perception.evaluate import clicks, prompt_checks
-from perception.evaluate.prompt_checks import (
-    PROMPT_CHECKS,
-    box_checks,
-    click_checks,
-    proposal_checks,
-)
+from perception.evaluate import check as prompt_checks
+from perception.evaluate import clicks
+from perception.evaluate.check import PROMPT_CHECKS, box_checks, click_checks, proposal_checks
 
 
 @pytest.mark.parametrize("source", PROMPT_CHECKS)

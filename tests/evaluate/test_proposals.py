@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from evaluate.things_on_disk import BOXES, HW, coco_file, part, thing_under, told_model
-from perception.evaluate.coco_things import read_coco_things
-from perception.evaluate.proposal_result import ProposalResult, measure_proposals
-from perception.evaluate.proposals import ProposedPicture, best_matches, measure_recall
-from perception.masks import mask_to_rle
+from perception.evaluate.objects import read_coco_things
+from perception.evaluate.proposals import (
+    ProposalResult,
+    ProposedPicture,
+    best_matches,
+    measure_proposals,
+    measure_recall,
+)
+from perception.ops.masks import mask_to_rle
 from perception.predictor.everything_settings import EverythingSettings
 
 SETTINGS = EverythingSettings(points_per_side=6)
@@ -81,8 +86,8 @@ def test_best_matches(things):
 
 
 def test_only_the_best_thousand_count(things, monkeypatch):
-    from perception.evaluate import proposal_result
-    from perception.evaluate.shown_things import as_instances
+    from perception.evaluate import proposals as proposal_result
+    from perception.evaluate.objects import as_instances
 
     rles = [mask_to_rle(part((n % 100, n // 100, n % 100 + 3, n // 100 + 3))) for n in range(1100)]
     found = as_instances(rles, ["object"] * 1100, [1 - n / 2000 for n in range(1100)])

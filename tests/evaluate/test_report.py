@@ -11,19 +11,17 @@ from PIL import Image
 from evaluate.things_on_disk import HW, coco_file, grabcut_folder, part, thing_under, told_model
 from perception.errors import OutputError
 from perception.evaluate import report
-from perception.evaluate.box_result import measure_boxes
-from perception.evaluate.case_pictures import SIDE, draw_case
+from perception.evaluate.boxes import measure_boxes
+from perception.evaluate.cases import SIDE, draw_case
 from perception.evaluate.click_result import measure_clicks
-from perception.evaluate.coco_things import read_coco_things
-from perception.evaluate.grabcut_things import read_grabcut_things
-from perception.evaluate.measurement import MOST_CASES, Case, Line, Plot, Table, worst
-from perception.evaluate.proposal_result import measure_proposals
+from perception.evaluate.objects import as_instances, read_coco_things, read_grabcut_things
+from perception.evaluate.proposals import measure_proposals
 from perception.evaluate.report import write_report
-from perception.evaluate.report_plots import draw_plot
-from perception.evaluate.shown_things import as_instances
 from perception.instances import Instances
-from perception.masks import mask_to_rle
+from perception.ops.masks import mask_to_rle
 from perception.predictor.everything_settings import EverythingSettings
+from perception.report.charts import draw_plot
+from perception.report.measurement import MOST_CASES, Case, Line, Plot, Table, worst
 
 VOID = {"meta", "img", "br"}
 

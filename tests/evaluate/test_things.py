@@ -8,9 +8,7 @@ from PIL import Image
 
 from evaluate.things_on_disk import BOXES, HW, coco_file, grabcut_folder, part
 from perception.errors import CocoError, EvaluationError
-from perception.evaluate.coco_things import read_coco_things
-from perception.evaluate.grabcut_things import read_grabcut_things
-from perception.evaluate.things import size_of
+from perception.evaluate.objects import read_coco_things, read_grabcut_things, size_of
 
 
 def test_a_coco_file(tmp_path):

@@ -5,8 +5,8 @@ import pytest
 
 from evaluate.coco_files import HW, coco, row, write
 from perception.errors import CocoError
-from perception.evaluate.truth import read_truth
-from perception.masks import rle_area, rle_to_mask
+from perception.evaluate.ground_truth import read_truth
+from perception.ops.masks import rle_area, rle_to_mask
 
 
 def test_a_truth(tmp_path):

@@ -8,10 +8,10 @@ import numpy as np
 from fakes import drawing
 from PIL import Image
 
-from perception.absent import NoDetector
-from perception.evaluate.told_segmenter import ToldSegmenter
-from perception.masks import mask_to_rle
-from perception.model import Model
+from perception.evaluate.synthetic import ToldSegmenter
+from perception.models.missing import NoDetector
+from perception.models.model import Model
+from perception.ops.masks import mask_to_rle
 from perception.predictor.whole import WholeImagePredictor
 
 HW = (96, 128)

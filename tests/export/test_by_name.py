@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from perception.cli.commands import status
 from tests.detector import published_tiny
+
+from perception.cli.commands import status
 
 NAME = "owlv2-base"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from segmenter.tiny import add_noise, build_tiny
+from segmenters.tiny import add_noise, build_tiny
 
 from perception.errors import ExportError, OutputError, WeightsError
-from perception.export import checkpoint
-from perception.export.checkpoint import export_checkpoint
-from perception.export.sam import export_int8_encoder
-from perception.segmenter.load import load_sam
-from perception.segmenter.onnx import OnnxSegmenter
+from perception.models import export as checkpoint
+from perception.models.export import export_checkpoint
+from perception.segmenters.load import load_sam
+from perception.segmenters.sam.export import export_int8_encoder
+from perception.segmenters.sam.onnx import OnnxSegmenter
 from perception.types import Prompt
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("checkpoint") / "sam_tiny.pth"
     torch.save(sam.state_dict(), path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perception.segmenter.load.BUILDERS", {32: build_tiny})
+        patch.setattr("perception.segmenters.load.BUILDERS", {32: build_tiny})
         yield path
 
 
@@ -79,7 +79,7 @@ def test_int8_weights_that_disagree_are_refused(
     tiny_checkpoint: Path, with_int8: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(with_int8[0], tmp_path)
-    monkeypatch.setattr("perception.export.quantized.LEAST_COSINE", 2.0)
+    monkeypatch.setattr("perception.runtime.onnx_export.LEAST_COSINE", 2.0)
     with pytest.raises(
         ExportError, match=r"encoder-int8.onnx: .* a cosine of 0\.9.*at least 2.0 is wanted"
     ):

@@ -11,14 +11,15 @@ import torch
 
 pytest.importorskip("transformers")
 
-from perception.detector.grounding_dino_onnx import OnnxGroundingDino, load_grounding_dino
-from perception.detector.published import load_detector
-from perception.errors import ExportError, PromptError, WeightsError
-from perception.export import grounding_dino
-from perception.export.checkpoint import export_checkpoint
-from perception.phrases import parse
-from perception.types import Candidates
 from tests.detector import published_tiny
+
+from perception.detectors.grounding_dino import export as grounding_dino
+from perception.detectors.grounding_dino.onnx import OnnxGroundingDino, load_grounding_dino
+from perception.detectors.load import load_detector
+from perception.errors import ExportError, PromptError, WeightsError
+from perception.models.export import export_checkpoint
+from perception.prompts.grammar import parse
+from perception.types import Candidates
 
 FAMILIES = ("grounding-dino", "mm-grounding-dino")
 SIZES = [(64, 85), (50, 200), (37, 30), (3, 200)]

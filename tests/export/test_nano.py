@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detector.tiny import IMAGE, PIECES, SIDE, TEXT, export_tiny
+from detectors.tiny import IMAGE, PIECES, SIDE, TEXT, export_tiny
 
-from perception.detector import onnx_metadata
-from perception.detector.onnx_metadata import DetectorMetadata
-from perception.export.sam import export_fast
-from perception.onnx_session import open_session
-from perception.segmenter.mask_decoder import MaskDecoder
-from perception.segmenter.nano_encoder import NanoImageEncoder, TwoTrunkEncoder
-from perception.segmenter.onnx import OnnxSegmenter
-from perception.segmenter.prompt_encoder import PromptEncoder
-from perception.segmenter.sam import Sam
-from perception.segmenter.torch_segmenter import TorchSegmenter
-from perception.segmenter.transformer import TwoWayTransformer
+from perception.detectors.nano import spec as onnx_metadata
+from perception.detectors.nano.spec import DetectorMetadata
+from perception.runtime.onnx_session import open_session
+from perception.segmenters.nano import NanoImageEncoder, TwoTrunkEncoder
+from perception.segmenters.sam.export import export_fast
+from perception.segmenters.sam.mask_decoder import MaskDecoder
+from perception.segmenters.sam.network import Sam
+from perception.segmenters.sam.onnx import OnnxSegmenter
+from perception.segmenters.sam.prompt_encoder import PromptEncoder
+from perception.segmenters.sam.transformer import TwoWayTransformer
+from perception.segmenters.torch_segmenter import TorchSegmenter
 from perception.types import Prompt
 
 pytestmark = pytest.mark.slow

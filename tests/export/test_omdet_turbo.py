@@ -12,15 +12,16 @@ import pytest
 
 pytest.importorskip("transformers")
 
-import perception as pc
-from perception.detector.omdet_turbo_onnx import OnnxOmDetTurbo
-from perception.detector.published import load_detector
-from perception.errors import ExportError, PromptError, WeightsError
-from perception.export.checkpoint import export_checkpoint
-from perception.export.omdet_turbo import export_omdet_turbo
-from perception.phrases import parse
-from perception.types import Candidates
 from tests.detector import published_tiny
+
+import perception as pc
+from perception.detectors.load import load_detector
+from perception.detectors.omdet_turbo.export import export_omdet_turbo
+from perception.detectors.omdet_turbo.onnx import OnnxOmDetTurbo
+from perception.errors import ExportError, PromptError, WeightsError
+from perception.models.export import export_checkpoint
+from perception.prompts.grammar import parse
+from perception.types import Candidates
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from perception.errors import ExportError
-from perception.export.onnx_file import OPSET, write_onnx
-from perception.onnx_session import open_session
+from perception.runtime.onnx_export import OPSET, write_onnx
+from perception.runtime.onnx_session import open_session
 
 pytestmark = pytest.mark.slow
 

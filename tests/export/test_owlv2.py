@@ -17,18 +17,20 @@ import torch
 
 pytest.importorskip("transformers")
 
-import perception as pc
-from perception.cli.commands import status
-from perception.detector.owlv2_onnx import OnnxOwlv2
-from perception.detector.published import load_detector
-from perception.errors import ExportError, PromptError, WeightsError
-from perception.export import owlv2, source
-from perception.export.checkpoint import export_checkpoint
-from perception.export.onnx_file import run_file
-from perception.phrases import parse
-from perception.types import Candidates
-from perception.weights.manifest import read_manifest
 from tests.detector import published_tiny
+
+import perception as pc
+from perception.checkpoints.catalog import read_manifest
+from perception.cli.commands import status
+from perception.detectors.load import load_detector
+from perception.detectors.owlv2 import export as owlv2
+from perception.detectors.owlv2.onnx import OnnxOwlv2
+from perception.errors import ExportError, PromptError, WeightsError
+from perception.models import export as source
+from perception.models.export import export_checkpoint
+from perception.prompts.grammar import parse
+from perception.runtime.onnx_export import run_file
+from perception.types import Candidates
 
 pytestmark = pytest.mark.slow
 

@@ -10,16 +10,16 @@ import onnx
 import pytest
 import torch
 from segment_anything.utils.onnx import SamOnnxModel
-from segmenter.tiny import SIDE, add_noise, build_reference, build_tiny
+from segmenters.tiny import SIDE, add_noise, build_reference, build_tiny
 
 from perception.errors import ExportError
-from perception.export.onnx_file import largest_difference, write_agreed
-from perception.export.sam import _reference_cases, export_reference
-from perception.frame import Frame
-from perception.onnx_session import open_session
-from perception.segmenter.exportable import ReferenceDecoder, upsample
-from perception.segmenter.onnx_metadata import SegmenterMetadata
-from perception.segmenter.sam import Sam
+from perception.imaging.preprocess import Frame
+from perception.runtime.onnx_export import largest_difference, write_agreed
+from perception.runtime.onnx_session import open_session
+from perception.segmenters.sam.export import _reference_cases, export_reference
+from perception.segmenters.sam.exportable import ReferenceDecoder, upsample
+from perception.segmenters.sam.network import Sam
+from perception.segmenters.sam.onnx import SegmenterMetadata
 
 pytestmark = pytest.mark.slow
 

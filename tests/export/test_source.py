@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from perception.checkpoints.installed import data_folder
 from perception.errors import WeightsError
-from perception.export.source import NANO, Source, find_source
-from perception.weights import data_folder
+from perception.models.export import NANO, Source, find_source
 
 
 def test_nano() -> None:

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from perception.errors import OutputError
-from perception.formats.atomic import check_writable, part_of, remove_parts, whole_file
+from perception.runtime.files import check_writable, part_of, remove_parts, whole_file
 
 WRITES = """
 import sys, time
 from pathlib import Path
-from perception.formats.atomic import part_of
+from perception.runtime.files import part_of
 
 with part_of(Path(sys.argv[1])) as part:
     part.write_bytes(b"half")

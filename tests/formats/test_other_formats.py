@@ -9,18 +9,18 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from coco.test_coco import result
 from PIL import Image
 
-from formats.test_coco import result
 from perception.errors import OutputError
-from perception.formats.class_maps import write_class_maps
+from perception.formats.csv import COLUMNS, write_csv
 from perception.formats.labelme import write_labelme
 from perception.formats.outlines import one_outline, outlines
-from perception.formats.stems import Stems
-from perception.formats.table import COLUMNS, write_csv
+from perception.formats.png import write_class_maps
 from perception.formats.yolo import write_yolo
 from perception.instances import Instances
-from perception.masks import mask_to_box, mask_to_rle
+from perception.ops.masks import mask_to_box, mask_to_rle
+from perception.runtime.files import Stems
 
 CLASSES = ("cat", "dog: 'x'", "猫")
 

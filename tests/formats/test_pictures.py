@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perception.formats.pictures import save_cutouts, save_masks, save_overlay
+from perception.formats.png import save_cutouts, save_masks, save_overlay
 from perception.instances import Instances
-from perception.masks import mask_to_box, mask_to_rle
+from perception.ops.masks import mask_to_box, mask_to_rle
 
 
 def result(count=2, label="red / star!"):

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coco.test_coco import result
 
-from formats.test_coco import result
-from perception.annotate.database import RunReader
-from perception.annotate.export import FORMATS, ONE_FILE, export_annotations
-from perception.annotate.review.write import write_review
 from perception.errors import OutputError, PerceptionError, RunError
-from perception.formats.class_maps import write_class_maps
 from perception.formats.labelme import write_labelme
-from perception.formats.pictures import save_cutouts, save_masks, save_overlay
+from perception.formats.png import save_cutouts, save_masks, save_overlay, write_class_maps
 from perception.formats.yolo import write_yolo
-from perception.inputs import leads_out
+from perception.imaging.discover import leads_out
+from perception.report.review import write_review
+from perception.runs.annotate import FORMATS, ONE_FILE, export_annotations
+from perception.runs.read import RunReader
 
 RUNS = Path(__file__).parents[1] / "data" / "runs"
 

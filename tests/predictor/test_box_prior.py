@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from fakes import ColourSegmenter, drawing
 
-from perception.frame import Frame
+from perception.imaging.preprocess import Frame
+from perception.ops.windows import Tile
 from perception.predictor.crop import ImageCrops
-from perception.predictor.refine.box_prior import box_logits
+from perception.predictor.refine import box_logits
 from perception.predictor.zoom import ZoomPredictor
-from perception.tiles import Tile
 from perception.types import Prompt
 
 BOX = (20, 10, 60, 30)

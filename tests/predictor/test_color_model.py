@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from fakes import SIDE, ColourDetector, ColourSegmenter, drawing
 
-from perception.evaluate.box_masks import PredictorBoxMasks
-from perception.frame import Frame
-from perception.masks import rle_to_mask
-from perception.model import Model
+from perception.evaluate.boxes import PredictorBoxMasks
+from perception.imaging.preprocess import Frame
+from perception.models.model import Model
+from perception.ops.masks import rle_to_mask
+from perception.ops.windows import MEAN_COLOUR, Tile
 from perception.pipeline import predict_masks
+from perception.predictor import refine as color_model
 from perception.predictor.crop import ImageCrops
-from perception.predictor.refine import color_model
-from perception.predictor.refine.color_model import ColorHistogram, ColorModel, color_bins
+from perception.predictor.refine import ColorHistogram, ColorModel, color_bins
 from perception.predictor.zoom import ZoomPredictor
-from perception.tiles import MEAN_COLOUR, Tile
 from perception.types import Prompt
 
 HW = (96, 128)

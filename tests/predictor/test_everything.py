@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fakes import ColourSegmenter, drawing
 
-from perception.boxes import nms
-from perception.frame import Frame
-from perception.masks import mask_to_rle, rle_area
+from perception.imaging.preprocess import Frame
+from perception.ops.boxes import nms
+from perception.ops.masks import mask_to_rle, rle_area
 from perception.predictor.everything import find_everything
 from perception.predictor.everything_settings import EverythingSettings
 from perception.predictor.whole import WholeImagePredictor

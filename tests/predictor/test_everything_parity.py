@@ -13,13 +13,13 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from segment_anything.modeling import Sam as ReferenceSam
 from torch import Tensor, nn
 
-from perception.images import read_image
+from perception.imaging.read import read_image
 from perception.instances import Instances
 from perception.predictor.everything import find_everything
 from perception.predictor.everything_settings import EverythingSettings
 from perception.predictor.whole import WholeImagePredictor
-from perception.segmenter.load import load_nano
-from perception.segmenter.torch_segmenter import TorchSegmenter
+from perception.segmenters.load import load_nano
+from perception.segmenters.torch_segmenter import TorchSegmenter
 from perception.types import ImageArray
 
 pytestmark = pytest.mark.slow

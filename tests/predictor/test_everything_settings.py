@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from perception.errors import PromptError
-from perception.predictor.everything_settings import EverythingSettings
-from perception.predictor.point_grid import Crop
+from perception.predictor.everything_settings import Crop, EverythingSettings
 
 REFERENCE = {
     "points_per_side": "points_per_side",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perception.predictor.refine.guided_filter import EPSILON, GuidedFilter
+from perception.predictor.refine import EPSILON, GuidedFilter
 
 RADIUS = 2
 

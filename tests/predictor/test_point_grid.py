@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perception.predictor.point_grid import Crop, picture_crops, point_grid, points_in
+from perception.predictor.everything_settings import Crop, picture_crops, point_grid, points_in
 
 
 def test_points_lie_in_the_middle_of_cells():

@@ -6,9 +6,9 @@ from fakes import ColourSegmenter, NearSightedDetector, drawing
 
 from perception import pipeline
 from perception.errors import PromptError
+from perception.ops.windows import Tile, tiles
 from perception.pipeline import predict_masks
 from perception.predictor.whole import WholeImagePredictor, tile_window
-from perception.tiles import Tile, tiles
 
 HW, SIDE = (200, 320), 64
 GRID = tiles(HW, SIDE)
@@ -164,8 +164,8 @@ def test_no_such_tile():
 def test_a_mask_never_depends_on_the_other_boxes():
     """To the last bit, with a decoder of the published size, whose weights are random."""
     torch = pytest.importorskip("torch")
-    from perception.segmenter.build import _full_size, _vit
-    from perception.segmenter.torch_segmenter import TorchSegmenter
+    from perception.segmenters.sam.network import _full_size, _vit
+    from perception.segmenters.torch_segmenter import TorchSegmenter
 
     torch.manual_seed(0)
     sam = _full_size(_vit(width=32, depth=1, heads=2, global_blocks=()))

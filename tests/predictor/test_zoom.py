@@ -5,14 +5,14 @@ import pytest
 from fakes import ColourDetector, ColourSegmenter, drawing
 
 from perception.errors import PromptError
-from perception.masks import rle_to_mask
-from perception.model import Model
+from perception.models.model import Model
+from perception.ops.masks import rle_to_mask
+from perception.ops.windows import Tile
 from perception.pipeline import predict_masks
 from perception.predictor.crop import moved_boxes
 from perception.predictor.predictions import LowResMask
 from perception.predictor.whole import WholeImagePredictor
 from perception.predictor.zoom import ZoomPredictor, zoom_window
-from perception.tiles import Tile
 from perception.types import MaskCandidates, Prompt
 
 HW = (200, 320)
@@ -237,7 +237,7 @@ def test_the_first_candidate_contains_the_click_and_no_negative_one(image, predi
 
 
 def _frame():
-    from perception.frame import Frame
+    from perception.imaging.preprocess import Frame
 
     return Frame(HW, 256)
 

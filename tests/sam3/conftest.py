@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from perception.sam3.load import load_sam3
-from perception.sam3.sam3 import Sam3
+from perception.sam3.model import Sam3, load_sam3
 from perception.types import ImageArray
 
 from .sam3_tiny import build_sam3, save_sam3

@@ -10,14 +10,13 @@ import pytest
 import torch
 from transformers import Sam3ImageProcessor, Sam3Processor
 
-from perception.detector.decode import label
-from perception.detector.protocol import Detector, ExampleDetector
+from perception.detectors.decode import label
+from perception.detectors.protocol import Detector, ExampleDetector
 from perception.errors import PromptError
-from perception.frame import fit_picture
-from perception.phrases import parse
+from perception.imaging.preprocess import fit_picture
+from perception.prompts.grammar import parse
 from perception.sam3.finder import RGB_MEAN, RGB_STD
-from perception.sam3.load import load_sam3
-from perception.sam3.sam3 import Sam3
+from perception.sam3.model import Sam3, load_sam3
 from perception.types import Examples, ImageArray
 
 from .sam3_tiny import QUERIES, SIDE, build_tokenizer

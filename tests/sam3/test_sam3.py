@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from segmenter.given import asked_of_transformers
+from segmenters.given import asked_of_transformers
 from transformers import (
     Sam3ImageProcessor,
     Sam3TrackerConfig,
@@ -20,14 +20,13 @@ from transformers import (
 )
 
 from perception.errors import PromptError, WeightsError
-from perception.frame import fit_picture
-from perception.loading import load
-from perception.model import Model
-from perception.phrases import parse
+from perception.imaging.preprocess import fit_picture
+from perception.models.load import load
+from perception.models.model import Model
 from perception.predictor.whole import WholeImagePredictor
+from perception.prompts.grammar import parse
 from perception.sam3.finder import RGB_MEAN, RGB_STD
-from perception.sam3.load import load_sam3
-from perception.sam3.sam3 import Sam3
+from perception.sam3.model import Sam3, load_sam3
 from perception.types import Examples, ImageArray, Prompt
 
 from .sam3_tiny import SIDE

@@ -8,14 +8,13 @@ from fakes import CELLS, SIDE, ColourDetector, ColourSegmenter, HereReader, draw
 from PIL import Image
 from starlette.testclient import TestClient
 
-from perception.frame import Frame
-from perception.model import Model
+from perception.imaging.preprocess import Frame
+from perception.models.model import Model
 from perception.predictor.whole import WholeImagePredictor
-from perception.serve.access import Access
-from perception.serve.app import build_app
-from perception.serve.embedding_cache import EmbeddingCache
-from perception.serve.opening import open_run
-from perception.serve.served_model import ServedModel
+from perception.serve.encoder import EmbeddingCache
+from perception.serve.middleware import Access
+from perception.serve.opening import ServedModel, open_run
+from perception.serve.server import build_app
 from perception.serve.service import Service
 from perception.types import Embedding
 
@@ -39,7 +38,7 @@ def served_model():
 
 @pytest.fixture(autouse=True)
 def reader_in_this_process(monkeypatch):
-    monkeypatch.setattr("perception.serve.open_pictures.Reader", HereReader)
+    monkeypatch.setattr("perception.serve.images.Reader", HereReader)
 
 
 @pytest.fixture
@@ -95,7 +94,7 @@ def client(service_and_client):
 @pytest.fixture
 def mark():
     """A mark as the page sends it, of a box in a picture of 96 x 128, or of another size."""
-    from perception.masks import mask_to_rle
+    from perception.ops.masks import mask_to_rle
 
     def make(box=(10, 10, 30, 30), uid="a" * 32, size=(96, 128), **changes):
         mask = np.zeros(size, np.uint8)

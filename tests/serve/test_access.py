@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from perception.serve.access import Access, is_loopback
+from perception.serve.middleware import Access, is_loopback
 
 
 @pytest.mark.parametrize(

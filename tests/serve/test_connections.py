@@ -12,8 +12,7 @@ import pytest
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from perception.serve import connections, server
-from perception.serve.access import Access
-from perception.serve.guard import HEADERS, Guard
+from perception.serve.middleware import HEADERS, Access, Guard
 from perception.serve.server import listen, make_server
 
 WORDS = "correct-horse-battery"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.serve.embedding_cache import EmbeddingCache, cache_folder
+from perception.serve.encoder import EmbeddingCache, cache_folder
 
 SHAPE = (4, 5, 6)
 FEATURES = np.arange(120, dtype=np.float16).reshape(SHAPE)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from fakes import drawing
 
-from perception.annotate.marks import MarkedContent
 from perception.errors import ImageError
-from perception.serve.embedding_cache import EmbeddingCache
-from perception.serve.encoder import Encoder, to_half
+from perception.runs.records import MarkedContent
+from perception.serve.encoder import EmbeddingCache, Encoder, to_half
 
 from .conftest import served_model
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perception.serve import guard
-from perception.serve.access import Access
-from perception.serve.guard import MOST_BODY, MOST_UPLOAD
+from perception.serve import middleware as guard
+from perception.serve.middleware import MOST_BODY, MOST_UPLOAD, Access
 
 PATHS = [
     "../out.json",

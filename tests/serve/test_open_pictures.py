@@ -11,11 +11,11 @@ import pytest
 from fakes import HereReader, drawing
 from PIL import Image
 
-from perception.annotate import reading
-from perception.annotate.records import Failure
 from perception.errors import ImageError, PerceptionError
-from perception.serve import open_pictures
-from perception.serve.open_pictures import QUICK_READERS, OpenPictures
+from perception.runs import image_reader as reading
+from perception.runs.records import Failure
+from perception.serve import images as open_pictures
+from perception.serve.images import QUICK_READERS, OpenPictures
 
 PATIENCE = 60
 

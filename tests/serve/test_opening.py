@@ -5,19 +5,18 @@ from dataclasses import replace
 import pytest
 from fakes import HereReader, NearSightedDetector, colour_model
 
-from perception.annotate.annotate import annotate
-from perception.annotate.database import run_path
-from perception.annotate.lock import only_worker
-from perception.annotate.records import Counts
-from perception.annotate.results import result_of, run_info
-from perception.annotate.settings import Keeping
 from perception.errors import ImageError, OutputError, PromptError, RunError
+from perception.runs.annotate import annotate
+from perception.runs.read import run_path
+from perception.runs.records import Counts
+from perception.runs.results import result_of, run_info
+from perception.runs.settings import Keeping, only_worker
 from perception.serve.opening import open_run
 
 
 @pytest.fixture(autouse=True)
 def readers_in_this_process(monkeypatch):
-    monkeypatch.setattr("perception.annotate.runner.Reader", HereReader)
+    monkeypatch.setattr("perception.runs.local_engine.Reader", HereReader)
 
 
 @pytest.fixture

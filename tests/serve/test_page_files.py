@@ -68,7 +68,7 @@ def test_webassembly_has_its_type(page, monkeypatch, serving):
     (page / "runtime").mkdir()
     for name in RUNTIME_FILES:
         (page / "runtime" / name).write_text(name)
-    monkeypatch.setattr("perception.serve.page_routes.page_folder", lambda: page)
+    monkeypatch.setattr("perception.serve.server.page_folder", lambda: page)
     with serving() as (_, client):
         kinds = [client.get(f"/runtime/{name}").headers["content-type"] for name in RUNTIME_FILES]
         assert client.get("/runtime/ort.all.js").status_code == 404

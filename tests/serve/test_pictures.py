@@ -9,9 +9,9 @@ import pytest
 from fakes import HereReader, drawing
 from PIL import Image
 
-from perception.annotate.annotate import annotate
-from perception.annotate.database import RunReader
-from perception.predictor.refine.color_model import color_bins
+from perception.predictor.refine import color_bins
+from perception.runs.annotate import annotate
+from perception.runs.read import RunReader
 
 from .conftest import served_model
 
@@ -72,7 +72,7 @@ def test_a_picture_without_marks(client):
 
 
 def test_what_the_model_found_before(folder, tmp_path, serving, monkeypatch):
-    monkeypatch.setattr("perception.annotate.runner.Reader", HereReader)
+    monkeypatch.setattr("perception.runs.local_engine.Reader", HereReader)
     model = served_model().model
     annotate(lambda: model, [str(folder)], "red. sky: blue", tmp_path / "out.json")
     found = []

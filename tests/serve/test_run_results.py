@@ -8,7 +8,7 @@ import pytest
 from fakes import HereReader, drawing
 from PIL import Image
 
-from perception.annotate.annotate import annotate
+from perception.runs.annotate import annotate
 from perception.serve import run_results
 from perception.serve.run_results import RunResults
 
@@ -27,7 +27,7 @@ def run(tmp_path_factory):
         drawn = drawing(24, 32, things=boxes[: 1 + n % 3])
         Image.fromarray(drawn).save(root / "in" / f"{n:04d}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perception.annotate.runner.Reader", HereReader)
+        patch.setattr("perception.runs.local_engine.Reader", HereReader)
         annotate(lambda: served_model().model, [str(root / "in")], "red. blue", root / "out.json")
     return root
 

@@ -1,7 +1,7 @@
 """Tabs that have a picture open."""
 
-from perception.serve import tabs
-from perception.serve.tabs import Tabs
+from perception.serve import image_routes as tabs
+from perception.serve.image_routes import Tabs
 
 
 def test_a_tab_that_is_gone_is_forgotten():

@@ -6,7 +6,7 @@ import pytest
 from fakes import drawing
 from PIL import Image
 
-from perception.serve.uploads import safe_name
+from perception.serve.work_routes import safe_name
 
 
 def file_of(kind="JPEG"):

@@ -8,7 +8,7 @@ import pytest
 from fakes import drawing
 from PIL import Image
 
-from perception.masks import mask_to_rle
+from perception.ops.masks import mask_to_rle
 from perception.predictor.whole import WholeImagePredictor
 from perception.predictor.zoom import ZoomPredictor
 

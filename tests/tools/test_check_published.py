@@ -10,7 +10,7 @@ import pytest
 from check_published import DETECTORS, SEGMENTERS, Boxes, Qualities
 
 import perception as pc
-from perception.weights.manifest import read_manifest
+from perception.checkpoints.catalog import read_manifest
 
 
 def answers(*rows: tuple[str, float, tuple[float, ...]]) -> pc.Instances:

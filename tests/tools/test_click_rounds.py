@@ -13,7 +13,7 @@ from click_rounds import (
 )
 from torch import Tensor
 
-from perception.segmenter.prompt_encoder import IN, OUT, PAD
+from perception.segmenters.sam.prompt_encoder import IN, OUT, PAD
 
 SIZE = 16
 

@@ -21,7 +21,7 @@ from scenes.scene import Painter, Scene, Style
 from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
 from scenes.words import Words, is_held_out, nearly, some_of
 
-from perception.detector.tokenizer import Tokenizer
+from perception.detectors.nano.onnx import Tokenizer
 
 VOCABULARY = Path(__file__).resolve().parents[2] / "weights" / "nano-detector-vocab.txt"
 SIDE, SIZE = 64, 2

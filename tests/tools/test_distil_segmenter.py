@@ -19,11 +19,11 @@ from distil_segmenter import (
     teacher_again,
 )
 from PIL import Image
-from segmenter.tiny import CHANNELS, SIDE, add_noise, build_tiny
+from segmenters.tiny import CHANNELS, SIDE, add_noise, build_tiny
 
-from perception.segmenter.build import build_nano2
-from perception.segmenter.prompt_encoder import IN, TOP_LEFT
-from perception.segmenter.torch_segmenter import TorchSegmenter
+from perception.segmenters.sam.network import build_nano2
+from perception.segmenters.sam.prompt_encoder import IN, TOP_LEFT
+from perception.segmenters.torch_segmenter import TorchSegmenter
 
 
 @pytest.fixture

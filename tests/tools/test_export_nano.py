@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from export_nano import FILES, KEPT, manifest, published
 
-from perception.weights import read_manifest
+from perception.checkpoints.catalog import read_manifest
 
 ROOT = Path(__file__).parents[2]
 

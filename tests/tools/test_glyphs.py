@@ -11,7 +11,7 @@ from scenes.scene import Painter
 from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
 from scenes.unicode_names import character_names
 
-from perception.phrases import parse
+from perception.prompts.grammar import parse
 
 CONCEPTS = load_concepts()
 

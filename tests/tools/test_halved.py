@@ -8,9 +8,9 @@ import torch
 from halved import fold_norms, halve, store_halves
 from torch import nn
 
-from perception.conv import HalfBlock, conv_norm
-from perception.export.onnx_file import write_onnx
-from perception.onnx_session import open_session
+from perception.runtime.convolutions import HalfBlock, conv_norm
+from perception.runtime.onnx_export import write_onnx
+from perception.runtime.onnx_session import open_session
 
 
 def test_matrices_are_halved_and_vectors_are_not() -> None:

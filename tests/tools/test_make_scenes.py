@@ -12,7 +12,7 @@ from measure_scenes import load_truth
 from PIL import Image
 from scenes.scene import Painter, Style
 
-from perception.masks import rle_to_mask
+from perception.ops.masks import rle_to_mask
 from perception.types import Rle
 
 

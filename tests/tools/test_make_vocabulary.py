@@ -11,7 +11,7 @@ from scenes.glyphs import load_concepts
 from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
 from scenes.unicode_names import character_names
 
-from perception.detector.tokenizer import SPECIAL, Tokenizer, split_words
+from perception.detectors.nano.onnx import SPECIAL, Tokenizer, split_words
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "nano-detector-vocab.txt"
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from perception import load
-from perception.masks import mask_to_box
+from perception.ops.masks import mask_to_box
 
 BOX = np.array([20, 30, 70, 60], np.float32)
 

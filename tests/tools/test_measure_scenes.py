@@ -11,7 +11,7 @@ from measure_scenes import FLOOR, SAMPLE, Figures, load_truth, match, measure, t
 from scenes.glyphs import load_concepts
 
 from perception.instances import Instances
-from perception.masks import window_to_rle
+from perception.ops.masks import window_to_rle
 from perception.types import Rle
 
 ENTRY: dict[str, Any] = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mix_weights import mix
 
-from perception.segmenter.nano_encoder import NanoImageEncoder
+from perception.segmenters.nano import NanoImageEncoder
 
 
 def test_every_number_lies_between() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pixels import normalise
 
-from perception.frame import Frame
+from perception.imaging.preprocess import Frame
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from pretrained import MEMBER, fill_own, fill_trunk, our_name, read_checkpoint
 from torch import Tensor
 
-from perception.frame import RGB_MEAN, RGB_STD
-from perception.segmenter.build import build_nano, build_nano2
-from perception.segmenter.lite_trunk import STAGES, LiteTrunk
+from perception.imaging.preprocess import RGB_MEAN, RGB_STD
+from perception.segmenters.nano import STAGES, LiteTrunk
+from perception.segmenters.sam.network import build_nano, build_nano2
 
 Weights = dict[str, Tensor]
 EPS = 1e-3  # of TensorFlow's batch norms, with which the checkpoint was trained

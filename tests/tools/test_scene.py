@@ -6,7 +6,7 @@ from scenes.framed import PADDING, draw_framed
 from scenes.scene import LEAST_VISIBLE, Painter, Scene, Style
 from scenes.words import HELD_OUT_PAIRS, TRAINED_PAIRS
 
-from perception.masks import mask_to_box
+from perception.ops.masks import mask_to_box
 
 SHAPES = Style(things=(3, 8), shape_share=1.0)
 STYLES = {

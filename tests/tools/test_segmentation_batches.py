@@ -21,8 +21,8 @@ from segmentation_batches import (
 )
 
 from perception.errors import ImageError
-from perception.masks import mask_to_box, mask_to_rle
-from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
+from perception.ops.masks import mask_to_box, mask_to_rle
+from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
 
 SIDE, SIZE = 64, 3
 

@@ -7,7 +7,7 @@ import torch
 from scenes.scene import Painter
 from teach_text import AskedPhrases, kept_loss
 
-from perception.detector.text_encoder import TextEncoder
+from perception.detectors.nano.network import TextEncoder
 
 
 def test_what_is_kept_costs_nothing_until_it_moves() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from text_teacher import TextTeacher, plain
 
-from perception.detector.network import NanoNetwork, build_nano_detector
-from perception.detector.tokenizer import Tokenizer
+from perception.detectors.nano.network import NanoNetwork, build_nano_detector
+from perception.detectors.nano.onnx import Tokenizer
 
 VOCABULARY = Path(__file__).parents[2] / "weights" / "nano-detector-vocab.txt"
 

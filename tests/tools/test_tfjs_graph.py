@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pretrained_nanodet import FILES, check, difference, fill
 from tfjs_graph import read_graph
 
-from perception.detector.nanodet import NanoDet, NanoDetTrunk
+from perception.detectors.nano.photo_network import NanoDet, NanoDetTrunk
 
 RNG = np.random.default_rng(0)
 

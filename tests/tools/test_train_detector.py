@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from detection_batches import DetectionBatch
-from detector.tiny import CHANNELS, PIECES, REGIONS, SIDE, build_tiny
+from detectors.tiny import CHANNELS, PIECES, REGIONS, SIDE, build_tiny
 from train_detector import centres_of, phrase_logits, step
 
-from perception.detector import decode
-from perception.detector.tokenizer import Tokenizer
+from perception.detectors import decode
+from perception.detectors.nano.onnx import Tokenizer
 
 PHRASES = ["red cat", "car", "horse face e-e"]
 

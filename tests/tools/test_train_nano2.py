@@ -12,11 +12,11 @@ import train_nano2
 from segmentation_batches import SegmentationBatch
 from train_nano2 import front_parts, frozen_front, learning, step
 
-from perception.segmenter.mask_decoder import MaskDecoder
-from perception.segmenter.nano_encoder import NanoImageEncoder, TwoTrunkEncoder
-from perception.segmenter.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT, PromptEncoder
-from perception.segmenter.sam import Sam
-from perception.segmenter.transformer import TwoWayTransformer
+from perception.segmenters.nano import NanoImageEncoder, TwoTrunkEncoder
+from perception.segmenters.sam.mask_decoder import MaskDecoder
+from perception.segmenters.sam.network import Sam
+from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT, PromptEncoder
+from perception.segmenters.sam.transformer import TwoWayTransformer
 
 SIDE = 64
 

@@ -23,10 +23,11 @@ from train_segmenter import (
     step,
 )
 
-from perception.predictor.refine.color_model import ColorHistogram
-from perception.segmenter.mask_decoder import MaskDecoder
-from perception.segmenter.nano_encoder import NanoImageEncoder
-from perception.segmenter.prompt_encoder import (
+from perception.predictor.refine import ColorHistogram
+from perception.segmenters.nano import NanoImageEncoder
+from perception.segmenters.sam.mask_decoder import MaskDecoder
+from perception.segmenters.sam.network import Sam
+from perception.segmenters.sam.prompt_encoder import (
     BOTTOM_RIGHT,
     IN,
     OUT,
@@ -34,8 +35,7 @@ from perception.segmenter.prompt_encoder import (
     TOP_LEFT,
     PromptEncoder,
 )
-from perception.segmenter.sam import Sam
-from perception.segmenter.transformer import TwoWayTransformer
+from perception.segmenters.sam.transformer import TwoWayTransformer
 
 SIDE = 64
 

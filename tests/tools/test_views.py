@@ -5,7 +5,7 @@ import pytest
 from scenes.framed import PADDING
 from views import STRETCH, View, draw_view, recoloured, view_around
 
-from perception.masks import mask_to_box
+from perception.ops.masks import mask_to_box
 
 HW = (60, 100)
 BOX = np.array([20, 10, 50, 40], np.float32)

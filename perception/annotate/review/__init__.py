@@ -1,1 +1,0 @@
-"""Review: one HTML page that shows what a run has found, for people to look at."""

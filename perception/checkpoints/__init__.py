@@ -1,0 +1,1 @@
+"""Weights: the catalog, downloads, verification, strict state dicts."""

@@ -1,0 +1,1 @@
+"""COCO files: writing, linting, mending."""

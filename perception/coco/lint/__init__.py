@@ -1,0 +1,1 @@
+"""Checks of any tool's COCO file, and mending what is certain."""

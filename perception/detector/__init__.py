@@ -1,1 +1,0 @@
-"""Boxes from phrases: the Protocol, the nano network and its ONNX runtime."""

@@ -1,0 +1,1 @@
+"""Detectors: the Protocol, decoding, tiles, and each model family."""

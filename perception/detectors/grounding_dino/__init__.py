@@ -1,0 +1,1 @@
+"""Grounding DINO, MM-Grounding-DINO and LLMDet."""

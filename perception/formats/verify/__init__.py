@@ -1,1 +1,0 @@
-"""Any tool's COCO file, checked and mended."""

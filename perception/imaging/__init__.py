@@ -1,0 +1,1 @@
+"""Images: reading, discovering, preprocessing, resampling, drawing."""

@@ -1,0 +1,1 @@
+"""What masks of one image are to one another: duplicates, containment, priority."""

@@ -1,1 +1,0 @@
-"""What improves the masks of a segmenter with a small input: box prior and color refinement."""

@@ -1,0 +1,1 @@
+"""Text prompts: the grammar and class lists."""

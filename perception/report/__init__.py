@@ -1,0 +1,1 @@
+"""HTML pages, charts and progress: reviews of runs, reports of evaluations."""

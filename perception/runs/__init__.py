@@ -1,0 +1,1 @@
+"""Annotation runs: the run database, the local and the Ray engine, results."""

@@ -1,0 +1,1 @@
+"""What runs networks: ONNX sessions, devices, adaptive batches, ONNX export."""

@@ -1,1 +1,0 @@
-"""Prompts to masks: the Segmenter Protocol, the SAM network and its runtimes."""

@@ -1,0 +1,1 @@
+"""Segmenters: the Protocol, and each model family: network, ONNX runtime, export."""

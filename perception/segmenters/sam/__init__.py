@@ -1,0 +1,1 @@
+"""Segment Anything: SAM's network, ONNX runtime and export."""
