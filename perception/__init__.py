@@ -1,11 +1,11 @@
-"""Say it, get masks: a picture and a sentence in, labelled masks out.
+"""Say it, get masks: an image and a sentence in, labelled masks out.
 
 ::
 
     import perception as pc
 
     model = pc.load("nano")
-    result = model("picture.png", "red star. cat")
+    result = model("image.png", "red star. cat")
     result.overlay().save("overlay.png")
 
 Names are loaded when they are first used, so that ``import perception`` takes no time.

@@ -105,7 +105,7 @@ def everything(
 ) -> Instances:
     """Cuts out all that a grid of points finds: ``load(model).everything(image)``.
 
-    For many pictures load the model once. Settings and errors are those of ``Model.everything``,
+    For many images load the model once. Settings and errors are those of ``Model.everything``,
     and those of ``load``.
     """
     return load(model, device=device, precision=precision, threads=threads).everything(

@@ -16,7 +16,7 @@ THRESHOLD = 0.3
 """The least score of a phrase, 0..1. Higher finds less and errs less."""
 
 MAX_PIXELS = 200_000_000
-"""The largest picture that is read: a defence against files that unpack to many gigabytes."""
+"""The largest image that is read: a defence against files that unpack to many gigabytes."""
 
 # Of annotation runs.
 
@@ -30,10 +30,10 @@ BATCH = 4
 """Pictures in one call of the model."""
 
 WORKERS = 2
-"""Processes that read pictures."""
+"""Processes that read images."""
 
-MOST_PARALLEL = 4
-"""Calls of a model at once, unless more are asked for: each has its pictures in memory."""
+MAX_PARALLEL = 4
+"""Calls of a model at once, unless more are asked for: each has its images in memory."""
 
 PER_CLASS = 24
 """Instances of each class that a review shows."""
@@ -59,10 +59,10 @@ NMS = 0.7
 """Of masks whose boxes have a larger IoU than this, 0..1, only the best is kept."""
 
 CROP_LAYERS = 0
-"""Layer n looks for smaller things in 4^n crops of the picture."""
+"""Layer n looks for smaller things in 4^n crops of the image."""
 
 CROP_OVERLAP = 512 / 1500
-"""How much neighbouring crops share, as a part of the picture's shorter side."""
+"""How much neighbouring crops share, as a part of the image's shorter side."""
 
 MIN_REGION = 0
 """Holes and loose parts of a mask with fewer pixels than this are filled and dropped."""

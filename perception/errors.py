@@ -2,11 +2,11 @@
 
 PerceptionError
 ├── PromptError      the text, a point or a box can't be used        (also a ValueError)
-├── ImageError       a picture can't be read                         (also a ValueError)
+├── ImageError       an image can't be read                         (also a ValueError)
 ├── DataError        arrays or parts of a result don't fit together  (also a ValueError)
 ├── WeightsError     a model file is missing, damaged or of another kind
 ├── DeviceError      a model can't compute where, or as, it was asked to
-│   └── OutOfMemoryError  not even one picture fits                  (also a MemoryError)
+│   └── OutOfMemoryError  not even one image fits                  (also a MemoryError)
 ├── CocoError        a COCO file can't be read as one                (also a ValueError)
 ├── OutputError      a result can't be written
 ├── RunError         an annotation run can't be gone on with, or read
@@ -41,7 +41,7 @@ class PromptError(PerceptionError, ValueError):
 
 
 class ImageError(PerceptionError, ValueError):
-    """A picture can't be read as one RGB image."""
+    """An image can't be read as one RGB image."""
 
 
 class DataError(PerceptionError, ValueError):
@@ -57,7 +57,7 @@ class DeviceError(PerceptionError):
 
 
 class OutOfMemoryError(DeviceError, MemoryError):
-    """A model has not enough memory for one picture."""
+    """A model has not enough memory for one image."""
 
 
 class CocoError(PerceptionError, ValueError):

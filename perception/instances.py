@@ -1,4 +1,4 @@
-"""Instances: what was found in one picture, the product's result."""
+"""Instances: what was found in one image, the product's result."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Instance:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Instances:
-    """What was found in one picture.
+    """What was found in one image.
 
     An index or a slice picks some of them, as ``Instances`` again; a loop gives each as an
     ``Instance``.
@@ -100,10 +100,10 @@ class Instances:
     each N; points N x 2 and crop_boxes N x 4 xyxy (where segment-everything asked for it, and in
     which crop); origins N (who made it: "model", "hand" or, of both, "corrected"); asked, the
     classes that a model was asked for where these aren't all: of the others nothing is known if
-    none is found; best_scores, the highest score that each class could be given in the picture,
+    none is found; best_scores, the highest score that each class could be given in the image,
     found or not (classes that no box scores ``defaults.FLOOR`` for aren't listed); dropped, how
     many candidates of segment-everything fell at which limit.
-    ``image`` is kept to draw on; uid names the picture by its content; info says how the result
+    ``image`` is kept to draw on; uid names the image by its content; info says how the result
     was made, seconds how long each stage took. Raises DataError if the parts don't fit together.
     """
 
@@ -155,20 +155,20 @@ class Instances:
             )
         sizes = {rle.size for rle in self.rles}
         if sizes - {self.image_hw}:
-            raise DataError(f"masks of {sizes} on a picture of {self.image_hw}")
+            raise DataError(f"masks of {sizes} on an image of {self.image_hw}")
         shape = np.shape(self.image) if self.image is not None else (*self.image_hw, 3)
         if shape != (*self.image_hw, 3):
-            raise DataError(f"expected a picture of {self.image_hw}, got {shape}")
+            raise DataError(f"expected an image of {self.image_hw}, got {shape}")
 
     @classmethod
     def empty(cls, image_hw: tuple[int, int], classes: Sequence[str] = ()) -> Instances:
-        """Nothing found in a picture of (height, width)."""
+        """Nothing found in an image of (height, width)."""
         floats, ints = np.zeros(0, np.float32), np.zeros(0, np.int64)
         return cls(image_hw, tuple(classes), np.zeros((0, 4), np.float32), floats, ints)
 
     @classmethod
     def detected(cls, found: Detections, phrases: Phrases, image: ImageArray) -> Instances:
-        """What a detector found for the phrases in a picture H x W x 3: boxes within it."""
+        """What a detector found for the phrases in an image H x W x 3: boxes within it."""
         found = found.clipped((image.shape[0], image.shape[1]))
         return cls(
             image_hw=(image.shape[0], image.shape[1]),
@@ -305,7 +305,7 @@ class Instances:
         return html(self)
 
     def overlay(self, *, labels: bool | None = None) -> Image.Image:
-        """The picture with masks, outlines (or boxes) and labels drawn on it.
+        """The image with masks, outlines (or boxes) and labels drawn on it.
 
         labels: whether to write them (default: unless the masks are segment-everything's).
         """
@@ -314,7 +314,7 @@ class Instances:
         return Image.fromarray(draw_overlay(self, labels=labels))
 
     def to_coco(self, *, polygons: bool = False, simplify: float = 0.0) -> dict[str, Any]:
-        """A COCO file's content for this one picture.
+        """A COCO file's content for this one image.
 
         polygons: outlines in place of run lengths; simplify: how far these may be from the pixels'
         steps, in pixels, for fewer corners.

@@ -1,4 +1,4 @@
-"""The product: text and a picture in, labelled masks out."""
+"""The product: text and an image in, labelled masks out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perception.detectors.protocol import Detector
 from perception.detectors.tiled import tile_side, tiled
 from perception.instances import Instances
 from perception.ops.windows import TileSize
-from perception.postprocess.suppress import settle
+from perception.postprocess.suppress import postprocess_masks
 from perception.predictor.predictions import LowResMask, MaskPredictions
 from perception.predictor.protocol import Embed, EncodedImage, MaskPredictor
 from perception.prompts.grammar import PromptText, parse
@@ -34,7 +34,8 @@ def find_masks(
 ) -> Instances:
     """Return what ``text`` names in an image H x W x 3: the detector's boxes become masks.
 
-    tile: see ``find_boxes``; drop_nested, disjoint: see ``settle``; embed: see ``MaskPredictor``.
+    tile: see ``find_boxes``; drop_nested, disjoint: see ``postprocess_masks``; embed: see
+    ``MaskPredictor``.
     """
     found, own = _find(detector, image, text, threshold, tile)
     watch, side = Stopwatch(), tile_side(detector, tile)
@@ -42,7 +43,7 @@ def find_masks(
     predictions = predict_masks(encoded, found.boxes, own=own, tile=side, watch=watch)
     masked = predictions.give_masks_to(found)
     with watch("select"):
-        settled, _ = settle(masked, drop_nested=drop_nested, disjoint=disjoint)
+        settled, _ = postprocess_masks(masked, drop_nested=drop_nested, disjoint=disjoint)
     return replace(settled, seconds={**found.seconds, **watch.seconds})
 
 
@@ -120,9 +121,9 @@ def find_boxes(
     threshold: float = THRESHOLD,
     tile: TileSize = None,
 ) -> Instances:
-    """What ``text`` names in a picture H x W x 3, as boxes.
+    """What ``text`` names in an image H x W x 3, as boxes.
 
-    threshold: the least score, 0..1; tile: the side of the tiles in which a large picture is looked
+    threshold: the least score, 0..1; tile: the side of the tiles in which a large image is looked
     at, "auto" for what suits the detector, None to look at the whole only.
     """
     return _find(detector, image, text, threshold, tile)[0]

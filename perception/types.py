@@ -112,13 +112,13 @@ def _shortened(value: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What to segment in one picture, in pixels of the original picture.
+    """What to segment in one image, in pixels of the original image.
 
     All points together are one prompt. Each box is a prompt of its own. Points together with one
     box refine that box. ``mask_logits`` is an earlier answer, fed back.
 
     points: K x 2 (x, y); point_labels: K, 1 = in, 0 = out (default: all 1); boxes: N x 4 xyxy;
-    mask_logits: N x h x w, low-resolution logits of an earlier decode of the same picture, or None.
+    mask_logits: N x h x w, low-resolution logits of an earlier decode of the same image, or None.
     """
 
     points: FloatArray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
@@ -167,9 +167,9 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Boxes in one picture that show a detector what is meant, and what isn't.
+    """Boxes in one image that show a detector what is meant, and what isn't.
 
-    boxes: N x 4 xyxy in pixels of the original picture; labels: N, 1 = such a thing, 0 = none
+    boxes: N x 4 xyxy in pixels of the original image; labels: N, 1 = such a thing, 0 = none
     (default: all 1). Raises PromptError for boxes that make no sense, or for none.
     """
 
@@ -182,7 +182,7 @@ class Examples:
             self.labels, len(boxes), "examples", "an example's label is 1 (such a thing) or 0"
         )
         if not len(boxes):
-            raise PromptError("examples are boxes x0,y0,x1,y1 in the picture; got none")
+            raise PromptError("examples are boxes x0,y0,x1,y1 in the image; got none")
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "labels", labels)
 
@@ -192,9 +192,9 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """One picture, encoded once by a segmenter; made by ``encode``, read by ``decode``.
+    """One image, encoded once by a segmenter; made by ``encode``, read by ``decode``.
 
-    features: C x h x w, or a tuple of several such levels; frame: how the picture was fitted into
+    features: C x h x w, or a tuple of several such levels; frame: how the image was fitted into
     the model; model: who encoded it, so that another model's decoder refuses it; prepared: what
     this runtime's decoder made of the features, which it makes again where this is missing (an
     embedding from a file, say).
@@ -208,7 +208,7 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class MaskCandidates:
-    """What a segmenter answers to N prompts on one picture.
+    """What a segmenter answers to N prompts on one image.
 
     logits: N x 4 x h x w, low-resolution logits in the model's frame, a mask where they are > 0.
     quality: N x 4, the IoU with the truth that the model predicts for each.
@@ -241,14 +241,14 @@ class MaskCandidates:
         return best
 
     def masks(self, index: IntArray | None = None) -> BoolArray:
-        """Masks N x H x W of the original picture; ``index`` (N) picks candidates, default best."""
+        """Masks N x H x W of the original image; ``index`` (N) picks candidates, default best."""
         index = self.best() if index is None else np.asarray(index, np.int64)
         return self.frame.logits_to_masks(self.logits[np.arange(len(self)), index])
 
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """Masks that a segmenter proposes for many lone points on one picture.
+    """Masks that a segmenter proposes for many lone points on one image.
 
     logits: K x h x w, low-resolution logits in the model's frame, a mask where they are > 0;
     quality: K, the IoU with the truth that the model predicts; prompt_ids: K, which point;
@@ -305,9 +305,9 @@ class BoxMasks:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Every box of one picture that some phrase scores high enough, before any is given a label.
+    """Every box of one image that some phrase scores high enough, before any is given a label.
 
-    boxes: K x 4 xyxy in pixels of the original picture; scores: K x P, of each asked phrase, in
+    boxes: K x 4 xyxy in pixels of the original image; scores: K x P, of each asked phrase, in
     0..1; queries: K, which of the detector's places a box is of: one place has the same box
     whatever else is asked, if the detector's phrases are independent; masks: the boxes' own, K, of
     a detector that is a segmenter as well.
@@ -340,9 +340,9 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Boxes that a detector found in one picture for the classes that it was asked for.
+    """Boxes that a detector found in one image for the classes that it was asked for.
 
-    boxes: N x 4 xyxy in pixels of the original picture; scores: N in 0..1; class_ids: N, index
+    boxes: N x 4 xyxy in pixels of the original image; scores: N in 0..1; class_ids: N, index
     into the asked classes; phrase_ids: N, index into the asked phrases; runner_up: N, class id of
     the next best class (-1 where there is no other class); margin: N, score less the runner-up's;
     masks: as in ``Candidates``. Sorted by falling score.
@@ -386,7 +386,7 @@ class Detections:
         )
 
     def clipped(self, image_hw: tuple[int, int]) -> Detections:
-        """The detections, cut at the picture's edges; those wholly outside are left out."""
+        """The detections, cut at the image's edges; those wholly outside are left out."""
         height, width = image_hw
         limits = np.array([width, height, width, height], np.float32)
         inside = replace(self, boxes=np.clip(self.boxes, 0, limits))

@@ -1,4 +1,4 @@
-"""A detector and a segmenter that look at colours: quick, exact on drawings, no model files."""
+"""A detector and a segmenter that look at colors: quick, exact on drawings, no model files."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from perception.runs.records import Failure
 from perception.runs.worker import answer_pictures
 from perception.types import Candidates, Detections, Embedding, MaskCandidates, Prompt, Proposals
 
-COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}
+COLORS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (30, 30, 230)}
 WHITE = (255, 255, 255)
 SIDE, CELLS = 256, 64
 
 
-def regions(image, colour):
-    """Boxes around the connected regions of one colour, N x 4, left to right."""
-    same = (np.abs(image.astype(int) - colour).max(axis=2) < 40).astype(np.uint8)
+def regions(image, color):
+    """Boxes around the connected regions of one color, N x 4, left to right."""
+    same = (np.abs(image.astype(int) - color).max(axis=2) < 40).astype(np.uint8)
     count, _, stats, _ = cv2.connectedComponentsWithStats(same)
     boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:count]]
     return np.array(sorted(boxes), np.float32).reshape(-1, 4)
 
 
-class ColourDetector:
+class ColorDetector:
     """Finds "red", "green" and "blue" things; every score is 0.9, less 0.1 for each next one."""
 
-    name = "colour-detector"
+    name = "color-detector"
     phrases_independent = True
 
     def detect(self, images, phrases, *, threshold=0.3):
@@ -41,15 +41,15 @@ class ColourDetector:
         return [self._scores(image, phrases, floor) for image in images]
 
     def _scores(self, image, phrases, floor):
-        """A place is a colour's and its number there: it has one box, whatever is asked."""
+        """A place is a color's and its number there: it has one box, whatever is asked."""
         rows = []
         for phrase_id, phrase in enumerate(phrases.phrases):
-            colour = phrase.split()[0]
-            if colour in COLOURS:
-                for n, box in enumerate(regions(image, COLOURS[colour])):
+            color = phrase.split()[0]
+            if color in COLORS:
+                for n, box in enumerate(regions(image, COLORS[color])):
                     scores = np.zeros(len(phrases))
                     scores[phrase_id] = 0.9 - 0.1 * n
-                    rows.append((box, scores, 100 * list(COLOURS).index(colour) + n))
+                    rows.append((box, scores, 100 * list(COLORS).index(color) + n))
         rows = [row for row in rows if row[1].max() >= floor]
         if not rows:
             return Candidates(np.zeros((0, 4)), np.zeros((0, len(phrases))), [])
@@ -60,9 +60,9 @@ class ColourDetector:
         for phrase_id, (phrase, class_id) in enumerate(
             zip(phrases.phrases, phrases.class_ids, strict=True)
         ):
-            if class_id == NEGATIVE or phrase.split()[0] not in COLOURS:
+            if class_id == NEGATIVE or phrase.split()[0] not in COLORS:
                 continue
-            for n, box in enumerate(regions(image, COLOURS[phrase.split()[0]])):
+            for n, box in enumerate(regions(image, COLORS[phrase.split()[0]])):
                 rows.append((0.9 - 0.1 * n, class_id, phrase_id, box))
         rows = sorted((row for row in rows if row[0] >= threshold), key=lambda row: -row[0])
         if not rows:
@@ -71,10 +71,10 @@ class ColourDetector:
         return Detections(boxes, scores, class_ids, phrase_ids, np.full(len(rows), -1), scores)
 
 
-class NearSightedDetector(ColourDetector):
-    """Scales pictures down to ``side``, and then sees nothing of less than 4 pixels a side.
+class NearSightedDetector(ColorDetector):
+    """Scales images down to ``side``, and then sees nothing of less than 4 pixels a side.
 
-    far: whether it sees anything at all in pictures that are larger.
+    far: whether it sees anything at all in images that are larger.
     """
 
     side = 64
@@ -95,8 +95,8 @@ class NearSightedDetector(ColourDetector):
         return found[(sizes * scale >= 4) & (self.far or scale == 1)]
 
 
-class ShowableDetector(ColourDetector):
-    """Whatever is asked, finds what has the colour in the middle of the first example."""
+class ShowableDetector(ColorDetector):
+    """Whatever is asked, finds what has the color in the middle of the first example."""
 
     example_phrase = "anything"
 
@@ -114,15 +114,15 @@ class _Shown:
     def candidates(self, images, phrases, *, floor):
         (x0, y0, x1, y1), (image,) = self.examples.boxes[0].astype(int), images
         middle = image[(y0 + y1) // 2, (x0 + x1) // 2]
-        colour = "red" if middle[0] > middle[2] else "blue"
-        asked = Phrases((colour,), (0,), phrases.classes[:1])
-        return ColourDetector().candidates(images, asked, floor=floor)
+        color = "red" if middle[0] > middle[2] else "blue"
+        asked = Phrases((color,), (0,), phrases.classes[:1])
+        return ColorDetector().candidates(images, asked, floor=floor)
 
 
-class ColourSegmenter:
-    """Cuts out what is not white in a box, or what has the colour under a point."""
+class ColorSegmenter:
+    """Cuts out what is not white in a box, or what has the color under a point."""
 
-    name = "colour-segmenter"
+    name = "color-segmenter"
 
     def __init__(self):
         self.encoded = 0
@@ -179,15 +179,15 @@ def propose_one_by_one(segmenter, embedding, points, *, least_quality=-np.inf):
     return Proposals(stacked, quality, prompt_ids, candidate_ids, embedding.frame)
 
 
-def colour_model():
-    return Model(ColourDetector(), WholeImagePredictor(ColourSegmenter()), {"fake.onnx": "0" * 64})
+def color_model():
+    return Model(ColorDetector(), WholeImagePredictor(ColorSegmenter()), {"fake.onnx": "0" * 64})
 
 
 def drawing(height=96, width=128, things=(("red", (8, 8, 40, 40)), ("blue", (64, 32, 112, 80)))):
-    """Rectangles on white, RGB uint8 H x W x 3; a thing is a colour and its box."""
+    """Rectangles on white, RGB uint8 H x W x 3; a thing is a color and its box."""
     image = np.full((height, width, 3), 255, np.uint8)
-    for colour, (x0, y0, x1, y1) in things:
-        image[y0:y1, x0:x1] = COLOURS[colour]
+    for color, (x0, y0, x1, y1) in things:
+        image[y0:y1, x0:x1] = COLORS[color]
     return image
 
 

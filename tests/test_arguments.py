@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import colour_model, drawing
+from fakes import color_model, drawing
 
 import perception as pc
 
-MODEL = colour_model()
+MODEL = color_model()
 IMAGE = drawing()
 ask = partial(MODEL, IMAGE)
 segment = partial(MODEL.segment, IMAGE)
@@ -167,7 +167,7 @@ TABLE = {
         pc.DataError,
         "scores: expected numbers",
     ),
-    "instances: image": (lambda: instances(image="a.jpg"), pc.DataError, "expected a picture"),
+    "instances: image": (lambda: instances(image="a.jpg"), pc.DataError, "expected an image"),
     "instances: rles": (lambda: instances(rles=(3,)), pc.DataError, "mask_to_rle"),
     "instances: masks": (lambda: instances().masks, pc.DataError, "only boxes"),
     "instances: overlay": (lambda: instances().overlay(), pc.DataError, "image="),

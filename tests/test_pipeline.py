@@ -1,20 +1,20 @@
-"""The product, with a detector and a segmenter that look at colours."""
+"""The product, with a detector and a segmenter that look at colors."""
 
 import numpy as np
 import pytest
-from fakes import ColourDetector, ColourSegmenter, drawing
+from fakes import ColorDetector, ColorSegmenter, drawing
 
 from perception import pipeline
 from perception.errors import PromptError
 from perception.predictor.whole import WholeImagePredictor
 from perception.types import Prompt
 
-PREDICTOR = WholeImagePredictor(ColourSegmenter())
+PREDICTOR = WholeImagePredictor(ColorSegmenter())
 
 
 def test_text_to_masks():
     image = drawing()
-    found = pipeline.find_masks(ColourDetector(), PREDICTOR, image, "Red thing. sky: blue")
+    found = pipeline.find_masks(ColorDetector(), PREDICTOR, image, "Red thing. sky: blue")
     assert found.labels == ("Red thing", "sky")
     assert found.classes == ("Red thing", "sky")
     assert found.boxes.tolist() == [[8, 8, 40, 40], [64, 32, 112, 80]]
@@ -27,16 +27,16 @@ def test_text_to_masks():
 
 
 def test_boxes_only():
-    found = pipeline.find_boxes(ColourDetector(), drawing(), "red, !blue")
+    found = pipeline.find_boxes(ColorDetector(), drawing(), "red, !blue")
     assert found.labels == ("red",)
     assert found.rles == ()
     assert list(found.seconds) == ["detect"]
 
 
 def test_nothing_found_encodes_nothing():
-    segmenter = ColourSegmenter()
+    segmenter = ColorSegmenter()
     predictor = WholeImagePredictor(segmenter)
-    found = pipeline.find_masks(ColourDetector(), predictor, drawing(), "green")
+    found = pipeline.find_masks(ColorDetector(), predictor, drawing(), "green")
     assert len(found) == 0
     assert found.classes == ("green",)
     assert found.masks.shape == (0, 96, 128)
@@ -46,14 +46,14 @@ def test_nothing_found_encodes_nothing():
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, 30])
 def test_thresholds(threshold):
     with pytest.raises(PromptError, match="between 0 and 1"):
-        pipeline.find_boxes(ColourDetector(), drawing(), "red", threshold=threshold)
+        pipeline.find_boxes(ColorDetector(), drawing(), "red", threshold=threshold)
 
 
 def test_threshold_is_applied():
     image = drawing(things=[("red", (8, 8, 24, 24)), ("red", (64, 8, 80, 24))])
     find = pipeline.find_masks
-    assert len(find(ColourDetector(), PREDICTOR, image, "red")) == 2
-    assert len(find(ColourDetector(), PREDICTOR, image, "red", threshold=0.85)) == 1
+    assert len(find(ColorDetector(), PREDICTOR, image, "red")) == 2
+    assert len(find(ColorDetector(), PREDICTOR, image, "red", threshold=0.85)) == 1
 
 
 def test_an_empty_mask_is_no_instance():

@@ -1,6 +1,6 @@
 """Masks learned from boxes alone (Tian et al. 2021, "BoxInst", sections 3.1 and 3.2).
 
-A mask must touch all four edges of its box and stay inside, and neighbours of like colour should be
+A mask must touch all four edges of its box and stay inside, and neighbours of like color should be
 on the same side of its border.
 """
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 REACH = 2  # pixels between neighbours
-ALIKE = 0.3  # the least likeness of colours at which two neighbours are taken to belong together
+ALIKE = 0.3  # the least likeness of colors at which two neighbours are taken to belong together
 _STEPS = ((0, REACH), (REACH, 0), (REACH, REACH), (REACH, -REACH))
 
 

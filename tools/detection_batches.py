@@ -1,4 +1,4 @@
-"""Batches for the detector: pictures, a list of phrases for them all, and which is true of what."""
+"""Samples for the detector: pictures, a list of phrases for them all, and which is true of what."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detection_photos import NamedPhotos
 from numpy.random import Generator
 from scenes.framed import draw_framed
 from scenes.scene import Painter, Scene, Style
-from scenes.shapes import COLOURS, NOUNS
+from scenes.shapes import COLORS, NOUNS
 from scenes.unicode_names import character_names
 from scenes.words import Words, is_held_out, nearly, some_of
 from torch import Tensor
@@ -144,7 +144,7 @@ def _known(
 def ask(painter: Painter, scenes: list[Scene], rng: Generator) -> list[Words]:
     """What is asked of a batch: what is there, what nearly is, and names of other things."""
     things = [thing for scene in scenes for thing in scene.things]
-    shapes = [thing for thing in (things[k] for k in rng.permutation(len(things))) if thing.colour]
+    shapes = [thing for thing in (things[k] for k in rng.permutation(len(things))) if thing.color]
     asked = {Words(thing.noun): None for thing in things}
     asked |= {some_of(thing, rng): None for thing in shapes[:64]}
     for thing in (shapes * 2)[:96]:
@@ -165,13 +165,13 @@ def foreign_names(painter: Painter) -> list[str]:
     """Names of characters that no scene shows: phrases that are never true."""
     shown = {glyph for glyphs in painter.concepts.values() for glyph in glyphs}
     names = {name for character, name in character_names().items() if character not in shown}
-    telling = {w for name in painter.names for w in name.split()} | set(NOUNS) | set(COLOURS)
+    telling = {w for name in painter.names for w in name.split()} | set(NOUNS) | set(COLORS)
     return sorted(n for n in names if len(n) < 28 and not telling & set(n.split()))
 
 
 def describes(phrases: list[Words], things: list[Words]) -> np.ndarray:
     """Which phrase is true of which thing: N x P bool; ``Words.describes`` for all pairs."""
-    columns = [_codes(phrases, things, name) for name in ("noun", "size", "colour", "pattern")]
+    columns = [_codes(phrases, things, name) for name in ("noun", "size", "color", "pattern")]
     fits = [(asked[None] == true[:, None]) | (asked[None] == 0) for asked, true in columns]
     return np.logical_and.reduce(fits)
 

@@ -14,18 +14,18 @@ def detection_loss(
     logits: Tensor,
     true_boxes: Tensor,
     truth: Tensor,
-    centres: Tensor,
+    centers: Tensor,
     known: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch, and its parts for the log.
 
     boxes: B x Q x 4; logits: B x Q x P; true_boxes: B x G x 4, zero where none; truth: B x G x P,
-    which phrases are true of a thing; centres: Q x 2; known: B x P in 0..1, what a phrase weighs in
+    which phrases are true of a thing; centers: Q x 2; known: B x P in 0..1, what a phrase weighs in
     a picture; without, 1.
     """
     if known is None:
         known = torch.ones_like(truth[:, 0], dtype=torch.float32)
-    owner, weight = assign(boxes.detach(), logits.detach(), true_boxes, truth, centres)
+    owner, weight = assign(boxes.detach(), logits.detach(), true_boxes, truth, centers)
     taken = owner >= 0  # B x Q
     batch = torch.arange(len(boxes), device=boxes.device)[:, None]
     # In the logits' own type: under autocast the wide arrays take half of the memory traffic.
@@ -65,7 +65,7 @@ def naming_loss(logits: Tensor, truth: Tensor, known: Tensor | None = None) -> T
 
 @torch.no_grad()
 def assign(
-    boxes: Tensor, logits: Tensor, true_boxes: Tensor, truth: Tensor, centres: Tensor
+    boxes: Tensor, logits: Tensor, true_boxes: Tensor, truth: Tensor, centers: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Which thing each region answers for, B x Q (-1 = none), and how well it does, B x Q in 0..1.
 
@@ -75,10 +75,10 @@ def assign(
     """
     real = true_boxes[..., 2] > true_boxes[..., 0]  # B x G
     inside = (
-        (centres[:, 0] > true_boxes[..., None, 0])
-        & (centres[:, 0] < true_boxes[..., None, 2])
-        & (centres[:, 1] > true_boxes[..., None, 1])
-        & (centres[:, 1] < true_boxes[..., None, 3])
+        (centers[:, 0] > true_boxes[..., None, 0])
+        & (centers[:, 0] < true_boxes[..., None, 2])
+        & (centers[:, 1] > true_boxes[..., None, 1])
+        & (centers[:, 1] < true_boxes[..., None, 3])
     ) & real[..., None]  # B x G x Q
     iou = pair_iou(true_boxes, boxes)  # B x G x Q
     count = truth.sum(-1).clamp(min=1)[..., None]

@@ -11,12 +11,12 @@ from numpy.random import Generator
 from pycocotools.coco import COCO
 from scenes.scene import Scene
 from scenes.words import Words
-from views import draw_view, recoloured
+from views import draw_view, recolored
 
 from perception.imaging.read import read_image
 
 FOLDERS = {"coco_train92": "instances.json", "photos_permissive": "boxes.json"}
-LEAST_SIDE = 6  # pixels of a box in a view; of less the detector isn't asked
+MIN_SIDE = 6  # pixels of a box in a view; of less the detector isn't asked
 
 MOSAIC = 0.5
 """How often four views, each of another photograph, share a picture: four times the things for the
@@ -84,10 +84,10 @@ class NamedPhotos:
             whole = np.stack([view.of_box(box, clip=False) for box in photo.boxes])
             left = _area(boxes) / np.maximum(_area(whole), 1e-6)
             seen = left >= LEAST_LEFT
-            kept = seen & ((boxes[:, 2:] - boxes[:, :2]).min(1) >= LEAST_SIDE)
+            kept = seen & ((boxes[:, 2:] - boxes[:, :2]).min(1) >= MIN_SIDE)
             if kept.any():
                 things = [Words(name) for name, k in zip(photo.names, kept, strict=True) if k]
-                image = recoloured(view.of_image(photo.image), rng)
+                image = recolored(view.of_image(photo.image), rng)
                 return Scene(image, np.full((side, side), -1, np.int16), boxes[kept], things)
 
     def _choose(self, rng: Generator) -> tuple[Photo, int]:

@@ -24,12 +24,12 @@ import torch
 import torch.nn.functional as F
 from click_rounds import OBEDIENCE, Clicks, answer_loss, correction, obedience_loss
 from numpy.random import Generator
-from pixels import normalise
+from pixels import normalize
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 from trainer import Trainer, load_batches, training_options
-from views import recoloured
+from views import recolored
 
 from perception import load
 from perception.imaging.read import read_image
@@ -69,7 +69,7 @@ class Crops(IterableDataset[Tensor]):
         crop = image[y : y + part, x : x + part, :][:, :: int(rng.choice([-1, 1]))]
         how = cv2.INTER_AREA if part > self.side else cv2.INTER_LINEAR
         crop = cv2.resize(np.ascontiguousarray(crop), (self.side, self.side), interpolation=how)
-        return recoloured(crop, rng)
+        return recolored(crop, rng)
 
 
 class Student(nn.Module):
@@ -99,7 +99,7 @@ def features_of(embedding: Embedding) -> Tensor:
 def feature_loss(student: Student, images: Tensor, wanted: Tensor) -> Tensor:
     """How far the student's features are from the teacher's B x C x h x w, on the finer's grid."""
     device = next(student.parameters()).device
-    have = student.to_teacher(student.sam.encode(normalise(images, device)))
+    have = student.to_teacher(student.sam.encode(normalize(images, device)))
     wanted = wanted.to(device)
     size = max(have.shape[2:], wanted.shape[2:])
     have, wanted = (
@@ -187,7 +187,7 @@ def prompt_loss(
     embeddings = [teacher.encode(image) for image in images.numpy()]
     asked = ask_teacher(teacher, images, embeddings, rng)
     truth = _cells(asked.masks).to(device)
-    features = sam.encode(normalise(images, device))
+    features = sam.encode(normalize(images, device))
     image = sam.prepare(features, factored=False)
     logits, quality = sam.decode(image, asked.coords.to(device), asked.labels.to(device))
     total, iou = answer_loss(logits, quality, truth)

@@ -18,7 +18,7 @@ from scenes.glyphs import SPRITE, load_concepts, render_sprites
 from scenes.shapes import draw_shape
 
 H, W = 480, 640
-Placed = tuple[str, int, int, int, int]  # what, centre x, centre y, longer side, turn in degrees
+Placed = tuple[str, int, int, int, int]  # what, center x, center y, longer side, turn in degrees
 
 PARK: list[Placed] = [
     ("balloon", 560, 75, 95, 6),
@@ -76,23 +76,23 @@ SHAPES: list[tuple[str, str, str, int, int, int, int]] = [
 
 
 def gradient(top: tuple[int, ...], bottom: tuple[int, ...]) -> np.ndarray:
-    """A picture that fades from one colour to another: H x W x 3 float."""
+    """A picture that fades from one color to another: H x W x 3 float."""
     mix = np.linspace(0, 1, H)[:, None, None]
     return np.broadcast_to(np.array(top) * (1 - mix) + np.array(bottom) * mix, (H, W, 3)).copy()
 
 
 def hill(
-    canvas: np.ndarray, colour: tuple[int, ...], level: float, swing: float, phase: float
+    canvas: np.ndarray, color: tuple[int, ...], level: float, swing: float, phase: float
 ) -> None:
     """Fills what lies under a wave."""
     x = np.arange(W + 1)
     y = level + swing * np.sin(x / 110 + phase)
     corners = [*np.stack([x, y], axis=1), (W, H), (0, H)]
-    cv2.fillPoly(canvas, [np.round(corners).astype(np.int32)], colour, cv2.LINE_AA)
+    cv2.fillPoly(canvas, [np.round(corners).astype(np.int32)], color, cv2.LINE_AA)
 
 
 def paste(canvas: np.ndarray, sprite: np.ndarray, x: int, y: int, longer: int, turn: int) -> None:
-    """Puts a sprite with its centre at x, y, with a soft shadow under it."""
+    """Puts a sprite with its center at x, y, with a soft shadow under it."""
     scale = longer / SPRITE
     if scale < 0.7:
         side = max(8, int(SPRITE * scale * 1.4))
@@ -144,8 +144,8 @@ def street() -> np.ndarray:
 
 def shapes(rng: Generator) -> np.ndarray:
     canvas = gradient((244, 240, 230), (228, 224, 216))
-    for noun, colour, pattern, x, y, longer, turn in SHAPES:
-        paste(canvas, draw_shape(noun, colour, pattern, rng), x, y, longer, turn)
+    for noun, color, pattern, x, y, longer, turn in SHAPES:
+        paste(canvas, draw_shape(noun, color, pattern, rng), x, y, longer, turn)
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 

@@ -32,7 +32,7 @@ def fold_norms(network: nn.Module) -> None:
 
     In evaluation the network is what it was, and each normalisation scales by exactly 1; in
     training it goes on as before, because a channel's learned scale stays what its batch is
-    normalised to.
+    normalized to.
     """
     for block in network.modules():
         if isinstance(block, nn.Sequential):

@@ -2,7 +2,7 @@
 
     python tools/make_scenes.py [--out tests/data/scenes]
 
-Three sets: `plain`, `combinations` (colours of shapes that training never drew) and `transforms`
+Three sets: `plain`, `combinations` (colors of shapes that training never drew) and `transforms`
 (a perspective that training never drew). Measure with tools/measure_scenes.py.
 """
 

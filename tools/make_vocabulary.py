@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from scenes.glyphs import load_concepts
-from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
+from scenes.shapes import COLORS, NOUNS, PATTERNS, SIZES
 from scenes.unicode_names import character_names
 
 from perception.detectors.nano.onnx import SPECIAL, split_words
@@ -26,7 +26,7 @@ MARKS = "-'&!?.,:;/()+#@_"
 
 def make_vocabulary(size: int) -> list[str]:
     """``size`` pieces: the special ones, single characters, the scenes' words, then sub-words."""
-    own = split_words(" ".join([*load_concepts(), *NOUNS, *COLOURS, *PATTERNS, *SIZES]))
+    own = split_words(" ".join([*load_concepts(), *NOUNS, *COLORS, *PATTERNS, *SIZES]))
     named = [word for name in character_names().values() for word in split_words(name)]
     words = Counter(named) + Counter(own * OWN_WEIGHT)
     pieces = dict.fromkeys([*SPECIAL, *LETTERS, *MARKS, *("##" + letter for letter in LETTERS)])

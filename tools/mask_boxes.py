@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from photos import LEAST_SIDE
+from photos import MIN_SIDE
 from pycocotools.coco import COCO
 from tqdm import tqdm
 
@@ -93,7 +93,7 @@ def answered(
     least: the IoU of the mask's box with the box; alike: of the mask with each look, on average.
     """
     x, y, width, height = annotation["bbox"]
-    if min(width, height) < LEAST_SIDE:
+    if min(width, height) < MIN_SIDE:
         return None
     # Whole numbers, cut off at the source: the box ends somewhere in the next pixel.
     limits = image.shape[1::-1] * 2

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-LEAST_SIDE = 40  # pixels of a thing that is cut out: a smaller one is too blurred to paste
+MIN_SIDE = 40  # pixels of a thing that is cut out: a smaller one is too blurred to paste
 LEAST_SHOWN = 0.35  # a thing of which less is left after pasting isn't asked for
 
 
@@ -23,7 +23,7 @@ class CutOut:
 def cut_out(image: np.ndarray, mask: np.ndarray) -> CutOut | None:
     """The thing of a mask H x W uint8; None where it is small or the picture cuts it off."""
     x, y, width, height = cv2.boundingRect(mask)
-    if min(width, height) < LEAST_SIDE:
+    if min(width, height) < MIN_SIDE:
         return None
     if x == 0 or y == 0 or x + width == mask.shape[1] or y + height == mask.shape[0]:
         return None

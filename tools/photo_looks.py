@@ -17,11 +17,11 @@ from detection_loss import pair_iou
 from numpy.random import Generator
 from pasting import CutOut, paste
 from photo_sets import SETS, SetPhoto, read_set
-from pixels import normalise
+from pixels import normalize
 from scenes.framed import Background, draw_framed
 from scenes.scene import Painter, Style
 from torch import Tensor
-from views import draw_view, recoloured
+from views import draw_view, recolored
 
 from perception.detectors.nano.photo_network import PhotoNetwork
 
@@ -34,7 +34,7 @@ TOP, LEAST_IOU = 9, 0.5  # regions of one box: how many, and how well they fit i
 HARD, RANDOM = 40, 20  # other regions of a view: with the highest scores, and any
 FREE_IOU = 0.3  # with every box, of a region that is none of them
 CELLS = 50  # of a view, for the gate
-LEAST_SIDE = 8  # pixels of a box
+MIN_SIDE = 8  # pixels of a box
 TAG_REGIONS, TAG_FIT = 4, 0.6
 """Of a tagged photograph: how many of its large central regions have the tag, and how surely."""
 
@@ -134,7 +134,7 @@ def _look_at_scene(
     shown = (scene.ids >= 0).astype(np.float32)
     share = cv2.resize(shown, (side // 16,) * 2, interpolation=cv2.INTER_AREA)
     drawn = share if ground else np.ones_like(share)
-    *_, cells = network.look(normalise(torch.from_numpy(scene.image[None]), _CPU))
+    *_, cells = network.look(normalize(torch.from_numpy(scene.image[None]), _CPU))
     _keep_cells(part, cells[0], torch.from_numpy(drawn), rng)
 
 
@@ -161,9 +161,9 @@ def _view(
     boxes = np.array([view.of_box(one) for one in photo.boxes], np.float32).reshape(-1, 4)
     whole = np.array([view.of_box(one, clip=False) for one in photo.boxes]).reshape(-1, 4)
     left = _area(boxes) / np.maximum(_area(whole), 1e-6)
-    kept = (left > 0.4) & ((boxes[:, 2:] - boxes[:, :2]).min(1, initial=1e9) >= LEAST_SIDE)
+    kept = (left > 0.4) & ((boxes[:, 2:] - boxes[:, :2]).min(1, initial=1e9) >= MIN_SIDE)
     names = [name for name, k in zip(photo.names, kept, strict=True) if k]
-    image, boxes = recoloured(view.of_image(photo.image), rng), boxes[kept]
+    image, boxes = recolored(view.of_image(photo.image), rng), boxes[kept]
     if cut_outs and rng.random() < PASTED:
         thing, words = cut_outs[int(rng.integers(len(cut_outs)))]
         image, masks = paste(image, np.zeros((0, SIDE, SIDE), bool), [thing], rng)
@@ -188,7 +188,7 @@ def _look(
     rng: Generator,
 ) -> None:
     """Keeps some regions and cells of one view."""
-    found, logits, inputs, cells = network.look(normalise(torch.from_numpy(image[None]), _CPU))
+    found, logits, inputs, cells = network.look(normalize(torch.from_numpy(image[None]), _CPU))
     places = [part.truths.setdefault(words, len(part.truths)) for words in names]
     owner, fit = _assign(found[0], torch.from_numpy(boxes))
     score = logits[0].amax(1)

@@ -18,7 +18,7 @@ from perception.imaging.read import read_image
 from perception.ops.masks import mask_to_box
 
 LEAST_PIXELS = 100  # smaller masks, after cutting, teach nothing
-LEAST_SIDE = 16  # pixels of a box that teaches: its numbers are whole pixels, too coarse for less
+MIN_SIDE = 16  # pixels of a box that teaches: its numbers are whole pixels, too coarse for less
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class BoxedPhotos:
         for index, entry in coco.imgs.items():
             found = np.array([a["bbox"] for a in coco.imgToAnns[index]], np.float32).reshape(-1, 4)
             found[:, 2:] += found[:, :2]
-            found = found[(found[:, 2:] - found[:, :2]).min(1) >= LEAST_SIDE]
+            found = found[(found[:, 2:] - found[:, :2]).min(1) >= MIN_SIDE]
             if len(found):
                 self.photos.append((read_image(folder / "images" / entry["file_name"]), found))
 
@@ -139,7 +139,7 @@ class BoxedPhotos:
             box = boxes[_one_of(boxes, rng)]
             view = draw_view(image.shape[:2], box, side, rng, close=close)
             moved = view.of_box(box)
-            if (moved[2:] - moved[:2]).min() >= LEAST_SIDE / 2:
+            if (moved[2:] - moved[:2]).min() >= MIN_SIDE / 2:
                 return view.of_image(image), moved
 
 

@@ -1,4 +1,4 @@
-"""Batches for the segmenter: pictures, prompts on them, and the mask that each prompt means."""
+"""Samples for the segmenter: pictures, prompts on them, and the mask that each prompt means."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from photos import Backgrounds, BoxedPhotos, MaskedPhotos, MaskedPicture, seen
 from scenes.scene import Painter, Style
 from torch import Tensor
 from torch.utils.data import IterableDataset
-from views import recoloured
+from views import recolored
 
 from perception.ops.masks import mask_to_box
 from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
@@ -165,7 +165,7 @@ class Artist:
                 picture = photos.cut(side, rng, close=close, near=near)
             picture = picture.with_masks_of(LEAST_PIXELS)
             if len(picture.masks):
-                return replace(picture, image=recoloured(picture.image, rng))
+                return replace(picture, image=recolored(picture.image, rng))
 
     def _photos(self, rng: Generator) -> MaskedPhotos | None:
         """Those of which the next picture may be."""
@@ -252,7 +252,7 @@ def _collate_weak(pictures: list[tuple[np.ndarray, np.ndarray]], rng: Generator)
         half = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         lab.append(cv2.cvtColor(half, cv2.COLOR_RGB2LAB))
     return WeakBatch(
-        torch.from_numpy(np.stack([recoloured(image, rng) for image, _ in pictures])),
+        torch.from_numpy(np.stack([recolored(image, rng) for image, _ in pictures])),
         torch.from_numpy(np.stack([box.reshape(2, 2) for _, box in pictures])),
         likeness(torch.from_numpy(np.stack(lab)).permute(0, 3, 1, 2)),
     )

@@ -21,7 +21,7 @@ from detection_batches import foreign_names
 from numpy.random import Generator
 from safetensors.torch import load_file, save_file
 from scenes.scene import Painter
-from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
+from scenes.shapes import COLORS, NOUNS, PATTERNS, SIZES
 from scenes.words import Words
 from text_teacher import TextTeacher, coco_names
 from torch import Tensor
@@ -59,11 +59,11 @@ class AskedPhrases:
 
 def _shape(rng: Generator) -> str:
     """A shape with none to three attributes."""
-    size, colour, pattern = (
+    size, color, pattern = (
         str(rng.choice(some)) if rng.random() < share else ""
-        for some, share in ((SIZES, 0.3), (list(COLOURS), 0.7), (PATTERNS, 0.4))
+        for some, share in ((SIZES, 0.3), (list(COLORS), 0.7), (PATTERNS, 0.4))
     )
-    return str(Words(str(rng.choice(NOUNS)), size, colour, pattern))
+    return str(Words(str(rng.choice(NOUNS)), size, color, pattern))
 
 
 def teach(arguments: argparse.Namespace) -> dict[str, Tensor]:

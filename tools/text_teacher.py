@@ -37,10 +37,10 @@ class TextTeacher:
     def __init__(self, tokenizer: Tokenizer, data: Path, taught: Iterable[str]) -> None:
         rows = clip_rows(data / "names")
         taught = [*taught, *coco_names(data / "names")]
-        centred = np.stack(list(rows.values()))
-        centred -= centred.mean(0)
-        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-        rows = dict(zip(rows, centred, strict=True))
+        centerd = np.stack(list(rows.values()))
+        centerd -= centerd.mean(0)
+        centerd /= np.linalg.norm(centerd, axis=1, keepdims=True)
+        rows = dict(zip(rows, centerd, strict=True))
         anchors = [name for name in dict.fromkeys(taught) if name in rows]
         held = held_out_synonyms()
         texts = dict(rows)

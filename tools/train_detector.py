@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from detection_batches import DetectionBatch, DetectionBatches
 from detection_loss import detection_loss
-from pixels import normalise
+from pixels import normalize
 from safetensors.torch import load_file
 from scenes.scene import Painter
 from text_teacher import TextTeacher
@@ -27,7 +27,7 @@ from perception.detectors.nano.network import (
     STRIDES,
     NanoNetwork,
     build_nano_detector,
-    cell_centres,
+    cell_centers,
 )
 from perception.detectors.nano.onnx import Tokenizer
 
@@ -42,9 +42,9 @@ def phrase_logits(network: NanoNetwork, pixels: Tensor, ids: Tensor) -> tuple[Te
     return boxes, network.score(regions, member.to(words) @ words)
 
 
-def centres_of(side: int, device: torch.device) -> Tensor:
+def centers_of(side: int, device: torch.device) -> Tensor:
     """Centres of all regions of a side x side input: Q x 2."""
-    return torch.cat([cell_centres((side // s, side // s), s) for s in STRIDES]).to(device)
+    return torch.cat([cell_centers((side // s, side // s), s) for s in STRIDES]).to(device)
 
 
 def step(
@@ -52,16 +52,16 @@ def step(
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one batch, and of a sample of the teacher's names."""
     device = network.bias.device
-    pixels = normalise(batch.images, device)
+    pixels = normalize(batch.images, device)
     with torch.autocast(device.type, torch.bfloat16):
         boxes, logits = phrase_logits(network, pixels, batch.ids.to(device))
-    centres = centres_of(batch.images.shape[1], device)
+    centers = centers_of(batch.images.shape[1], device)
     loss, figures = detection_loss(
         boxes,
         logits,
         batch.boxes.to(device),
         batch.truth.to(device),
-        centres,
+        centers,
         None if batch.known is None else batch.known.to(device),
     )
     if teacher is not None:

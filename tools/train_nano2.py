@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from click_rounds import OBEDIENCE as OBEDIENCE_WEIGHT
 from click_rounds import Clicks, answer_loss, correction, obedience_loss, obeyed
-from pixels import normalise
+from pixels import normalize
 from safetensors.torch import load_file
 from segmentation_batches import SegmentationBatch, SegmentationBatches
 from torch import Tensor, nn
-from train_segmenter import ColourMending
+from train_segmenter import ColorMending
 from trainer import WARM_UP, Trainer, load_batches, training_options
 
 from perception.runtime.onnx_export import trace
@@ -100,12 +100,12 @@ def step(
     """The loss of one batch: boxes and lone points, then a correction of each by further clicks."""
     side, boxes = batch.images.shape[1], batch.boxes
     truth = torch.nn.functional.avg_pool2d(batch.masks.float()[:, None], 2)[:, 0]
-    colours = ColourMending(batch.images)
+    colors = ColorMending(batch.images)
 
     def mended(logits: Tensor) -> Tensor:
-        return torch.cat((colours.mend(logits[:, :1]), logits[:, 1:]), dim=1)
+        return torch.cat((colors.mend(logits[:, :1]), logits[:, 1:]), dim=1)
 
-    embeddings = sam.image_encoder.back(*front(normalise(batch.images, torch.device("cpu"))))
+    embeddings = sam.image_encoder.back(*front(normalize(batch.images, torch.device("cpu"))))
     logits, quality = sam.decode(
         sam.prepare(embeddings, factored=False), batch.coords, batch.labels
     )

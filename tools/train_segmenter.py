@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from box_loss import box_loss
 from clicks import deepest
-from pixels import normalise
+from pixels import normalize
 from safetensors.torch import load_file
 from segmentation_batches import SegmentationBatch, SegmentationBatches, WeakBatch
 from torch import Tensor
@@ -33,7 +33,7 @@ from perception.segmenters.sam.network import Sam, build_nano
 from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, OUT, PAD, TOP_LEFT
 
 WEAK_WEIGHT = 0.4  # of what boxes alone teach, beside one answer to masks
-COLOUR_SHARE = 0.65  # how often an answer is judged with what its colours say
+COLOR_SHARE = 0.65  # how often an answer is judged with what its colors say
 
 
 def mask_loss(logits: Tensor, quality: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,8 +90,8 @@ class Losses:
         return cls(torch.compile(mask_loss), torch.compile(box_loss))
 
 
-class ColourMending:
-    """What colours say of the answers to P pictures P x S x S x 3 uint8, of some of the answers."""
+class ColorMending:
+    """What colors say of the answers to P pictures P x S x S x 3 uint8, of some of the answers."""
 
     def __init__(self, images: Tensor) -> None:
         half = (images.shape[2] // 2, images.shape[1] // 2)  # the logits' size
@@ -99,12 +99,12 @@ class ColourMending:
             ColorHistogram(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
             for image in images.numpy()
         ]
-        self.asked = torch.rand(len(images)) < COLOUR_SHARE
+        self.asked = torch.rand(len(images)) < COLOR_SHARE
 
     def mend(self, logits: Tensor, first: int = 0) -> Tensor:
-        """Logits P x 4 x h x w of the pictures from the ``first`` one on, with their colours.
+        """Logits P x 4 x h x w of the pictures from the ``first`` one on, with their colors.
 
-        Not filtered, and with the padding among the colours: near enough to what is shown. What is
+        Not filtered, and with the padding among the colors: near enough to what is shown. What is
         added is constant to the gradient: the network learns what is left to say.
         """
         network = logits.detach().float().cpu().numpy()
@@ -125,13 +125,13 @@ def step(
     if batch.weak is not None:
         images = torch.cat((images, batch.weak.images))
     truth = F.avg_pool2d(batch.masks.to(device).float()[:, None], 2)[:, 0]  # the logits' size
-    colours = ColourMending(batch.images)
+    colors = ColorMending(batch.images)
     with torch.autocast(device.type, torch.bfloat16):
-        embeddings = sam.encode(normalise(images, device))
+        embeddings = sam.encode(normalize(images, device))
         strong = embeddings[:count]
         coords, labels = batch.coords.to(device), batch.labels.to(device)
         first = sam.decode(sam.prepare(strong, factored=False), coords, labels)
-        answers = colours.mend(first[0])
+        answers = colors.mend(first[0])
         earlier = answers[boxes:, 0].detach()
         place, label = correction(earlier, truth[boxes:])
         coords = torch.cat((coords[boxes:, :1], (place * side)[:, None]), dim=1)
@@ -142,7 +142,7 @@ def step(
         )
     first_loss, first_iou = losses.mask(answers, first[1].float(), truth)
     click_loss, click_iou = losses.mask(
-        colours.mend(clicks[0], boxes), clicks[1].float(), truth[boxes:]
+        colors.mend(clicks[0], boxes), clicks[1].float(), truth[boxes:]
     )
     total = first_loss + click_loss * (len(click_iou) / count)
     figures = {
@@ -167,7 +167,7 @@ def weak_loss(sam: Sam, embeddings: Tensor, batch: WeakBatch, losses: Losses) ->
     with torch.autocast(device.type, torch.bfloat16):
         logits, _ = sam.decode(sam.prepare(embeddings, factored=False), coords, labels)
     each = losses.box(
-        ColourMending(batch.images).mend(logits), coords.flatten(1) / 2, batch.alike.to(device)
+        ColorMending(batch.images).mend(logits), coords.flatten(1) / 2, batch.alike.to(device)
     )  # W x 4
     return each[:, 0].mean() + each[:, 1:].amin(1).mean()
 

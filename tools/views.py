@@ -1,4 +1,4 @@
-"""Square views of a photograph: which part a network is shown, flipped, scaled, recoloured."""
+"""Square views of a photograph: which part a network is shown, flipped, scaled, recolored."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _anywhere(hw: tuple[int, int], rng: Generator) -> tuple[int, int, int, int]:
     return x, y, x + size, y + size
 
 
-def recoloured(image: np.ndarray, rng: Generator) -> np.ndarray:
+def recolored(image: np.ndarray, rng: Generator) -> np.ndarray:
     """A picture S x S x 3 uint8 in another light: brightness, contrast, tint, grey, blur, JPEG."""
     if rng.random() < 0.2:
         return image

@@ -83,7 +83,7 @@ export function accept({ editor, classes }) {
 }
 
 /**
- * Opens another picture; a mask in work stays with the one that is left.
+ * Opens another image; a mask in work stays with the one that is left.
  * @param {object} page
  * @param {string} name
  */

@@ -40,7 +40,7 @@ const session = await getSession().catch((error) => {
 const classes = new Classes(session.folder, session.classes);
 const decoding = createDecoding(new Worker("/page/mask_worker.js", { type: "module" }));
 const editor = new Editor({ decoding, changed, failed: bad });
-const look = () => ({ colour: classes.colour, name: classes.current });
+const look = () => ({ color: classes.color, name: classes.current });
 const stage = new Stage({ editor, decoding, classes: look, hint: say });
 const unsaved = new Unsaved(localStorage, session.folder);
 const saving = new Saving({ put: putMarks, get: getPicture, unsaved, tab, onStatus: saved });
@@ -100,7 +100,7 @@ async function start() {
   saving.recover();
   try {
     const first = await pictures.open();
-    // The picture that the address names, else the first.
+    // The image that the address names, else the first.
     const name = decodeURIComponent(location.hash.slice(1)) || first?.name;
     if (name) openPicture(page, name);
     else cannotShow("No pictures in this folder yet.\nDrop some here.");
@@ -136,7 +136,7 @@ function show(picture, image) {
 }
 
 /**
- * Leaves the picture that is open: until another one is shown, nothing that is done belongs to one.
+ * Leaves the image that is open: until another one is shown, nothing that is done belongs to one.
  * @returns {string} its name, if a mask is in work on it
  */
 function close() {

@@ -6,8 +6,8 @@ import { byId } from "./elements.js";
 /**
  * Lets the form ask.
  * @param {object} options
- * @param {() => string} options.picture the name of the open picture
- * @param {(picture: string, found: {instances: object[], absent: string[], why: string[]}) => void}
+ * @param {() => string} options.picture the name of the open image
+ * @param {(image: string, found: {instances: object[], absent: string[], why: string[]}) => void}
  *   options.found
  * @param {(text: string) => void} options.failed
  */

@@ -26,13 +26,13 @@ export function linearTaps(inputs, outputs, count) {
 }
 
 /**
- * The steps from a mask's cells to the picture's pixels along one axis: up to the model's side,
- * whose padding is cut off, then to the picture's size. The second one changes nothing where the
- * picture is as large as the model's input.
+ * The steps from a mask's cells to the image's pixels along one axis: up to the model's side,
+ * whose padding is cut off, then to the image's size. The second one changes nothing where the
+ * image is as large as the model's input.
  * @param {number} cells of the mask along this axis
  * @param {number} side of the model's input
- * @param {number} resized the part of it that the picture covers
- * @param {number} size of the picture
+ * @param {number} resized the part of it that the image covers
+ * @param {number} size of the image
  * @returns {[Taps, Taps]}
  */
 export function axisSteps(cells, side, resized, size) {

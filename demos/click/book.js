@@ -1,10 +1,10 @@
-/** Opening pictures, one at a time: its pixels, its marks and its embedding come side by side. */
+/** Opening images, one at a time: its pixels, its marks and its embedding come side by side. */
 
 import { encodeAhead, getImage, getPicture, tellTab } from "./client.js";
 
 const TELL_MS = 5000;
 
-/** The picture that is open. */
+/** The image that is open. */
 export class Book {
   /** Its name, or "". */
   name = "";
@@ -16,8 +16,8 @@ export class Book {
    * @param {object} options
    * @param {string} options.tab id of this tab
    * @param {import("./decoding.js").Decoding} options.decoding
-   * @param {object} options.deeds told how far it is: begin(name), show(picture, image),
-   *   failed(reason), encoding(isAtWork), ready(), unready(reason), next() -> the next picture's
+   * @param {object} options.deeds told how far it is: begin(name), show(image, image),
+   *   failed(reason), encoding(isAtWork), ready(), unready(reason), next() -> the next image's
    *   name, in time, others(count of other tabs)
    */
   constructor({ tab, decoding, deeds }) {
@@ -27,7 +27,7 @@ export class Book {
     setInterval(() => this.#tell(), TELL_MS);
   }
 
-  /** Opens a picture; a later call overtakes it. @param {string} name */
+  /** Opens an image; a later call overtakes it. @param {string} name */
   async open(name) {
     const turn = ++this.#turns;
     const isOpen = () => turn === this.#turns;
@@ -54,7 +54,7 @@ export class Book {
     }
   }
 
-  /** Says that this tab has no picture open any more. */
+  /** Says that this tab has no image open any more. */
   leave() {
     if (this.name) tellTab(this.name, this.#tab, true).catch(() => {});
   }

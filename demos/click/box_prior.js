@@ -11,7 +11,7 @@ const MAX_PENALTY = 6;
 /**
  * Adds the box prior to the logits of masks.
  * @param {Float32Array} logits of masks of cells * cells each; changed in place
- * @param {number[]} box x0, y0, x1, y1 in pixels of the picture
+ * @param {number[]} box x0, y0, x1, y1 in pixels of the image
  * @param {[number, number]} imageHw
  * @param {number} side of the model's input in pixels
  * @param {number} cells along a side of a mask

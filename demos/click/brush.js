@@ -4,9 +4,9 @@ import { combine, EMPTY } from "./runs.js";
 
 /**
  * The pixels whose centres a disc passes over on its way from one place to another.
- * @param {number[]} from x, y in pixels of the picture
+ * @param {number[]} from x, y in pixels of the image
  * @param {number[]} to x, y
- * @param {number} radius in pixels of the picture; at least the pixel under the brush is covered
+ * @param {number} radius in pixels of the image; at least the pixel under the brush is covered
  * @param {[number, number]} imageHw
  * @returns {Uint32Array}
  */

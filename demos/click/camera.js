@@ -1,4 +1,4 @@
-/** How the stage looks at the picture: all of it, or a part. */
+/** How the stage looks at the image: all of it, or a part. */
 
 import { byId } from "./elements.js";
 import { fitted, moved, zoomed } from "./view.js";
@@ -17,7 +17,7 @@ export class Camera {
     this.#changed = changed;
   }
 
-  /** Looks at a picture, whole. @param {[number, number]} imageHw */
+  /** Looks at an image, whole. @param {[number, number]} imageHw */
   open(imageHw) {
     this.#imageHw = imageHw;
     this.fit();

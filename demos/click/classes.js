@@ -1,7 +1,7 @@
 /** The classes: their order is the service's, one of them is that of new marks. */
 
 import { addClass, getSession } from "./client.js";
-import { colourOf } from "./palette.js";
+import { colorOf } from "./palette.js";
 
 /** The list of classes, and which one new marks get. */
 export class Classes {
@@ -16,8 +16,8 @@ export class Classes {
     this.#take(classes);
   }
 
-  /** @param {string} name; @returns {string} its colour */
-  colour = (name) => colourOf(this.names.indexOf(name));
+  /** @param {string} name; @returns {string} its color */
+  color = (name) => colorOf(this.names.indexOf(name));
 
   /** Makes a class that of new marks. @param {string} name */
   choose(name) {

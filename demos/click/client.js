@@ -43,39 +43,39 @@ export async function call(path, { method, query = {}, body, signal, keepalive }
 
 const json = async (...args) => (await call(...args)).json();
 
-/** @returns {Promise<object>} folder, model, inPage, classes, pictures, output */
+/** @returns {Promise<object>} folder, model, inPage, classes, images, output */
 export const getSession = () => json("session");
 
 /**
- * A page of the list of pictures, in order of name.
+ * A page of the list of images, in order of name.
  * @param {{offset: number, limit: number, contains: string}} query contains: what is in the names
- * @returns {Promise<{pictures: object[], total: number}>} total: of those that contain it
+ * @returns {Promise<{images: object[], total: number}>} total: of those that contain it
  */
 export const getPictures = (query) => json("pictures", { query });
 
 /**
- * @param {string} picture name
+ * @param {string} image name
  * @param {string} contains
  * @returns {Promise<{place: number | null}>} where it is in that list, from 0
  */
 export const getPlace = (picture, contains) => json("place", { query: { picture, contains } });
 
 /**
- * How many marks are on pictures that the model has answered, of as many as can be said soon.
- * @param {string[]} pictures names
+ * How many marks are on images that the model has answered, of as many as can be said soon.
+ * @param {string[]} images names
  * @returns {Promise<{counts: Record<string, number>}>}
  */
 export const getCounts = (pictures) => json("counts", { body: { pictures } });
 
 /**
- * @param {string} picture name
+ * @param {string} image name
  * @returns {Promise<object>} name, width, height, uid, revision, marks, failed
  */
 export const getPicture = (picture) => json("picture", { query: { picture } });
 
 /**
- * The picture's pixels, ready to be drawn.
- * @param {string} picture
+ * The image's pixels, ready to be drawn.
+ * @param {string} image
  * @returns {Promise<ImageBitmap>}
  */
 export async function getImage(picture) {
@@ -84,8 +84,8 @@ export async function getImage(picture) {
 }
 
 /**
- * Has a picture encoded before it is needed; nothing depends on it.
- * @param {string} picture
+ * Has an image encoded before it is needed; nothing depends on it.
+ * @param {string} image
  */
 export async function encodeAhead(picture) {
   const answer = await call("embedding", { query: { picture, ahead: 1 } });
@@ -93,7 +93,7 @@ export async function encodeAhead(picture) {
 }
 
 /**
- * @param {string} picture
+ * @param {string} image
  * @param {string} text what to find all of
  * @param {number} threshold the least score, 0 to 1
  * @returns {Promise<{instances: object[], absent: string[], why: string[]}>}
@@ -102,7 +102,7 @@ export const findByText = (picture, text, threshold) =>
   json("text", { query: { picture }, body: { text, threshold } });
 
 /**
- * @param {string} picture
+ * @param {string} image
  * @param {{revision: number, tab: string, marks: object[]}} body
  * @param {boolean} keepalive whether it may outlive the page
  * @returns {Promise<{revision: number}>}
@@ -111,10 +111,10 @@ export const putMarks = (picture, body, keepalive = false) =>
   json("marks", { method: "PUT", query: { picture }, body, keepalive });
 
 /**
- * @param {string} picture
+ * @param {string} image
  * @param {string} tab id of this tab
  * @param {boolean} leaving whether the tab is about to go
- * @returns {Promise<{others: number}>} how many other tabs have the picture open
+ * @returns {Promise<{others: number}>} how many other tabs have the image open
  */
 export const tellTab = (picture, tab, leaving = false) =>
   json("tab", { query: { picture }, body: { tab, leaving }, keepalive: leaving });
@@ -125,7 +125,7 @@ export const tellTab = (picture, tab, leaving = false) =>
  */
 export const addClass = (name) => json("classes", { body: { name } });
 
-/** @returns {Promise<{output: string, instances: number, pictures: number}>} */
+/** @returns {Promise<{output: string, instances: number, images: number}>} */
 export const saveCoco = () => json("save", { method: "POST" });
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { call } from "./client.js";
-import { createColours } from "./colours.js";
+import { createColors } from "./colors.js";
 import { labCells } from "./obedience.js";
 
 const MAX_CROPS = 4;
@@ -61,7 +61,7 @@ async function colorsOf(answer, cells) {
   if (!rows || !columns) return { refine: asItIs, lab: null };
   const rgb = new Uint8Array(bytes, 2 * rows * columns);
   return {
-    refine: createColours(bytes, [rows, columns], cells, first),
+    refine: createColors(bytes, [rows, columns], cells, first),
     lab: labCells(rgb, [rows, columns], cells, first),
   };
 }

@@ -95,9 +95,9 @@ export function createDecoding(worker) {
 /**
  * @typedef {object} Decoding
  * @property {(session: object) => Promise<object>} open which decoder is at work
- * @property {(picture: string, imageHw: [number, number]) => Promise<object>} setPicture
+ * @property {(image: string, imageHw: [number, number]) => Promise<object>} setPicture
  *   resolves once prompts can be answered
- * @property {(prompt: object, earlier: object) => Promise<object>} decode waits for the picture
+ * @property {(prompt: object, earlier: object) => Promise<object>} decode waits for the image
  * @property {(answer: number, candidate: number) => Promise<object>} candidate another one of an
  *   earlier answer
  * @property {(prompt: object, show: (answer: object) => void) => void} preview the newest wins

@@ -37,7 +37,7 @@ export function blankDraft() {
  * A draft that begins as a mark's mask.
  * @param {string} uid
  * @param {Uint32Array} bounds the mark's mask
- * @param {number} height of the picture
+ * @param {number} height of the image
  * @returns {Draft}
  */
 export function draftOf(uid, bounds, height) {
@@ -61,7 +61,7 @@ function grown([x0, y0, x1, y1], [x, y]) {
 
 /**
  * @param {Draft} draft
- * @param {number[]} place x, y in pixels of the picture
+ * @param {number[]} place x, y in pixels of the image
  * @param {0 | 1} label 1 in, 0 out
  * @param {number} ask
  * @returns {Draft} one that waits for its answer
@@ -107,7 +107,7 @@ export function withAnswer(draft, answer, bounds) {
 }
 
 /**
- * A draft as it is kept while another picture is open. The worker forgets that picture's answers,
+ * A draft as it is kept while another image is open. The worker forgets that image's answers,
  * so from now on the mask itself goes with the next prompt, and no other candidate can be shown.
  * @param {Draft} draft
  * @returns {Draft}

@@ -1,4 +1,4 @@
-/** Pictures dropped onto the page go into the folder. */
+/** Images dropped onto the page go into the folder. */
 
 import { upload } from "./client.js";
 import { byId } from "./elements.js";

@@ -1,5 +1,5 @@
 /**
- * Editing one picture: every deed is a step of its history, and questions that a deed raises go to
+ * Editing one image: every deed is a step of its history, and questions that a deed raises go to
  * the decoder and come back into it.
  */
 
@@ -8,13 +8,13 @@ import { amended, begun, redone, Shelf, stepped, trimmed, undone } from "./histo
 import { sameMarks } from "./marks.js";
 import * as scenes from "./scene.js";
 
-/** How many pictures that were left keep their steps, and how many steps each. */
+/** How many images that were left keep their steps, and how many steps each. */
 const MOST_LEFT = { pictures: 20, steps: 100 };
 
 /** How long a service that is away is left in peace, in milliseconds. */
 const AGAIN_MS = 3000;
 
-/** An editor of one picture at a time. */
+/** An editor of one image at a time. */
 export class Editor {
   #history = begun(scenes.sceneOf([]));
   #decoding;
@@ -28,14 +28,14 @@ export class Editor {
    * @param {import("./decoding.js").Decoding} options.decoding
    * @param {(scene: import("./scene.js").Scene, before: import("./scene.js").Scene,
    *   isLoaded: boolean) => void} options.changed called after every change; isLoaded: it is
-   *   another picture's scene
+   *   another image's scene
    * @param {(message: string) => void} options.failed called where a question gets no answer
    */
   constructor({ decoding, changed, failed }) {
     this.#decoding = decoding;
     this.#changed = changed;
     this.#failed = failed;
-    /** Height and width of the picture. */
+    /** Height and width of the image. */
     this.size = [1, 1];
     /** Of the last answer in milliseconds: {decode, upsample}, and when it was asked for. */
     this.times = { decode: 0, upsample: 0, began: 0 };
@@ -54,17 +54,17 @@ export class Editor {
     return this.#history.future.length > 0;
   }
 
-  /** @returns {string[]} pictures that were left with a mask in work */
+  /** @returns {string[]} images that were left with a mask in work */
   get unfinished() {
     return this.#shelf.unfinished;
   }
 
   /**
-   * Begins with a picture: where it was left, if it is still that one, so that what was done can
+   * Begins with an image: where it was left, if it is still that one, so that what was done can
    * be undone and a mask in work goes on.
    * @param {[number, number]} size height, width
    * @param {import("./marks.js").Mark[]} marks
-   * @param {string} [key] of the picture and its content
+   * @param {string} [key] of the image and its content
    */
   load(size, marks, key = "") {
     this.size = size;
@@ -80,9 +80,9 @@ export class Editor {
   }
 
   /**
-   * Keeps what was done on the open picture until it is opened again.
+   * Keeps what was done on the open image until it is opened again.
    * @param {string} name
-   * @param {string} key of the picture and its content
+   * @param {string} key of the image and its content
    * @returns {boolean} whether a mask is in work on it
    */
   leave(name, key) {
@@ -100,7 +100,7 @@ export class Editor {
     this.#step(scenes.sceneOf(marks));
   }
 
-  /** @param {number[]} place x, y in pixels of the picture; @param {0 | 1} label */
+  /** @param {number[]} place x, y in pixels of the image; @param {0 | 1} label */
   addPoint(place, label) {
     this.#ask((draft, ask) => drafts.withPoint(draft, place, label, ask));
   }
@@ -196,7 +196,7 @@ export class Editor {
     this.#answer(draft, ask);
   }
 
-  /** Asks what had no answer when its picture was left; that is no step. */
+  /** Asks what had no answer when its image was left; that is no step. */
   #askAgain(left) {
     const ask = this.#nextAsk();
     const draft = { ...left, ask, pending: true };

@@ -21,18 +21,18 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * A small square of a colour.
- * @param {string} colour
+ * A small square of a color.
+ * @param {string} color
  * @returns {HTMLElement}
  */
-export function swatch(colour) {
+export function swatch(color) {
   const element = make("span", { class: "swatch" });
-  element.style.background = colour;
+  element.style.background = color;
   return element;
 }
 
 /**
- * Lets a press with a pointer leave the focus where it is, so that keys go on meaning the picture.
+ * Lets a press with a pointer leave the focus where it is, so that keys go on meaning the image.
  * @param {HTMLElement} element
  */
 export function keepsFocus(element) {

@@ -1,10 +1,10 @@
 /**
- * The frame: how a picture lies in the model's square input. The twin of perception/frame.py and
+ * The frame: how an image lies in the model's square input. The twin of perception/frame.py and
  * perception/segmenter/prompts.py: the same numbers, to the last bit, tied by a test.
  *
  * @typedef {[number, number]} Size height and width in pixels
  * @typedef {{points: number[][], labels: number[], box: number[] | null}} Prompt
- *   In pixels of the picture. points K x 2 (x, y); labels K: 1 in, 0 out; box x0, y0, x1, y1.
+ *   In pixels of the image. points K x 2 (x, y); labels K: 1 in, 0 out; box x0, y0, x1, y1.
  */
 
 const PAD = -1;
@@ -12,7 +12,7 @@ const TOP_LEFT = 2;
 const BOTTOM_RIGHT = 3;
 
 /**
- * The part of the model's input that the picture covers, rounded as SAM rounds.
+ * The part of the model's input that the image covers, rounded as SAM rounds.
  * @param {Size} imageHw
  * @param {number} side of the model's input in pixels
  * @returns {Size}
@@ -23,7 +23,7 @@ export function resizedHw(imageHw, side) {
 }
 
 /**
- * Model pixels per picture pixel along x and y: they differ by rounding.
+ * Model pixels per image pixel along x and y: they differ by rounding.
  * @param {Size} imageHw
  * @param {number} side
  * @returns {[number, number]} float32 values
@@ -35,7 +35,7 @@ export function ratioXy(imageHw, side) {
 }
 
 /**
- * Places of the picture in pixels of the model's input.
+ * Places of the image in pixels of the model's input.
  * @param {number[][]} places K x 2 (x, y)
  * @param {Size} imageHw
  * @param {number} side
@@ -49,7 +49,7 @@ export function pointsToModel(places, imageHw, side) {
 }
 
 /**
- * A box, cut at the picture's edges.
+ * A box, cut at the image's edges.
  * @param {number[]} box x0, y0, x1, y1
  * @param {Size} imageHw
  * @returns {number[]}
@@ -61,7 +61,7 @@ export function clipBox(box, [height, width]) {
 }
 
 /**
- * The nearest place inside a picture: pixel i covers [i, i + 1), so x = width is outside.
+ * The nearest place inside an image: pixel i covers [i, i + 1), so x = width is outside.
  * @param {number[]} place x, y
  * @param {Size} imageHw
  * @returns {[number, number]}

@@ -1,17 +1,17 @@
 /**
- * The guided filter (He et al. 2010): a map is smoothed, but keeps the edges of a picture. The twin
+ * The guided filter (He et al. 2010): a map is smoothed, but keeps the edges of an image. The twin
  * of perception/guided_filter.py, which says how it works.
  */
 
-/** The variance of colours, each in 0..1, below which a window counts as flat. */
+/** The variance of colors, each in 0..1, below which a window counts as flat. */
 const EPSILON = 1e-4;
 
-/** The pairs of colours, and where a symmetric 3 x 3 matrix has them. */
+/** The pairs of colors, and where a symmetric 3 x 3 matrix has them. */
 const PAIRS = [[0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 2]];
 const AT = [[0, 1, 2], [1, 3, 4], [2, 4, 5]];
 
 /**
- * What smooths maps as the edges of a picture have it.
+ * What smooths maps as the edges of an image have it.
  * @param {Uint8Array} rgb rows * columns * 3
  * @param {[number, number]} size rows and columns
  * @param {number} radius a window is 2 * radius + 1 cells wide
@@ -31,7 +31,7 @@ export function createGuidedFilter(rgb, size, radius) {
 
   return (values) => {
     const own = mean(values);
-    const shared = guide.map((colour, i) => covariance(mean, [colour, means[i]], [values, own]));
+    const shared = guide.map((color, i) => covariance(mean, [color, means[i]], [values, own]));
     const slopes = AT.map((row) => dot(row.map((at) => inverse[at]), shared));
     const start = mean(added(own, dot(slopes, means), -1));
     return added(start, dot(slopes.map(mean), guide), 1);

@@ -1,6 +1,6 @@
 /**
- * How frequent each colour is, in bins along L, a and b; the twin of `Palette` in
- * perception/colours.py.
+ * How frequent each color is, in bins along L, a and b; the twin of `Palette` in
+ * perception/colors.py.
  */
 
 import { sigmoid } from "./log_odds.js";
@@ -8,21 +8,21 @@ import { sigmoid } from "./log_odds.js";
 /** Of a histogram along each axis. */
 const BINS = 16;
 
-/** How often the colours are taken from the mask, and the mask from the colours. */
+/** How often the colors are taken from the mask, and the mask from the colors. */
 const ROUNDS = 2;
 
-/** The largest log-likelihood ratio: colours don't outvote a network that is sure. */
+/** The largest log-likelihood ratio: colors don't outvote a network that is sure. */
 const MOST = 3;
 
-/** Cells that are added to every bin, so that a colour seen seldom says little. */
+/** Cells that are added to every bin, so that a color seen seldom says little. */
 const UNSEEN = 2;
 
 const SHARED = shares();
 
 /**
- * What the colours of a picture say of its masks.
- * @param {Uint16Array} bins of each cell's colour
- * @returns {(logits: Float32Array) => Float64Array} a mask's logits with what the colours say of it
+ * What the colors of an image say of its masks.
+ * @param {Uint16Array} bins of each cell's color
+ * @returns {(logits: Float32Array) => Float64Array} a mask's logits with what the colors say of it
  */
 export function createPalette(bins) {
   const everywhere = histogram(bins, new Float64Array(bins.length).fill(1));
@@ -37,7 +37,7 @@ export function createPalette(bins) {
   };
 }
 
-/** What each bin has; neighbouring bins share it, as noise and shade spread a colour. */
+/** What each bin has; neighbouring bins share it, as noise and shade spread a color. */
 function histogram(bins, weights) {
   let cube = new Float64Array(BINS ** 3);
   for (let n = 0; n < bins.length; n += 1) cube[bins[n]] += weights[n];
@@ -66,7 +66,7 @@ function shares() {
   return places.map((i) => places.map((j) => weight(i, j) / totals[j]));
 }
 
-/** Of each bin: how much more frequent its colour is in a mask than around it. */
+/** Of each bin: how much more frequent its color is in a mask than around it. */
 function logLikelihoodRatio(inside, around) {
   const [within, without] = [total(inside), total(around)];
   const unseen = UNSEEN / (within + without);

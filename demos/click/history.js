@@ -73,7 +73,7 @@ export function trimmed({ past, present, future }, most) {
 }
 
 /**
- * What was left of the last few pictures, until they are opened again; unfinished ones stay.
+ * What was left of the last few images, until they are opened again; unfinished ones stay.
  *
  * @template State
  * @typedef {{name: string, history: History<State>, isUnfinished: boolean}} Left

@@ -20,11 +20,11 @@ const anchors = new WeakMap();
  * @param {import("./marks.js").Mark[]} marks
  * @param {object} seen
  * @param {import("./view.js").View} seen.view
- * @param {(name: string) => string} seen.colour of a class
+ * @param {(name: string) => string} seen.color of a class
  * @param {{width: number, height: number}} seen.stage
  * @param {string | null} seen.selected
  */
-export function paintLabels(context, marks, { view, colour, stage, selected }) {
+export function paintLabels(context, marks, { view, color, stage, selected }) {
   context.font = FONT;
   context.textBaseline = "middle";
   const taken = [];
@@ -35,11 +35,11 @@ export function paintLabels(context, marks, { view, colour, stage, selected }) {
     if (!spot) continue;
     taken.push(spot);
     context.globalAlpha = selected && mark.uid !== selected ? 0.75 : 1;
-    context.fillStyle = colour(mark.class);
+    context.fillStyle = color(mark.class);
     context.beginPath();
     context.roundRect(spot.x, spot.y, width, HEIGHT, 4);
     context.fill();
-    context.fillStyle = inkOn(colour(mark.class));
+    context.fillStyle = inkOn(color(mark.class));
     context.fillText(text, spot.x + PADDING, spot.y + HEIGHT / 2 + 0.5);
   }
   context.globalAlpha = 1;
@@ -48,7 +48,7 @@ export function paintLabels(context, marks, { view, colour, stage, selected }) {
 /**
  * Where a mark's label belongs: in its largest part, so that it never lies in a gap or on a crumb.
  * @param {{size: [number, number], counts: string}} rle
- * @returns {{place: number[], box: number[]} | null} in pixels of the picture: a place inside the
+ * @returns {{place: number[], box: number[]} | null} in pixels of the image: a place inside the
  *   largest part, and that part's x0, y0, x1, y1; null for an empty mask
  */
 export function anchorOf(rle) {

@@ -1,5 +1,5 @@
 /**
- * Marks: what is said to be in a picture. All functions give new lists and leave the old ones.
+ * Marks: what is said to be in an image. All functions give new lists and leave the old ones.
  *
  * @typedef {{uid: string, class: string, origin: "model" | "hand" | "corrected",
  *   rle: {size: [number, number], counts: string}, score: number | null,
@@ -76,7 +76,7 @@ export function withFound(marks, found) {
 /**
  * The smallest mark at a place: what lies on others can be picked, and so can they.
  * @param {Mark[]} marks
- * @param {number[]} place x, y in pixels of the picture
+ * @param {number[]} place x, y in pixels of the image
  * @returns {Mark | null}
  */
 export function markAt(marks, place) {

@@ -4,7 +4,7 @@
  *
  * A message is {id, type, ...}, its answer {id, ...} or {id, error}:
  *   open {model, inPage} -> {where, backend, threads, reason, canPreview}
- *   picture {picture, imageHw} -> {} once prompts can be answered; ends what waits for another one
+ *   image {image, imageHw} -> {} once prompts can be answered; ends what waits for another one
  *   decode {prompt, earlier} -> {answer, quality, candidate, ambiguous, coarse, bounds, times}
  *     earlier: {answer, candidate} | {bounds} | null; times: {decode, upsample} in milliseconds
  *   preview {prompt} -> {bounds} in the whole image
@@ -12,7 +12,7 @@
  */
 
 import { createAnswers } from "./answers.js";
-import { createColours } from "./colours.js";
+import { createColors } from "./colors.js";
 import { isAmbiguous } from "./geometry.js";
 import { lowResOfBounds } from "./predicted_mask.js";
 import { openServiceEngine } from "./service_engine.js";
@@ -70,7 +70,7 @@ function warmUp() {
     (_, n) => cells ** 2 / 16 - square(n % cells) - square(Math.floor(n / cells)),
   );
   if (model.predictor === "zoom") {
-    const mended = createColours(new ArrayBuffer(cells * cells * 5), [cells, cells], cells, [0, 0]);
+    const mended = createColors(new ArrayBuffer(cells * cells * 5), [cells, cells], cells, [0, 0]);
     for (let n = 0; n < 2; n += 1) mended(logits);
   }
   for (let n = 0; n < 16; n += 1) logitsToBounds(logits, cells, [1500, 2250], model.side);

@@ -1,4 +1,4 @@
-/** The list of pictures, which can be put away, and is where there is little room. */
+/** The list of images, which can be put away, and is where there is little room. */
 
 const NARROW = matchMedia("(max-width: 1100px)");
 

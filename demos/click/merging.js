@@ -1,4 +1,4 @@
-/** Two hands on one picture: their marks and mine become one list, and nothing is lost. */
+/** Two hands on one image: their marks and mine become one list, and nothing is lost. */
 
 import { newUid, sameMark } from "./marks.js";
 

@@ -5,7 +5,7 @@
  * @typedef {{places: number[][], labels: number[]}} CellClicks K (x, y) and 1 = in, 0 = out
  */
 
-import { connectedParts } from "./colours.js";
+import { connectedParts } from "./colors.js";
 
 /** The log-odds of a click's own cell, at least. */
 const SURE = 2;

@@ -10,7 +10,7 @@ import { eachRun } from "./runs.js";
 /**
  * The closed rings around a mask and around its holes; filled by the even-odd rule they are it.
  * @param {Uint32Array} bounds see runs.js
- * @param {number} height of the picture
+ * @param {number} height of the image
  * @returns {Int32Array[]} rings of x, y, x, y ... in whole pixels, without the first place again
  */
 export function outline(bounds, height) {

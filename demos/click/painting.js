@@ -1,5 +1,5 @@
 /**
- * The stage: three canvases on each other, the picture, its marks, and the work on them. Each is
+ * The stage: three canvases on each other, the image, its marks, and the work on them. Each is
  * painted again only when something on it has changed, at most once a frame.
  */
 
@@ -18,7 +18,7 @@ export class Painter {
   #size = { width: 1, height: 1 };
 
   /**
-   * @param {() => object} look gives what there is to see: {image, size, view, scene, colour, name,
+   * @param {() => object} look gives what there is to see: {image, size, view, scene, color, name,
    *   preview, box, brush, hidden}, see app.js
    * @param {() => void} painted called after each frame
    */
@@ -72,27 +72,27 @@ function paintPicture(context, { image, size: [height, width], view }) {
 }
 
 function paintMarks(context, seen) {
-  const { scene, size, view, colour, hidden, stage } = seen;
+  const { scene, size, view, color, hidden, stage } = seen;
   if (hidden) return;
   const shown = scene.marks.filter((mark) => mark.uid !== scene.draft?.of);
   for (const mark of shown) {
     const isPicked = mark.uid === scene.selected;
     const look = isPicked ? { fill: 0.5, line: 2.5 } : { fill: 0.3, line: 1.5 };
     const path = pathOf(boundsOf(mark.rle), size[0], fineness(view));
-    paintMask(context, path, view, { ...look, colour: colour(mark.class) });
+    paintMask(context, path, view, { ...look, color: color(mark.class) });
   }
-  paintLabels(context, shown, { view, colour, stage, selected: scene.selected });
+  paintLabels(context, shown, { view, color, stage, selected: scene.selected });
 }
 
 function paintWork(context, seen) {
-  const { scene, size, view, preview, box, brush, colour, name } = seen;
+  const { scene, size, view, preview, box, brush, color, name } = seen;
   const { draft } = scene;
-  const own = colour(scene.marks.find((mark) => mark.uid === draft?.of)?.class ?? name);
+  const own = color(scene.marks.find((mark) => mark.uid === draft?.of)?.class ?? name);
   if (draft?.bounds) {
-    const look = { colour: own, fill: 0.42, line: 2, isOpen: true, isDashed: draft.answer?.coarse };
+    const look = { color: own, fill: 0.42, line: 2, isOpen: true, isDashed: draft.answer?.coarse };
     paintMask(context, pathOf(draft.bounds, size[0], fineness(view)), view, look);
   } else if (preview) {
-    const look = { colour: own, fill: 0.3, line: 1.5, isDashed: true };
+    const look = { color: own, fill: 0.3, line: 1.5, isDashed: true };
     paintMask(context, pathOf(preview, size[0], fineness(view)), view, look);
   }
   if (draft?.box) paintBox(context, draft.box, view, own);
@@ -101,17 +101,17 @@ function paintWork(context, seen) {
   if (brush) paintBrush(context, brush, view);
 }
 
-/** Pixels of the screen for one of the picture. */
+/** Pixels of the screen for one of the image. */
 function fineness(view) {
   return view.scale * devicePixelRatio;
 }
 
 /** A mask with an outline of the same width at any zoom, dark around it so that it shows. */
-function paintMask(context, path, view, { colour, fill, line, isDashed, isOpen }) {
+function paintMask(context, path, view, { color, fill, line, isDashed, isOpen }) {
   context.save();
   context.translate(view.x, view.y);
   context.scale(view.scale, view.scale);
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.globalAlpha = fill;
   context.fill(path, "evenodd");
   // Round corners cost more than all the rest, and can't be seen where pixels are small.
@@ -121,20 +121,20 @@ function paintMask(context, path, view, { colour, fill, line, isDashed, isOpen }
   context.lineWidth = (line + 2) / view.scale;
   context.stroke(path);
   context.globalAlpha = 1;
-  context.strokeStyle = colour;
+  context.strokeStyle = color;
   context.lineWidth = line / view.scale;
   if (isDashed) context.setLineDash(DASH.map((length) => length / view.scale));
   context.stroke(path);
   context.restore();
 }
 
-function paintBox(context, [x0, y0, x1, y1], view, colour) {
+function paintBox(context, [x0, y0, x1, y1], view, color) {
   const [left, top] = toStage(view, [x0, y0]);
   const [right, bottom] = toStage(view, [x1, y1]);
   context.save();
   for (const [style, dash, width] of [
     ["#0b0d10", [], 3],
-    [colour, DASH, 1.5],
+    [color, DASH, 1.5],
   ]) {
     context.strokeStyle = style;
     context.lineWidth = width;
@@ -144,13 +144,13 @@ function paintBox(context, [x0, y0, x1, y1], view, colour) {
   context.restore();
 }
 
-/** A plus for a point inside, a minus for one outside: not by colour alone. */
+/** A plus for a point inside, a minus for one outside: not by color alone. */
 function paintPoint(context, [x, y], label) {
-  const colour = label ? "#34d17c" : "#ff5c5c";
+  const color = label ? "#34d17c" : "#ff5c5c";
   context.save();
   context.beginPath();
   context.arc(x, y, 7, 0, 2 * Math.PI);
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.fill();
   context.strokeStyle = "#ffffff";
   context.lineWidth = 2;
@@ -162,7 +162,7 @@ function paintPoint(context, [x, y], label) {
     context.moveTo(x, y - 3.5);
     context.lineTo(x, y + 3.5);
   }
-  context.strokeStyle = inkOn(colour);
+  context.strokeStyle = inkOn(color);
   context.stroke();
   context.restore();
 }

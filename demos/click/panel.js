@@ -1,4 +1,4 @@
-/** The panel beside the picture: the mask in work, the classes, the marks. */
+/** The panel beside the image: the mask in work, the classes, the marks. */
 
 import { byId, keepsFocus, make, swatch } from "./elements.js";
 import { Listbox } from "./listbox.js";
@@ -38,9 +38,9 @@ export class Panel {
    * @param {import("./scene.js").Scene} seen.scene
    * @param {string[]} seen.classes
    * @param {string} seen.name the class of new marks
-   * @param {(name: string) => string} seen.colour
+   * @param {(name: string) => string} seen.color
    */
-  show({ scene, classes, name, colour }) {
+  show({ scene, classes, name, color }) {
     this.#showDraft(scene, name);
     const picked = scene.marks.find((mark) => mark.uid === scene.selected)?.class ?? name;
     this.#classes.show(
@@ -50,24 +50,24 @@ export class Panel {
         label: one,
         parts: [
           make("span", { class: "number", "aria-hidden": "true" }, n < 9 ? String(n + 1) : ""),
-          swatch(colour(one)),
+          swatch(color(one)),
           make("span", { class: "text", title: one }, one),
           make("span", { class: "count" }, String(countOf(scene.marks, one) || "")),
         ],
       })),
       "None yet: add one, or find by text.",
     );
-    this.#showMarks(scene, colour);
+    this.#showMarks(scene, color);
   }
 
-  #showMarks({ marks, selected }, colour) {
+  #showMarks({ marks, selected }, color) {
     byId("marks-count").textContent = marks.length || "";
     const rows = marks.map((mark) => ({
       id: mark.uid,
       isPicked: mark.uid === selected,
       label: `${mark.class}, ${originOf(mark)}`,
       parts: [
-        swatch(colour(mark.class)),
+        swatch(color(mark.class)),
         make("span", { class: "text", title: mark.class }, mark.class),
         make("span", { class: `origin ${mark.origin}` }, originOf(mark)),
         removeButton(mark),

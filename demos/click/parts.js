@@ -19,7 +19,7 @@ const NEARLY = 0.85;
 /**
  * The largest connected part of a mask.
  * @param {Uint32Array} bounds see runs.js
- * @param {number} height of the picture
+ * @param {number} height of the image
  * @returns {Uint32Array} its bounds; empty for an empty mask, the first of equally large ones
  */
 export function largestPart(bounds, height) {
@@ -47,7 +47,7 @@ export function largestPart(bounds, height) {
 /**
  * A place well inside a part: where the distance to its edge is largest, to within a cell.
  * @param {Uint32Array} part bounds of a connected mask with at least one pixel
- * @param {number} height of the picture
+ * @param {number} height of the image
  * @returns {[number, number]} x, y of a pixel's center, which is inside
  */
 export function innerPlace(part, height) {

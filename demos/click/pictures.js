@@ -1,9 +1,9 @@
 /**
- * The list of pictures. Only the rows in sight are elements, only the pages around them are fetched,
+ * The list of images. Only the rows in sight are elements, only the pages around them are fetched,
  * and only of the rows in sight is it asked what the model has found there: a run can be of any
  * length.
  *
- * @typedef {{name: string, marks: number | null, edited: boolean, state: string}} Picture
+ * @typedef {{name: string, marks: number | null, edited: boolean, state: string}} Image
  *   marks: null where nobody has asked for their number yet
  */
 
@@ -21,7 +21,7 @@ const STATES = {
 const PAUSE_MS = 150;
 const MOST_COUNTS = 100;
 
-/** Pictures in order of name, of which those are shown whose names contain what is typed. */
+/** Images in order of name, of which those are shown whose names contain what is typed. */
 export class Pictures {
   #rows;
   #contains = "";
@@ -37,7 +37,7 @@ export class Pictures {
 
   /**
    * @param {object} options
-   * @param {(name: string) => void} options.pick called with the picture that is to be opened
+   * @param {(name: string) => void} options.pick called with the image that is to be opened
    * @param {(message: string) => void} options.failed called where the list can't be had
    */
   constructor({ pick, failed }) {
@@ -58,7 +58,7 @@ export class Pictures {
     this.#list.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** Lists them. @returns {Promise<Picture | undefined>} the first one */
+  /** Lists them. @returns {Promise<Image | undefined>} the first one */
   async open() {
     const first = await this.#rows.get(0);
     this.#paint();
@@ -72,7 +72,7 @@ export class Pictures {
     await this.show(this.#current);
   }
 
-  /** Says what a picture has now. @param {string} name; @param {Partial<Picture>} changes */
+  /** Says what an image has now. @param {string} name; @param {Partial<Image>} changes */
   update(name, changes) {
     const picture = this.#rows.loaded().find((one) => one.name === name);
     if (!picture) return;
@@ -99,13 +99,13 @@ export class Pictures {
   }
 
   /**
-   * The picture some steps on from the one that is open, among those that are shown.
+   * The image some steps on from the one that is open, among those that are shown.
    * @param {number} step
    * @returns {Promise<string | undefined>}
    */
   async beside(step) {
     await this.#placed;
-    // From a picture that isn't shown on to the first one that is.
+    // From an image that isn't shown on to the first one that is.
     const at = this.#at < 0 && step > 0 ? 0 : this.#at + step;
     return at < 0 ? undefined : (await this.#rows.get(at))?.name;
   }

@@ -20,7 +20,7 @@ export class Pointers {
   #deeds;
   #down = new Map();
   #deed = null;
-  /** Whether the space bar is held, so that a drag moves the picture. */
+  /** Whether the space bar is held, so that a drag moves the image. */
   isSpaceDown = false;
 
   /** @param {HTMLElement} stage; @param {Deeds} deeds */

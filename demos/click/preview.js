@@ -17,7 +17,7 @@ export class Preview {
     this.#changed = changed;
   }
 
-  /** @param {number[]} place x, y in pixels of the picture */
+  /** @param {number[]} place x, y in pixels of the image */
   ask(place) {
     const turn = this.#turn;
     this.#decoding.preview({ points: [place], labels: [1], box: null }, ({ bounds }) => {

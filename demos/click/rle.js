@@ -38,7 +38,7 @@ function encodeNumber(number) {
  * @param {string} text
  * @param {[number, number]} size height, width
  * @returns {Uint32Array} see runs.js
- * @throws {Error} where the counts don't fill the picture
+ * @throws {Error} where the counts don't fill the image
  */
 export function decodeRle(text, [height, width]) {
   const bounds = [];

@@ -1,6 +1,6 @@
 /**
  * Masks as bounds: the places where a mask begins and ends, in turns and rising, as flat places
- * `x * height + y` of the picture, column by column as COCO counts. A mask of a large picture is a
+ * `x * height + y` of the image, column by column as COCO counts. A mask of a large image is a
  * few thousand numbers, and two masks meet in one sweep over both.
  *
  * @typedef {Uint32Array} Bounds even length: start, stop, start, stop ...; stops are exclusive
@@ -16,7 +16,7 @@ const RULES = {
 };
 
 /**
- * Two masks of one picture as one.
+ * Two masks of one image as one.
  * @param {Bounds} a
  * @param {Bounds} b
  * @param {"union" | "minus" | "common"} how
@@ -64,7 +64,7 @@ export function iou(a, b) {
 /**
  * The tight half-open box of a mask; all zeros for an empty one.
  * @param {Bounds} bounds
- * @param {number} height of the picture
+ * @param {number} height of the image
  * @returns {[number, number, number, number]} x0, y0, x1, y1
  */
 export function box(bounds, height) {
@@ -79,9 +79,9 @@ export function box(bounds, height) {
 }
 
 /**
- * Whether a place of the picture is inside.
+ * Whether a place of the image is inside.
  * @param {Bounds} bounds
- * @param {number} height of the picture
+ * @param {number} height of the image
  * @param {number[]} place x, y
  * @returns {boolean}
  */
@@ -100,7 +100,7 @@ export function contains(bounds, height, [x, y]) {
 /**
  * Calls `visit(x, start, stop)` for every run, cut where it goes on in the next column.
  * @param {Bounds} bounds
- * @param {number} height of the picture
+ * @param {number} height of the image
  * @param {(x: number, start: number, stop: number) => void} visit
  */
 export function eachRun(bounds, height, visit) {

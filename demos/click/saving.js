@@ -28,13 +28,13 @@ export class Saving {
 
   /**
    * @param {object} options
-   * @param {(picture: string, body: object, keepalive: boolean) => Promise<{revision: number}>}
+   * @param {(image: string, body: object, keepalive: boolean) => Promise<{revision: number}>}
    *   options.put saves marks; throws what has a `status`: 409 where another revision is there
-   * @param {(picture: string) => Promise<{name: string, uid: string, revision: number,
-   *   marks: Mark[]}>} options.get a picture as the service has it; uid: of its content
+   * @param {(image: string) => Promise<{name: string, uid: string, revision: number,
+   *   marks: Mark[]}>} options.get an image as the service has it; uid: of its content
    * @param {import("./unsaved.js").Unsaved} options.unsaved where it lies until then
    * @param {string} options.tab
-   * @param {(status: {state: string, message: string, picture: string}) => void} options.onStatus
+   * @param {(status: {state: string, message: string, image: string}) => void} options.onStatus
    *   state: "saved", "waiting", "failed" or "conflict"
    */
   constructor({ put, get, unsaved, tab, onStatus }) {
@@ -51,13 +51,13 @@ export class Saving {
   }
 
   /**
-   * A picture as the service has it, with what this browser has kept of it unsaved.
-   * @param {{name: string, uid: string, revision: number, marks: Mark[]}} picture
+   * An image as the service has it, with what this browser has kept of it unsaved.
+   * @param {{name: string, uid: string, revision: number, marks: Mark[]}} image
    * @returns {Mark[]} to go on with
    */
   open({ name, uid, revision, marks }) {
     const known = this.#entries.get(name) ?? this.#kept(name);
-    // What is known of another picture of this name isn't for this one; what was asked for before
+    // What is known of another image of this name isn't for this one; what was asked for before
     // this tab's last save is out of date.
     const isKnown = known && known.uid === uid;
     const isAhead = isKnown && (known.unsaved || known.revision > revision);
@@ -70,7 +70,7 @@ export class Saving {
 
   /**
    * @param {string} name
-   * @param {Mark[]} marks what the picture has now
+   * @param {Mark[]} marks what the image has now
    */
   changed(name, marks) {
     const entry = this.#entries.get(name);
@@ -96,7 +96,7 @@ export class Saving {
         const picture = await this.#get(name);
         if (!this.#entries.has(name) && this.#kept(name)?.uid === picture.uid) this.open(picture);
       } catch {
-        // It stays where it is, until that picture is there again.
+        // It stays where it is, until that image is there again.
       }
     }
   }
@@ -105,7 +105,7 @@ export class Saving {
    * Ends a conflict.
    * @param {string} name
    * @param {"theirs" | "both"} how
-   * @returns {Mark[]} what the picture has now
+   * @returns {Mark[]} what the image has now
    */
   resolve(name, how) {
     const entry = this.#entries.get(name);

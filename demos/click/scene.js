@@ -1,5 +1,5 @@
 /**
- * All of a picture that can be undone: its marks, which of them is picked, and the mask in work.
+ * All of an image that can be undone: its marks, which of them is picked, and the mask in work.
  *
  * @typedef {{marks: import("./marks.js").Mark[], selected: string | null,
  *   draft: import("./draft.js").Draft | null}} Scene
@@ -30,7 +30,7 @@ export function withMarks({ draft }, marks) {
 }
 
 /**
- * A scene as it is kept while another picture is open.
+ * A scene as it is kept while another image is open.
  * @param {Scene} scene
  * @returns {Scene}
  */
@@ -100,7 +100,7 @@ export function unanswered(scene, ask) {
  * The mask in work becomes a mark, or the new mask of the mark that it corrects.
  * @param {Scene} scene
  * @param {string} name the class of a new mark
- * @param {[number, number]} size height, width of the picture
+ * @param {[number, number]} size height, width of the image
  * @returns {Scene} the same one where there is no mask to accept
  */
 export function accepted(scene, name, size) {

@@ -3,7 +3,7 @@
  *
  * @typedef {{about: {where: "page" | "service", backend?: string, threads?: number},
  *   cells: number, canPreview: boolean,
- *   setPicture: (picture: string, imageHw: [number, number], signal: AbortSignal) =>
+ *   setPicture: (image: string, imageHw: [number, number], signal: AbortSignal) =>
  *     Promise<void>,
  *   predict: (question: object) =>
  *     Promise<{candidates: import("./predicted_mask.js").PredictedMask[], coarse: boolean}>,

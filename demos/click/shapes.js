@@ -17,11 +17,11 @@ export function boundsOf(rle) {
 }
 
 /**
- * The outline of a mask in pixels of the picture, made once for each fineness; filled by the
+ * The outline of a mask in pixels of the image, made once for each fineness; filled by the
  * even-odd rule it is the mask, to within one pixel of the screen.
  * @param {Uint32Array} mask its bounds
- * @param {number} height of the picture
- * @param {number} scale pixels of the screen for one of the picture
+ * @param {number} height of the image
+ * @param {number} scale pixels of the screen for one of the image
  * @returns {Path2D}
  */
 export function pathOf(mask, height, scale) {

@@ -1,6 +1,6 @@
 /**
  * Where a mask can have an edge, told from its cells alone: an upsampled value lies between the
- * cells it is made of, so that most of a picture is known before any value is computed.
+ * cells it is made of, so that most of an image is known before any value is computed.
  *
  * Kinds are bits: what cells allow together is all that each of them allows.
  */

@@ -1,4 +1,4 @@
-/** The stage: a picture to look at and to work on with tools. */
+/** The stage: an image to look at and to work on with tools. */
 
 import { stroke } from "./brush.js";
 import { Camera } from "./camera.js";
@@ -12,13 +12,13 @@ import { toPicture } from "./view.js";
 
 const BRUSH = { least: 1, first: 12, most: 400 }; // radius in pixels of the picture
 
-/** Shows the editor's picture and turns pointers into its deeds. */
+/** Shows the editor's image and turns pointers into its deeds. */
 export class Stage {
   /** "click", "brush", "eraser" or "hand". */
   tool = "click";
   /** What a plain click adds: 1 a point in, 0 a point out. */
   label = 1;
-  /** Of the brush, in pixels of the picture. */
+  /** Of the brush, in pixels of the image. */
   radius = BRUSH.first;
   camera = new Camera(() => this.#painter.stale("picture", "marks", "work"));
   #element = byId("stage");
@@ -39,7 +39,7 @@ export class Stage {
    * @param {object} options
    * @param {import("./editor.js").Editor} options.editor
    * @param {import("./decoding.js").Decoding} options.decoding
-   * @param {() => {colour: (name: string) => string, name: string}} options.classes colours, and
+   * @param {() => {color: (name: string) => string, name: string}} options.classes colors, and
    *   the class of new marks
    * @param {(text: string) => void} options.hint says what to do instead
    */
@@ -69,7 +69,7 @@ export class Stage {
     }).observe(this.#element);
   }
 
-  /** Shows a picture, whole. @param {ImageBitmap | null} image */
+  /** Shows an image, whole. @param {ImageBitmap | null} image */
   open(image) {
     this.#image?.close();
     this.#image = image;
@@ -94,7 +94,7 @@ export class Stage {
     this.#painter.stale("work", ...(marksChanged ? ["marks"] : []));
   }
 
-  /** Colours have changed. */
+  /** Colors have changed. */
   repaint() {
     this.#painter.stale("marks", "work");
   }

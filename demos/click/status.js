@@ -36,7 +36,7 @@ export function sayTimes({ decode, upsample, all }) {
 }
 
 /**
- * Says whether the open picture is saved.
+ * Says whether the open image is saved.
  * @param {string} state "saved", "waiting", "failed" or "conflict"
  * @param {string} message of a failure
  */
@@ -71,7 +71,7 @@ export function say(text, kind = "") {
 export const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 /**
- * Reads something out to those who don't see the picture.
+ * Reads something out to those who don't see the image.
  * @param {string} text
  */
 export function announce(text) {

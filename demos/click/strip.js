@@ -1,12 +1,12 @@
 /**
- * The values of one strip of the picture after another: columns of the model's input at the
- * picture's rows, only in those rows where the mask can have an edge.
+ * The values of one strip of the image after another: columns of the model's input at the
+ * image's rows, only in those rows where the mask can have an edge.
  */
 
 /**
  * @param {Float32Array[]} cells columns of logits
  * @param {import("./axis.js").Taps} xStep from them to columns of the model's input
- * @param {import("./axis.js").Taps[]} ySteps two, from their rows to the picture's
+ * @param {import("./axis.js").Taps[]} ySteps two, from their rows to the image's
  * @returns {{move: Function, column: (n: number) => Float32Array}}
  *   move(first, last, open): on to the strip that needs these columns of cells (last is
  *   inclusive), and whose values matter in open spans of rows, see signs.js.

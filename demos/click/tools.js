@@ -1,4 +1,4 @@
-/** The tools beside the picture: which one is at work, and the size of the brush. */
+/** The tools beside the image: which one is at work, and the size of the brush. */
 
 import { byId } from "./elements.js";
 

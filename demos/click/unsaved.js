@@ -1,17 +1,17 @@
 /** What the service doesn't have yet, in the browser's storage. */
 
-/** Marks of pictures of one folder. */
+/** Marks of images of one folder. */
 export class Unsaved {
   #storage;
   #prefix;
 
-  /** @param {Storage} storage; @param {string} folder whose pictures these are */
+  /** @param {Storage} storage; @param {string} folder whose images these are */
   constructor(storage, folder) {
     this.#storage = storage;
     this.#prefix = `perception:unsaved:${folder}:`;
   }
 
-  /** @returns {string[]} the pictures of which there is something */
+  /** @returns {string[]} the images of which there is something */
   names() {
     const keys = Object.keys(this.#storage).filter((key) => key.startsWith(this.#prefix));
     return keys.map((key) => key.slice(this.#prefix.length));

@@ -1,7 +1,7 @@
 /**
- * Low-resolution logits become a mask of the picture; the twin of `Frame.logits_to_masks`.
+ * Low-resolution logits become a mask of the image; the twin of `Frame.logits_to_masks`.
  *
- * SAM's two bilinear steps, a strip of the picture at a time and only where the mask can have an
+ * SAM's two bilinear steps, a strip of the image at a time and only where the mask can have an
  * edge. A value is `a + weight * (b - a)`, rounded to float32 where Python rounds it, so that both
  * agree on every pixel.
  */
@@ -42,7 +42,7 @@ function largestOf(logits) {
   return largest;
 }
 
-/** The part of the picture, x0, y0, x1, y1, outside which no upsampled logit is above a level. */
+/** The part of the image, x0, y0, x1, y1, outside which no upsampled logit is above a level. */
 function windowAbove(logits, cells, level, [xSteps, ySteps]) {
   let [left, top, right, bottom] = [cells, cells, -1, -1];
   for (let row = 0, at = 0; row < cells; row += 1) {
@@ -74,7 +74,7 @@ function columnsOf(logits, cells, x, y) {
   return columns;
 }
 
-/** Where the mask begins and ends, column by column, as flat places in the picture. */
+/** Where the mask begins and ends, column by column, as flat places in the image. */
 function crossings(cells, margin, [xSteps, ySteps], [x0, y0], imageH) {
   const rows = outputRuns(ySteps, cells[0].length);
   const kinds = cells.map((column) => kindsOf(column, margin, rows));

@@ -1,15 +1,15 @@
 /**
- * Where the picture lies on the stage: a place p of the picture is at `p * scale + offset`.
+ * Where the image lies on the stage: a place p of the image is at `p * scale + offset`.
  *
- * @typedef {{scale: number, x: number, y: number}} View stage pixels (CSS) per picture pixel, and
- *   where the picture's corner is
+ * @typedef {{scale: number, x: number, y: number}} View stage pixels (CSS) per image pixel, and
+ *   where the image's corner is
  */
 
 const MOST = 40; // stage pixels for one pixel of the picture
 const MARGIN = 14;
 
 /**
- * The whole picture in the middle of the stage, beside or below the tools.
+ * The whole image in the middle of the stage, beside or below the tools.
  * @param {[number, number]} imageHw
  * @param {{width: number, height: number}} stage
  * @param {{left: number, top: number}} [taken] stage pixels that the tools take
@@ -26,11 +26,11 @@ export function fitted([height, width], stage, { left, top } = { left: 0, top: 0
 }
 
 /**
- * Larger or smaller, while one place of the stage keeps its place of the picture.
+ * Larger or smaller, while one place of the stage keeps its place of the image.
  * @param {View} view
  * @param {number} factor
  * @param {number[]} at x, y on the stage
- * @param {View} fit the view of the whole picture, which bounds how small it gets
+ * @param {View} fit the view of the whole image, which bounds how small it gets
  * @returns {View}
  */
 export function zoomed(view, factor, [x, y], fit) {
@@ -41,7 +41,7 @@ export function zoomed(view, factor, [x, y], fit) {
 }
 
 /**
- * Moved by a distance on the stage; some of the picture stays in sight.
+ * Moved by a distance on the stage; some of the image stays in sight.
  * @param {View} view
  * @param {number[]} by dx, dy
  * @param {[number, number]} imageHw
@@ -58,7 +58,7 @@ export function moved(view, [dx, dy], [height, width], stage) {
 }
 
 /**
- * A place of the stage as one of the picture; it may lie outside.
+ * A place of the stage as one of the image; it may lie outside.
  * @param {View} view
  * @param {number[]} place x, y
  * @returns {[number, number]}
@@ -68,7 +68,7 @@ export function toPicture(view, [x, y]) {
 }
 
 /**
- * A place of the picture as one of the stage.
+ * A place of the image as one of the stage.
  * @param {View} view
  * @param {number[]} place x, y
  * @returns {[number, number]}

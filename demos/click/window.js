@@ -24,7 +24,7 @@ export function showWindow({ editor, stage }) {
     get selected() {
       return editor.scene.selected;
     },
-    /** Where the picture lies on the stage: {scale, x, y}. */
+    /** Where the image lies on the stage: {scale, x, y}. */
     get view() {
       return stage.camera.view;
     },

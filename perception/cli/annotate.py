@@ -19,7 +19,7 @@ from perception.cli.options import (
     threshold_option,
     tile_option,
 )
-from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MOST_PARALLEL, WORKERS
+from perception.defaults import BATCH, FLOOR, FLOOR_NMS, MAX_PARALLEL, WORKERS
 
 if TYPE_CHECKING:
     from perception.ops.windows import TileSize
@@ -78,7 +78,7 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Processes that read pictures; with --engine ray the actors that hold a model.  "
+    help="Processes that read images; with --engine ray the actors that hold a model.  "
     f"[default: {WORKERS}; with --engine ray the cluster's cores]",
 )
 @threads_option
@@ -88,7 +88,7 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
     default=0,
     show_default=True,
     help="Calls of the model at once, which share the threads; more take more memory. 0: one for "
-    f"each thread, at most {MOST_PARALLEL}.",
+    f"each thread, at most {MAX_PARALLEL}.",
 )
 @click.option(
     "--engine",
@@ -119,7 +119,7 @@ _FORMATS = ("coco", "yolo", "labelme", "csv", "png")
     help="Largest overlap (IoU) of boxes of one class that are both stored.",
 )
 @click.option("--overwrite", is_flag=True, help="Begin anew: forget an earlier run to --out.")
-@click.option("--retry-failed", is_flag=True, help="Try pictures again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Try images again that failed before.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar.")
 def annotate(
     inputs: Sequence[str],
@@ -148,7 +148,7 @@ def annotate(
     retry_failed: bool,
     quiet: bool,
 ) -> int:
-    """Annotate pictures into one COCO file; goes on where an earlier run was ended."""
+    """Annotate images into one COCO file; goes on where an earlier run was ended."""
     if (text is None) == (classes is None):
         raise click.UsageError("give either --text or --classes")
     if engine == "ray" and (threads or parallel):
@@ -157,7 +157,7 @@ def annotate(
         raise click.UsageError("--address is for --engine ray")
     from perception.cli.annotate_run import run_annotate
     from perception.prompts.class_list import read_classes
-    from perception.runs.settings import Keeping
+    from perception.runs.settings import StorageSettings
 
     return run_annotate(
         inputs,
@@ -175,7 +175,7 @@ def annotate(
         masks_from=masks_from,
         drop_nested=drop_nested,
         disjoint=disjoint,
-        keeping=Keeping(floor=floor, floor_nms=floor_nms, tile=tile, max_pixels=max_pixels),
+        keeping=StorageSettings(floor=floor, floor_nms=floor_nms, tile=tile, max_pixels=max_pixels),
         batch=batch,
         workers=workers,
         overwrite=overwrite,

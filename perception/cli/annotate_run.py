@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from perception.cli import weights_run
 from perception.cli.run import NANO_NOTE, note_missing
-from perception.defaults import AUTO, MODEL, MOST_PARALLEL, WORKERS
+from perception.defaults import AUTO, MAX_PARALLEL, MODEL, WORKERS
 from perception.detectors.decode import SAME_CLASS_IOU, Labelling
 from perception.imaging.read import printable
 from perception.models import load as loading
@@ -33,14 +33,14 @@ from perception.runs.missing_masks import Load, Watching, make_missing
 from perception.runs.read import RunReader, find_run
 from perception.runs.records import Counts, Failure, Record
 from perception.runs.remote import is_url
-from perception.runs.settings import Keeping
+from perception.runs.settings import StorageSettings
 from perception.runtime.onnx_session import usable_cores
 
 _MOST_REASONS = 10
 
 
 class Progress:
-    """A bar with pictures per second, time left, instances and failures so far."""
+    """A bar with images per second, time left, instances and failures so far."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -80,7 +80,7 @@ class Progress:
     @property
     def how_to_go_on(self) -> str:
         """What an interrupted run has to say."""
-        kept = f"{self._done:,} of {self._counts.total:,} pictures are done and kept; "
+        kept = f"{self._done:,} of {self._counts.total:,} images are done and kept; "
         return f"{kept if self._counts.total else ''}the same command goes on"
 
 
@@ -101,7 +101,7 @@ def run_annotate(
     masks_from: float | None = None,
     drop_nested: bool,
     disjoint: bool,
-    keeping: Keeping,
+    keeping: StorageSettings,
     batch: int,
     workers: int | None,
     overwrite: bool,
@@ -114,9 +114,9 @@ def run_annotate(
     note_missing([one for one in inputs if not is_url(one)], quiet=quiet)
     progress = Progress(quiet=quiet)
     chosen: Engine | None = None
-    # Pictures side by side, each on few threads, get more done than one at a time on all of them.
+    # Images side by side, each on few threads, get more done than one at a time on all of them.
     threads = threads or usable_cores()
-    parallel = parallel or min(threads, MOST_PARALLEL)
+    parallel = parallel or min(threads, MAX_PARALLEL)
     load = partial(loading.load, model, device=device, precision=precision)
     local = partial(load, threads=max(threads // parallel, 1))
     if engine == "ray":

@@ -1,4 +1,4 @@
-"""Working through pictures: each is read, answered and written; a bad one doesn't stop the rest."""
+"""Working through images: each is read, answered and written; a bad one doesn't stop the rest."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from perception.instances import Instances
 from perception.runtime.batching import Stopwatch
 
 STDIN = Path("-")
-"""In place of a path: the picture comes through standard input."""
+"""In place of a path: the image comes through standard input."""
 
 
 @dataclass
 class Outcome:
     """What came of a run.
 
-    results: one per picture that worked, without its pixels; skipped: "picture: why"; interrupted:
+    results: one per image that worked, without its pixels; skipped: "image: why"; interrupted:
     whether Ctrl-C ended it before all were done.
     """
 
@@ -40,10 +40,10 @@ def work_through(
     step: Callable[[], object],
     skip: tuple[type[PerceptionError], ...] = (ImageError,),
 ) -> Outcome:
-    """Answers every picture and writes what ``save`` names ("overlay", "masks", "cutouts").
+    """Answers every image and writes what ``save`` names ("overlay", "masks", "cutouts").
 
-    tell: called with each result and the files written for it; step: called after each picture;
-    skip: the errors that are of one picture alone, after which the others are still done. Any
+    tell: called with each result and the files written for it; step: called after each image;
+    skip: the errors that are of one image alone, after which the others are still done. Any
     other error, such as OutputError when nothing can be written, ends the work; an interrupt ends
     it with what is done so far.
     """
@@ -58,7 +58,7 @@ def work_through(
                 watch = Stopwatch()
                 with watch("write"):
                     written = _write(found, folder, save)
-                # Only what is small stays in memory, however many pictures there are.
+                # Only what is small stays in memory, however many images there are.
                 slim = replace(found, image=None, seconds={**found.seconds, **watch.seconds})
                 outcome.results.append(slim)
                 tell(slim, written)
@@ -69,11 +69,11 @@ def work_through(
 
 
 def _complaint(picture: Picture, error: PerceptionError) -> str:
-    """Which picture it is, and what is wrong with it."""
+    """Which image it is, and what is wrong with it."""
     if picture.path == STDIN:
-        # What is read from bytes is called "picture".
+        # What is read from bytes is called "image".
         return f"standard input: {str(error).removeprefix('picture: ')}"
-    # An ImageError names its picture.
+    # An ImageError names its image.
     where = "" if isinstance(error, ImageError) else f"{printable(str(picture.path))}: "
     return f"{where}{error}"
 

@@ -1,6 +1,6 @@
 """The commands: parse, call the library once, print.
 
-Status: 0 done; 1 an error of ours, or pictures skipped; 2 usage; 130 interrupted.
+Status: 0 done; 1 an error of ours, or images skipped; 2 usage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ Tab completes commands, options, files and models after one of
 )
 @click.version_option(__version__, prog_name="perception")
 def cli() -> None:
-    """Say it, get masks: a picture and a sentence in, labelled masks out."""
+    """Say it, get masks: an image and a sentence in, labelled masks out."""
 
 
 @cli.command(
@@ -153,7 +153,7 @@ def segment(
     labels = _point_labels(points)
     places = [point[:2] for point in points]
     ask = run.ask_prompt(options, places, labels, boxes, candidates=candidates)
-    # Whether a point lies in a picture depends on the picture.
+    # Whether a point lies in an image depends on the image.
     return run.run(options, ask, skip=(ImageError, PromptError))
 
 
@@ -323,7 +323,7 @@ def export(model: str, out: str, signatures: Sequence[str], single_mask: bool, i
     ],
 )
 @click.argument("file", metavar="FILE")
-@click.option("--images", metavar="DIR", help="Folder of the pictures, to check their files, too.")
+@click.option("--images", metavar="DIR", help="Folder of the images, to check their files, too.")
 @click.option(
     "--fix", is_flag=True, help="Write a mended copy: only what can be mended in one way is."
 )
@@ -396,7 +396,7 @@ def status(arguments: Sequence[str]) -> int:
         _complain(str(error))
         return 1
     except MemoryError:
-        _complain("not enough memory; use a smaller picture or close other programs")
+        _complain("not enough memory; use a smaller image or close other programs")
         return 1
     except click.Abort:  # Ctrl-C, or no more input, in place of an answer to a question
         click.echo(err=True)  # The question's line is still open.

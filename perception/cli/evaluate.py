@@ -29,7 +29,7 @@ _CONCEPT_THRESHOLD = 0.5
     ],
 )
 def evaluate() -> None:
-    """Measure models, the way the papers do, on pictures whose truth is known."""
+    """Measure models, the way the papers do, on images whose truth is known."""
 
 
 def _answers_of(metavar: str) -> Callable[[Function], Function]:
@@ -38,7 +38,7 @@ def _answers_of(metavar: str) -> Callable[[Function], Function]:
         click.argument("truth", metavar="TRUTH.json"),
         click.argument("answers", required=False, metavar=f"[{metavar}]"),
         click.option(
-            "--images", metavar="DIR", help="Folder of the pictures; needed to run a model."
+            "--images", metavar="DIR", help="Folder of the images; needed to run a model."
         ),
         model_options,
         threads_option,
@@ -121,7 +121,7 @@ def coco(**options: Any) -> int:
 def lvis(**options: Any) -> int:
     """LVIS' federated average precision: only what was judged counts.
 
-    Takes what coco takes; pictures of the truth have neg_category_ids and perhaps
+    Takes what coco takes; images of the truth have neg_category_ids and perhaps
     not_exhaustive_category_ids.
     """
     from perception.cli.evaluate_run import run_precision
@@ -143,7 +143,7 @@ def lvis(**options: Any) -> int:
 def concepts(**options: Any) -> int:
     """Concept-level F1 (cgF1): is it there, and if so, all of it?
 
-    Takes what coco and lvis take. Presence is Matthews' correlation over pairs of a picture and a
+    Takes what coco and lvis take. Presence is Matthews' correlation over pairs of an image and a
     category, localisation the F1 of instances where it is present; the figure is their product.
     """
     from perception.cli.evaluate_run import run_concepts
@@ -159,7 +159,7 @@ def grounding(**options: Any) -> int:
     TRUTH.json: a list of {"image": NAME, "phrase": TEXT, "boxes": [[x0, y0, x1, y1], ...]}, or a
     COCO file, of which each category that is present is a phrase. RESULTS.json: such a list, each
     entry with "scores", or what coco takes. Without it, --model is asked for all phrases of a
-    picture together; what is answered is kept in FILE.kept beside --json or --report: the same
+    image together; what is answered is kept in FILE.kept beside --json or --report: the same
     command goes on.
     """
     from perception.cli.evaluate_run import run_grounding

@@ -30,7 +30,7 @@ def output_options(command: Function) -> Function:
         click.option(
             "--report",
             metavar="FILE",
-            help="One HTML page: figures, plots and the worst cases as pictures.",
+            help="One HTML page: figures, plots and the worst cases as images.",
         ),
         click.option(
             "-q",
@@ -58,7 +58,7 @@ def give_out(
     images: str | Path | None,
     quiet: bool,
 ) -> None:
-    """Prints the tables, or writes what was asked for; images: the folder of the pictures."""
+    """Prints the tables, or writes what was asked for; images: the folder of the images."""
     from perception.cli.tables import table_text
     from perception.imaging.read import printable
     from perception.report.measurement import measurement_json, write_measurement
@@ -88,7 +88,7 @@ def keep_path(*, json: str | None, report: str | None) -> Path | None:
 
 
 def watch_pictures(*, quiet: bool) -> Watch:
-    """Shows how many pictures are done."""
+    """Shows how many images are done."""
     from perception.report.html import unwatched
 
     return unwatched if quiet else _bar

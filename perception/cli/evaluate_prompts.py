@@ -49,7 +49,7 @@ class _Asked:
         if (self.truth is None) == (self.data is None):
             raise click.UsageError("give either TRUTH.json with --images, or --data")
         if (self.truth is None) != (self.images is None):
-            raise click.UsageError("--images is the folder of TRUTH.json's pictures: give both")
+            raise click.UsageError("--images is the folder of TRUTH.json's images: give both")
         from perception.evaluate.objects import read_coco_things, read_grabcut_things
 
         if self.truth is not None and self.images is not None:
@@ -75,7 +75,7 @@ class _Asked:
 
     @property
     def watch(self) -> Watch:
-        """Shows how many pictures are done."""
+        """Shows how many images are done."""
         return watch_pictures(quiet=self.quiet)
 
     def give_out(self, measured: Measurement, things: Things) -> int:
@@ -90,7 +90,7 @@ def _shared(command: Function) -> Function:
     """What is measured, with which model, and where the figures go."""
     return all_of(
         click.argument("truth", required=False, metavar="[TRUTH.json]"),
-        click.option("--images", metavar="DIR", help="Folder of the pictures of TRUTH.json."),
+        click.option("--images", metavar="DIR", help="Folder of the images of TRUTH.json."),
         click.option(
             "--data",
             metavar="DIR",

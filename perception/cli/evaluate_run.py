@@ -32,7 +32,7 @@ from perception.models.model import Model
 from perception.report.measurement import Measurement
 from perception.runs.missing_masks import Load
 from perception.runs.read import RunReader, find_run, run_path
-from perception.runs.settings import Keeping
+from perception.runs.settings import StorageSettings
 from perception.runs.store import SUFFIX
 
 _MOST_NAMED = 5
@@ -87,7 +87,7 @@ class Asked:
 
 
 def run_precision(asked: Asked, measure: Callable[[Truth, Answers], Measurement]) -> int:
-    """Measures average precision; returns the exit status, 1 if pictures failed."""
+    """Measures average precision; returns the exit status, 1 if images failed."""
     truth = asked.read_truth()
     status, answers = _answers(asked, truth)
     _give_out(measure(truth, answers), asked, answers.images)
@@ -95,7 +95,7 @@ def run_precision(asked: Asked, measure: Callable[[Truth, Answers], Measurement]
 
 
 def run_concepts(asked: Asked) -> int:
-    """Measures the concept-level F1; returns the exit status, 1 if pictures failed."""
+    """Measures the concept-level F1; returns the exit status, 1 if images failed."""
     truth = asked.read_truth()
     status, answers = _answers(asked, truth)
     measured = measure_concepts(truth, answers, threshold=asked.threshold or 0.0)
@@ -179,7 +179,7 @@ def _make_masks(asked: Asked, path: Path, load: Load | None) -> None:
 
 
 def _annotate(asked: Asked, truth: Truth) -> int:
-    """Asks a model for all categories in all pictures, as an annotation run."""
+    """Asks a model for all categories in all images, as an annotation run."""
     paths = picture_paths([picture.file_name for picture in truth.pictures], asked.folder)
     floor = min(FLOOR, asked.threshold or FLOOR)
     # Standard output is for the figures.
@@ -202,7 +202,7 @@ def _annotate(asked: Asked, truth: Truth) -> int:
             threshold=floor,
             drop_nested=False,
             disjoint=False,
-            keeping=Keeping(floor=floor),
+            keeping=StorageSettings(floor=floor),
             batch=BATCH,
             workers=None,
             overwrite=asked.overwrite,
@@ -245,7 +245,7 @@ def _say_what_is_missing(answers: Answers, asked: Asked) -> None:
         return
     if answers.unanswered:
         click.echo(
-            f"note: {answers.unanswered:,} of the truth's pictures have no answer: what is in them "
+            f"note: {answers.unanswered:,} of the truth's images have no answer: what is in them "
             "counts as missed",
             err=True,
         )

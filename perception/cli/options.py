@@ -162,7 +162,7 @@ class Options:
 
     @property
     def folder(self) -> Path:
-        """Where pictures are written, and the JSON if no other place is named."""
+        """Where images are written, and the JSON if no other place is named."""
         return Path(self.out or OUT)
 
     @property
@@ -182,7 +182,7 @@ class Options:
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """Which pictures to write; none if only printed JSON is asked for."""
+        """Which images to write; none if only printed JSON is asked for."""
         if self.save is not None:
             return self.save
         return () if self.prints_json and self.out is None else ("overlay",)
@@ -262,7 +262,7 @@ max_pixels_option = click.option(
     type=click.IntRange(min=1),
     default=MAX_PIXELS,
     show_default=True,
-    help="Refuse larger pictures.",
+    help="Refuse larger images.",
 )
 
 
@@ -273,7 +273,7 @@ def _tile(_context: click.Context, _parameter: click.Parameter, value: str | Non
         return int(value)
     except ValueError:
         raise click.BadParameter(
-            f"expected a number of pixels, got {value!r}; before a picture write --tile {AUTO}"
+            f"expected a number of pixels, got {value!r}; before an image write --tile {AUTO}"
         ) from None
 
 
@@ -283,7 +283,7 @@ tile_option = click.option(
     flag_value=AUTO,
     callback=_tile,
     metavar=f"PIXELS|{AUTO}",
-    help="Look at large pictures in overlapping tiles, too, of so many pixels a side; auto, or "
+    help="Look at large images in overlapping tiles, too, of so many pixels a side; auto, or "
     "nothing behind it, is what the detector sees without scaling down.",
 )
 
@@ -342,14 +342,14 @@ def polygon_options(command: Function) -> Function:
 
 
 def shared_options(pictures: Sequence[str]) -> Callable[[Function], Function]:
-    """The inputs and options of every command; pictures: what ``--save`` may name."""
+    """The inputs and options of every command; images: what ``--save`` may name."""
     return all_of(
         click.argument("inputs", nargs=-1, required=True, metavar="PICTURE|FOLDER|GLOB|-..."),
         click.option("--out", metavar="DIR", help=f"Folder for what is written.  [default: {OUT}]"),
         click.option(
             "--json",
             metavar="FILE|-",
-            help="COCO file. - prints it, and nothing else, on standard output; then pictures are "
+            help="COCO file. - prints it, and nothing else, on standard output; then images are "
             "written only if --out or --save asks for them.  [default: coco.json in --out]",
         ),
         click.option(

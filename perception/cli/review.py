@@ -27,7 +27,7 @@ Thing = TypeVar("Thing")
     "--out", metavar="FILE", help="HTML file.  [default: RUN with .review.html for its suffix]"
 )
 @click.option(
-    "--images", metavar="DIR|URL", help="Where the pictures are now.  [default: where they were]"
+    "--images", metavar="DIR|URL", help="Where the images are now.  [default: where they were]"
 )
 @threshold_option
 @nms_option
@@ -95,8 +95,8 @@ def review(
     )
     if written.missing:
         click.echo(
-            f"note: {written.missing:,} shown without their picture, which is gone or another now; "
-            "--images says where the pictures are",
+            f"note: {written.missing:,} shown without their image, which is gone or another now; "
+            "--images says where the images are",
             err=True,
         )
     return 0

@@ -1,4 +1,4 @@
-"""One run of a command: check everything, load the models, work through the pictures, report."""
+"""One run of a command: check everything, load the models, work through the images, report."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from perception.runtime.files import check_writable
 from perception.types import Prompt
 
 Ask = Callable[[Model, Path | bytes], Instances]
-"""Puts the run's question to a model about one picture: a path, or a file's bytes."""
+"""Puts the run's question to a model about one image: a path, or a file's bytes."""
 
 Explain = Callable[[Model, Sequence[Instances]], Explanation | None]
-"""Says why classes were found in none of a run's pictures; None where all were, somewhere."""
+"""Says why classes were found in none of a run's images; None where all were, somewhere."""
 
 _SECONDS_WITHOUT_BAR = 1.0
 
 _MOST_PIPED = 512 << 20
-"""Bytes of a picture's file that are read from standard input."""
+"""Bytes of an image's file that are read from standard input."""
 
 _LITTLE = 5
 """Masks of segment-everything; where fewer are left it is said at which limits the others fell."""
@@ -101,7 +101,7 @@ def explain_text(text: str | None, threshold: float) -> Explain:
 
 
 def skipped(shown: Mapping[str, Sequence[Sequence[float]]]) -> tuple[type[PerceptionError], ...]:
-    """The errors that are of one picture alone: whether examples lie in it depends on it."""
+    """The errors that are of one image alone: whether examples lie in it depends on it."""
     return (ImageError, PromptError) if any(shown.values()) else (ImageError,)
 
 
@@ -159,7 +159,7 @@ def ask_prompt(
 def ask_everything(options: Options, settings: Mapping[str, Any]) -> Ask:
     """Asks for everything; PromptError for settings (by name) that can't be used.
 
-    Shows its progress over the points of a picture if that takes long.
+    Shows its progress over the points of an image if that takes long.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
     points = EverythingSettings(**settings).point_count
@@ -195,10 +195,10 @@ def run(
     skip: tuple[type[PerceptionError], ...] = (ImageError,),
     explains: Explain | None = None,
 ) -> int:
-    """Answers all pictures and writes the results; returns the exit status.
+    """Answers all images and writes the results; returns the exit status.
 
     Whatever can be wrong with the inputs and the places to write is said before the models load.
-    skip: the errors that are of one picture alone, after which the others are still done; explain:
+    skip: the errors that are of one image alone, after which the others are still done; explain:
     says why something wasn't found, which stands in the JSON and in notes at the end.
     """
     pictures, piped = _pictures(options)
@@ -242,7 +242,7 @@ def run(
         done = len(outcome.results) + len(outcome.skipped)
         into = f" and in {printable(str(options.json_path))}" if options.json_path else ""
         raise KeyboardInterrupt(
-            *([f"{done:,} of {len(pictures):,} pictures are done{into}"] if outcome.results else [])
+            *([f"{done:,} of {len(pictures):,} images are done{into}"] if outcome.results else [])
         )
     return status
 
@@ -268,15 +268,15 @@ def note_missing(inputs: Sequence[str], *, quiet: bool) -> None:
 
 
 def _piped() -> bytes:
-    """A picture's file from standard input; ImageError for none, or one that is too large."""
+    """An image's file from standard input; ImageError for none, or one that is too large."""
     if sys.stdin is None or sys.stdin.isatty():
         raise ImageError(
-            "standard input: - reads a picture from there: pipe one in, such as "
+            "standard input: - reads an image from there: pipe one in, such as "
             "perception segment - --text cat < photo.jpg"
         )
     content = sys.stdin.buffer.read(_MOST_PIPED + 1)
     if not content:
-        raise ImageError("standard input: nothing came; pipe a picture in")
+        raise ImageError("standard input: nothing came; pipe an image in")
     if len(content) > _MOST_PIPED:
         raise ImageError(
             f"standard input: more than {_MOST_PIPED >> 20} MB; save it as a file, and name that"
@@ -297,7 +297,7 @@ def _check_outputs(options: Options) -> None:
 
 
 def _section(found: Instances, written: Sequence[Path]) -> str:
-    """What is printed about one picture."""
+    """What is printed about one image."""
     lines = [heading(found), instance_table(found), f"  {stage_times(found.seconds)}"]
     return "\n".join([*lines, *(f"  wrote {printable(str(path))}" for path in written)])
 

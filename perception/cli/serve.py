@@ -13,7 +13,7 @@ _LEAST_TOKEN = 12
 
 @click.command(
     cls=Command,
-    short_help="Mark pictures in a browser: clicks, boxes, words.",
+    short_help="Mark images in a browser: clicks, boxes, words.",
     examples=[
         ('perception serve photos --text "cat. dog"', "then open the address that it prints"),
         ("perception serve photos --model sam-vit-b", "clicks answered by a larger model"),
@@ -65,7 +65,7 @@ def serve(
     overwrite: bool,
     quiet: bool,
 ) -> int:
-    """Mark pictures of a folder in a browser, with clicks, boxes and words.
+    """Mark images of a folder in a browser, with clicks, boxes and words.
 
     Goes on where an earlier run to --out was ended, also one of annotate. Ctrl-C ends it and writes
     the COCO file.

@@ -41,11 +41,11 @@ def stage_times(seconds: Mapping[str, float]) -> str:
 
 def skipped_summary(skipped: Sequence[str], total: int) -> str:
     """What was left out of a batch and why, one line each."""
-    return "\n".join([f"skipped {len(skipped)} of {total} pictures:", *(f"  {s}" for s in skipped)])
+    return "\n".join([f"skipped {len(skipped)} of {total} images:", *(f"  {s}" for s in skipped)])
 
 
 def heading(found: Instances) -> str:
-    """The picture's name and size."""
+    """The image's name and size."""
     height, width = found.image_hw
     return f"{printable(found.file_name)} ({width} x {height})"
 

@@ -87,7 +87,7 @@ def _bar(unit: str, *, quiet: bool) -> Callable[[Sequence[Placed]], Iterable[Pla
 
 
 def _summary(content: Mapping[str, Any]) -> dict[str, int]:
-    """How many there are of what; pictures without annotations are nothing wrong."""
+    """How many there are of what; images without annotations are nothing wrong."""
     placed = {room: records(content, kind) for kind, room in ROOMS.items()}
     annotated = {as_key(one.record.get("image_id")) for one in placed["annotations"]}
     empty = sum(as_key(one.record.get("id")) not in annotated for one in placed["images"])

@@ -1,7 +1,7 @@
 """COCO: instances of one or many images as one JSON file.
 
 The contract: area from the mask; bbox tight and half-open; iscrowd 0; integer ids in order of path
-and a ``uid`` derived from content; category ids from 1 in class order; scores kept; a picture with
+and a ``uid`` derived from content; category ids from 1 in class order; scores kept; an image with
 nothing found is listed, and the classes that were asked for and not found stand in its
 ``neg_category_ids``; a part has the id of its whole as ``parent_id``; whoever made an annotation,
 where that is known, stands in its ``origin`` (model, hand or corrected), and what a hand made has
@@ -40,11 +40,11 @@ def to_coco(
     polygons: bool = False,
     simplify: float = 0.0,
 ) -> dict[str, Any]:
-    """The content of one COCO file, as plain dicts and lists, for the results of many pictures.
+    """The content of one COCO file, as plain dicts and lists, for the results of many images.
 
     info: how the results were made (default: what they say themselves); polygons: outlines in place
     of run lengths; simplify: how far these may be from the pixels' steps, in pixels, for fewer
-    corners (see ``mask_to_polygons``). Raises DataError if two pictures have one file name, or if
+    corners (see ``mask_to_polygons``). Raises DataError if two images have one file name, or if
     results were made in different ways (another model or threshold), which one file can't tell
     apart.
     """
@@ -99,7 +99,7 @@ def stream_coco(
     category_ids = {name: n for n, name in enumerate(classes, start=1)}
     last, count = None, 0
     remove_parts(path)
-    # Annotations stand behind all pictures: they wait in a file that has no name.
+    # Annotations stand behind all images: they wait in a file that has no name.
     with whole_file(path) as file, TemporaryFile(dir=path.parent) as waiting:
         images, annotations = _Rows(file), _Rows(waiting)
         file.write(_encoded(f'{{\n"info": {to_json(info)},\n"images": '))
@@ -133,7 +133,7 @@ def stream_coco(
 
 
 def coco_bytes(content: Mapping[str, Any]) -> bytes:
-    """A COCO file's content as JSON in UTF-8, one picture or annotation a line."""
+    """A COCO file's content as JSON in UTF-8, one image or annotation a line."""
     text = BytesIO()
     before = b"{\n"
     for key, value in content.items():
@@ -174,7 +174,7 @@ def _check_names(ordered: Sequence[Instances]) -> None:
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise DataError(
-            f"{counts[twice[0]]} pictures are called {twice[0]!r}: "
+            f"{counts[twice[0]]} images are called {twice[0]!r}: "
             "give each its own file_name (dataclasses.replace)"
         )
 
@@ -202,7 +202,7 @@ def to_json(value: object) -> str:
 
 
 def image_row(image_id: int, result: Instances, category_ids: Mapping[str, int]) -> dict[str, Any]:
-    """A picture's entry; category_ids: by name, of all classes that were asked for.
+    """An image's entry; category_ids: by name, of all classes that were asked for.
 
     Of segment-everything it says how many candidates fell at which limit.
     """
@@ -227,7 +227,7 @@ def annotation_rows(
     polygons: bool,
     simplify: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """The entries of a picture's instances, numbered from ``first_id``.
+    """The entries of an image's instances, numbered from ``first_id``.
 
     ``parent_id`` is the id of the annotation that one is a part of, where there is one.
     polygons: outlines in place of run lengths; the area is the mask's in both. simplify: see
@@ -304,7 +304,7 @@ def _drawn(segmentation: list[Any], image_hw: tuple[int, int]) -> dict[str, Any]
 
 
 def _image_uid(result: Instances) -> str:
-    """From the picture's name and content: copies in two folders are two pictures."""
+    """From the image's name and content: copies in two folders are two images."""
     return _uid(result.file_name, result.uid, f"{result.image_hw[0]}x{result.image_hw[1]}")
 
 

@@ -18,7 +18,7 @@ from perception.detectors.tokenizers import WORD_END, BytePairs
 from perception.errors import ExportError, WeightsError
 
 QUERIES_AT_ONCE = 512
-"""Of the thousands of cells that look at one another; all of a picture's scores are gigabytes."""
+"""Of the thousands of cells that look at one another; all of an image's scores are gigabytes."""
 
 
 class ExportableClipText(nn.Module):
@@ -41,7 +41,7 @@ class ExportableClipText(nn.Module):
 
 
 class ExportableClipImage(nn.Module):
-    """pixels 1 x 3 x S x S -> what the picture says as a whole and its patches, 1 + Q x D.
+    """pixels 1 x 3 x S x S -> what the image says as a whole and its patches, 1 + Q x D.
 
     model: OWLv2's vision model; S is what it was made for.
     """
@@ -106,7 +106,7 @@ def clip_metadata(
     is_square = dict(processor.size) == {"height": side, "width": side}
     if not is_square or abs(processor.rescale_factor * 255 - 1) > 1e-6:
         raise ExportError(
-            "only the published preprocessing can be exported: pictures as squares of the "
+            "only the published preprocessing can be exported: images as squares of the "
             "network's size, with values in 0..1"
         )
     red, green, blue = processor.image_mean

@@ -83,7 +83,7 @@ def scored(boxes: FloatArray, scores: FloatArray, *, floor: float) -> Candidates
 def join_passes(
     found: Sequence[Candidates], phrases: Sequence[IntArray], *, queries: int
 ) -> Candidates:
-    """One picture's candidates from several texts, each with its part of the phrases, as one.
+    """One image's candidates from several texts, each with its part of the phrases, as one.
 
     phrases: which phrases each text holds, together 0 to P - 1; queries: how many places each has.
     Of a phrase that wasn't in a box's text nothing is known: its score there is 0.

@@ -72,7 +72,7 @@ class DeformableAttention(nn.Module):
         return values if real is None else values.masked_fill(~real[..., None], 0.0)
 
     def read(self, queries: Tensor, reference: Tensor, rows: Tensor, levels: Levels) -> Tensor:
-        """What Q queries Q x D read around Q x L x 2 or 4 of one picture's ``rows``: Q x D."""
+        """What Q queries Q x D read around Q x L x 2 or 4 of one image's ``rows``: Q x D."""
         found = quick_linear(queries, self.weight, self.bias).float()
         ends = found.shape[1] // 3 * 2
         places = found[:, :ends]
@@ -138,7 +138,7 @@ class Levels:
     shapes: each level's (h, w); heads, points: H and P. limits: 2·H·L·P, the last place x, then y;
     starts: H·L·P, the row of each level's corner; strides: H·L·P, from one line of cells to the
     next; rows are counted in heads. units: 2L x 2·H·L·P, what a reference is multiplied with to be
-    x, then y, in cells; rows: of one picture, in cells.
+    x, then y, in cells; rows: of one image, in cells.
     """
 
     shapes: tuple[tuple[int, int], ...]
@@ -195,7 +195,7 @@ def sample(rows: Tensor, places: Tensor, weights: Tensor, levels: Levels) -> Ten
     """What Q queries read: Q x D.
 
     rows: from ``Levels.bordered``; places: Q x 2·H·L·P, x of each head, level and point, then y,
-    counted in cells with the first one's centre at 1; they are overwritten. weights: Q·H x L·P.
+    counted in cells with the first one's center at 1; they are overwritten. weights: Q·H x L·P.
     """
     queries, bag = len(places), weights.shape[-1]
     # One step beyond the edge everything is zero already, so a place further out moves there.
@@ -241,7 +241,7 @@ class DeformableReader(nn.Module):
     def forward(
         self, queries: Tensor, cells: Tensor, references: Tensor, shapes: list[tuple[int, int]]
     ) -> Tensor:
-        """references: Q x 2 or Q x 4, parts of the picture; shapes: each level's (h, w)."""
+        """references: Q x 2 or Q x 4, parts of the image; shapes: each level's (h, w)."""
         heads, levels, points = self.heads, self.levels, self.points
         # H x L x P x Q (x 2), so that what is added up lies apart and the queries side by side.
         offsets = self.offsets(queries).unflatten(1, (heads, levels, points, 2))

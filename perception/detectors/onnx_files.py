@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 MOST_OBLONG = 32
-"""Longer pictures, long side by short, are thickened: resized, they would have too few cells."""
+"""Longer images, long side by short, are thickened: resized, they would have too few cells."""
 
 
 def thickened(image: ImageArray) -> ImageArray:
-    """A strip with its short side repeated; boxes are parts of the picture, so they stay right."""
+    """A strip with its short side repeated; boxes are parts of the image, so they stay right."""
     for axis in (0, 1):
         times = -(-image.shape[1 - axis] // (image.shape[axis] * MOST_OBLONG))
         if times > 1:
@@ -53,7 +53,7 @@ def fitted_size(height: int, width: int, *, shortest: int, longest: int) -> tupl
 def fitted_pixels(
     image: ImageArray, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
 ) -> FloatArray:
-    """RGB uint8 H x W x 3 -> 3 x h x w, resized and normalised; mean, std: of values in 0..1."""
+    """RGB uint8 H x W x 3 -> 3 x h x w, resized and normalized; mean, std: of values in 0..1."""
     height, width = size
     resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
     scale = 1 / (255 * np.asarray(std, np.float32))
@@ -73,9 +73,9 @@ def to_patches(pixels: FloatArray, side: int) -> tuple[FloatArray, int, int]:
 
 def boxes_in_image(boxes: FloatArray, width: float, height: float) -> FloatArray:
     """Boxes N x 4, cxcywh as parts of a whole of this size -> xyxy in its pixels."""
-    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    center, half = boxes[:, :2], boxes[:, 2:] / 2
     size = np.array([width, height, width, height], np.float32)
-    found = np.concatenate((centre - half, centre + half), axis=1) * size
+    found = np.concatenate((center - half, center + half), axis=1) * size
     return found.astype(np.float32, copy=False)
 
 
@@ -88,8 +88,8 @@ OMDET_TURBO = ("omdet-turbo-text", "omdet-turbo-image", "omdet-turbo-boxes")
 class ClipMetadata(OnnxMetadata):
     """What such a detector needs to be asked.
 
-    source: sha256 of the weights that it was made from; side: of the square that every picture
-    becomes; limit: tokens of one text; queries: boxes of one picture; mean, std: R G B, of values
+    source: sha256 of the weights that it was made from; side: of the square that every image
+    becomes; limit: tokens of one text; queries: boxes of one image; mean, std: R G B, of values
     in 0..1; vocabulary: sha256 of its file.
     """
 

@@ -174,7 +174,7 @@ def _first_line(error: Exception) -> str:
 
 
 def to_pixels(processor: Any, images: Sequence[ImageArray]) -> list[Tensor]:
-    """RGB pictures H x W x 3 -> normalised ones 3 x h x w, each of its own size, not padded."""
+    """RGB images H x W x 3 -> normalized ones 3 x h x w, each of its own size, not padded."""
     return [
         processor(
             thickened(image), do_pad=False, input_data_format="channels_last", return_tensors="pt"
@@ -184,9 +184,9 @@ def to_pixels(processor: Any, images: Sequence[ImageArray]) -> list[Tensor]:
 
 
 def batches(images: Sequence[ImageArray], device: torch.device) -> Iterator[Sequence[ImageArray]]:
-    """The pictures as they go through a network: all at once on a GPU, one by one on a CPU.
+    """The images as they go through a network: all at once on a GPU, one by one on a CPU.
 
-    There a batch is no faster, and would need the memory of all its pictures.
+    There a batch is no faster, and would need the memory of all its images.
     """
     step = 1 if device.type == "cpu" else max(1, len(images))
     for start in range(0, len(images), step):

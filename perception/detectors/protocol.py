@@ -27,7 +27,7 @@ class Detector(Protocol):
     def detect(
         self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
     ) -> list[Detections]:
-        """The boxes in each RGB picture (H x W x 3 uint8) whose score is at least ``threshold``.
+        """The boxes in each RGB image (H x W x 3 uint8) whose score is at least ``threshold``.
 
         What negatives win is dropped, and of boxes that repeat one another the best stays.
         """
@@ -37,7 +37,7 @@ class Detector(Protocol):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each picture that some phrase gives at least ``floor``.
+        """All boxes in each image that some phrase gives at least ``floor``.
 
         ``detector.decode.label`` makes of them what ``detect`` gives, at any threshold from there.
         """
@@ -54,7 +54,7 @@ class ExampleDetector(Detector, Protocol):
     example_phrase: str
 
     def shown(self, examples: Examples) -> Detector:
-        """The detector that finds what is like these examples, of one class, in their picture."""
+        """The detector that finds what is like these examples, of one class, in their image."""
         ...
 
 
@@ -79,7 +79,7 @@ def check_examples(examples: Examples | None, text: PromptText | None, tile: obj
             raise PromptError("name what to find, or show an example of it")
         return
     if tile is not None:
-        raise PromptError("examples are places in the whole picture: not together with tiles")
+        raise PromptError("examples are places in the whole image: not together with tiles")
     if text is None and not np.any(examples.labels):
         raise PromptError("examples of what isn't meant need a text or an example of what is")
 

@@ -1,7 +1,7 @@
 """Swin layers, window by window, for torch and for ONNX.
 
 Liu et al. 2021, "Swin Transformer". The weights and the call are those of transformers'
-``SwinLayer``. There the picture is shifted, padded, cut into windows and put together again as a
+``SwinLayer``. There the image is shifted, padded, cut into windows and put together again as a
 whole, in copies of it; here each window's cells are looked up where they are.
 
 The weights are those of transformers' ``SwinBackbone``.

@@ -1,4 +1,4 @@
-"""Where a Swin backbone looks in a picture of any size, as lists of its cells; needs no torch.
+"""Where a Swin backbone looks in an image of any size, as lists of its cells; needs no torch.
 
 Liu et al. 2021, "Swin Transformer": layers cut the cells into windows, every second one after a
 shift, and between two stages four cells become one. Written as lists, all of it is looking rows up,
@@ -34,7 +34,7 @@ class Windows(NamedTuple):
 
 @lru_cache(maxsize=64)
 def find_windows(height: int, width: int, side: int, shift: int) -> Windows:
-    """The windows of a picture of h x w cells, moved by ``shift`` cells down and right.
+    """The windows of an image of h x w cells, moved by ``shift`` cells down and right.
 
     Those that reach over the edge go on at the other one, as if it were a ring; there, cells that
     are no neighbours are of different regions.
@@ -85,7 +85,7 @@ def level_shapes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
 
 
 def plan(height: int, width: int, *, side: int, extra: int) -> dict[str, IntArray]:
-    """The lists of a picture of h x w patches by name, in the order in which a graph takes them.
+    """The lists of an image of h x w patches by name, in the order in which a graph takes them.
 
     side: of the windows; extra: levels that are made from the last one by convolutions.
     """

@@ -2,7 +2,7 @@
 
 A piece that ends at an inner edge of its tile was cut there. It is joined with the piece that goes
 on where it ends, across as many tiles as it takes. A piece whose rest was never found gives way to
-a box that shows more of the same thing, in another tile or in the whole picture.
+a box that shows more of the same thing, in another tile or in the whole image.
 
 Boxes of a better score decide first, and only those that score at least half as much have a say in
 what becomes of them: as pieces of a thing, and as things that show more. So a box comes out the
@@ -19,7 +19,7 @@ import numpy as np
 from perception.detectors.decode import SAME_CLASS_IOU, worth_keeping
 from perception.detectors.protocol import Detector
 from perception.ops.boxes import clip_boxes
-from perception.ops.windows import LEAST_SIDE, Tile, TileSize, check_tile, tiles
+from perception.ops.windows import MIN_SIDE, Tile, TileSize, check_tile, tiles
 from perception.prompts.grammar import NEGATIVE, Phrases
 from perception.types import BoolArray, Candidates, Detections, FloatArray, ImageArray, IntArray
 
@@ -36,21 +36,21 @@ def tile_side(detector: Detector, tile: TileSize) -> int:
     """
     check_tile(tile)
     if tile == "auto":
-        return max(LEAST_SIDE, int(getattr(detector, "side", USUAL_SIDE)))
+        return max(MIN_SIDE, int(getattr(detector, "side", USUAL_SIDE)))
     return tile or 0
 
 
 def tiled(detector: Detector, tile: TileSize) -> Detector:
-    """The detector, looking at large pictures in tiles if that is asked for."""
+    """The detector, looking at large images in tiles if that is asked for."""
     side = tile_side(detector, tile)
     return TiledDetector(detector, side) if side else detector
 
 
 class TiledDetector(Detector):
-    """A ``Detector`` over another one, for pictures with more pixels than that one sees.
+    """A ``Detector`` over another one, for images with more pixels than that one sees.
 
-    Each tile is asked, then the whole picture, for what is too large for a tile; what the tiles cut
-    is joined. A picture that fits into one tile is asked as it is. Boxes of several tiles depend on
+    Each tile is asked, then the whole image, for what is too large for a tile; what the tiles cut
+    is joined. An image that fits into one tile is asked as it is. Boxes of several tiles depend on
     all phrases, as those of one class are joined. side: of the tiles, in pixels.
     """
 
@@ -62,7 +62,7 @@ class TiledDetector(Detector):
     def detect(
         self, images: Sequence[ImageArray], phrases: Phrases, *, threshold: float = 0.3
     ) -> list[Detections]:
-        """The boxes in each RGB picture H x W x 3 for the phrases; see ``Detector``."""
+        """The boxes in each RGB image H x W x 3 for the phrases; see ``Detector``."""
         if all(self._fits(image) for image in images):
             return self._detector.detect(images, phrases, threshold=threshold)
         return super().detect(images, phrases, threshold=threshold)
@@ -70,7 +70,7 @@ class TiledDetector(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         small = [image for image in images if self._fits(image)]
         answers = iter(self._detector.candidates(small, phrases, floor=floor) if small else [])
         return [
@@ -100,14 +100,14 @@ class TiledDetector(Detector):
     def _ask(
         self, image: ImageArray, places: Sequence[Tile], phrases: Phrases, floor: float
     ) -> list[Candidates]:
-        """What some parts of a picture show, in its pixels, without repetitions in each."""
+        """What some parts of an image show, in its pixels, without repetitions in each."""
         crops = [np.ascontiguousarray(place.cut_from(image)) for place in places]
         found = self._detector.candidates(crops, phrases, floor=floor * REACH)
         return [_placed(one, place, phrases) for one, place in zip(found, places, strict=True)]
 
 
 def _placed(found: Candidates, place: Tile, phrases: Phrases) -> Candidates:
-    """A tile's candidates in the picture's pixels, without those that repeat a better one."""
+    """A tile's candidates in the image's pixels, without those that repeat a better one."""
     boxes = clip_boxes(found.boxes, (place.y1 - place.y0, place.x1 - place.x0))
     corner = np.array([place.x0, place.y0] * 2, np.float32)
     found = Candidates(boxes + corner, found.scores, found.queries)
@@ -136,12 +136,12 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = range(4)
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """What K views of one picture show: tiles, and the picture itself.
+    """What K views of one image show: tiles, and the image itself.
 
-    boxes: N x 4 xyxy in the picture; scores: N, of the best phrase; owners: N, what each is a piece
-    of: a class, or a negative phrase; views: N, which view; tiles: N x 4, that view in the picture;
+    boxes: N x 4 xyxy in the image; scores: N, of the best phrase; owners: N, what each is a piece
+    of: a class, or a negative phrase; views: N, which view; tiles: N x 4, that view in the image;
     cut: N x 4, whether the box ends at the left, top, right and bottom edge of its view, and that
-    isn't the picture's own.
+    isn't the image's own.
     """
 
     boxes: FloatArray
@@ -155,7 +155,7 @@ class Pieces:
     def of(
         cls, found: Candidates, views: IntArray, places: Sequence[Tile], phrases: Phrases
     ) -> Pieces:
-        """Of candidates with boxes in the picture; places: of the views, the last the picture."""
+        """Of candidates with boxes in the image; places: of the views, the last the image."""
         tiles = np.array(places, np.float32)[views]
         at_edge = np.abs(found.boxes - tiles) <= _near(tiles)
         best = found.scores.argmax(axis=1)
@@ -191,10 +191,10 @@ class _Thing:
 def join(
     found: Candidates, views: IntArray, places: Sequence[Tile], phrases: Phrases
 ) -> Candidates:
-    """The candidates of several views as those of one picture; a thing has its best piece's scores.
+    """The candidates of several views as those of one image; a thing has its best piece's scores.
 
-    found: with boxes in the picture, those of a view without repetitions; views: of each, which of
-    ``places`` it is of: the tiles, then the picture.
+    found: with boxes in the image, those of a view without repetitions; views: of each, which of
+    ``places`` it is of: the tiles, then the image.
     """
     if not len(found):
         return found

@@ -87,7 +87,7 @@ def accumulate(
 ) -> Precision:
     """Matches what was found with the truth, and accumulates.
 
-    most: answers for one category in one picture, best first, that count; open_pairs: picture and
+    most: answers for one category in one image, best first, that count; open_pairs: image and
     category ids where what isn't matched isn't held against anyone, as not all is marked there.
     """
     from pycocotools.cocoeval import COCOeval
@@ -195,7 +195,7 @@ def error_masks(
 
 
 def pair_ious(found: Sequence[Found], true: Sequence[Instance], kind: Kind) -> NDArray[np.float64]:
-    """IoU of N found and M true instances of one picture, N x M in 0..1.
+    """IoU of N found and M true instances of one image, N x M in 0..1.
 
     With a crowd it is the part of what was found that lies in it, as COCO has it.
     """

@@ -1,8 +1,8 @@
 """Masks from boxes: tight ones and jittered ones, by a predictor or by GrabCut.
 
 A jittered box has each of its sides moved by a part of the box's width or height that is drawn
-evenly from -0.1 to 0.1, then is cut at the picture's edges. The draws follow from a fixed seed, the
-picture's name and the thing's id: they are the same whatever else is measured, and in which order.
+evenly from -0.1 to 0.1, then is cut at the image's edges. The draws follow from a fixed seed, the
+image's name and the thing's id: they are the same whatever else is measured, and in which order.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class BoxMasks(Protocol):
         ...
 
     def masks(self, image: ImageArray, boxes: FloatArray) -> Iterator[BoolArray]:
-        """For each box N x 4 on a picture H x W x 3 the masks M x H x W, its own choice first."""
+        """For each box N x 4 on an image H x W x 3 the masks M x H x W, its own choice first."""
         ...
 
 
@@ -154,7 +154,7 @@ def answer_boxes(
     draws: int = DRAWS,
     seed: int = SEED,
 ) -> list[dict[str, Any]]:
-    """The IoUs of a picture's things, as plain values; draws: jittered boxes of each, perhaps 0."""
+    """The IoUs of an image's things, as plain values; draws: jittered boxes of each, perhaps 0."""
     boxes = []
     for thing in picture.things:
         key = f"{picture.file_name} {thing.id}"
@@ -186,7 +186,7 @@ def _mean(ious: Sequence[float]) -> float | None:
 
 
 def boxed_things(picture: TruePicture, rows: Sequence[dict[str, Any]]) -> list[BoxedThing]:
-    """What ``answer_boxes`` said of a picture's things."""
+    """What ``answer_boxes`` said of an image's things."""
     return [
         BoxedThing(picture, thing, **{**row, "answer": Rle(picture.image_hw, row["answer"])})
         for thing, row in zip(picture.things, rows, strict=True)

@@ -1,7 +1,7 @@
 """Inference image by image for a measurement, with a resume cache and its key.
 
-JSON lines: the first says what was asked of whom, each further one is a picture's answers. A line
-that was cut off in the middle is a picture that isn't finished.
+JSON lines: the first says what was asked of whom, each further one is an image's answers. A line
+that was cut off in the middle is an image that isn't finished.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SUFFIX = ".kept"
 _FORM = "perception kept answers 1"
 
 Add = Callable[[str, Any], None]
-"""Keeps one more picture's answers, plain values that JSON holds exactly."""
+"""Keeps one more image's answers, plain values that JSON holds exactly."""
 
 
 @contextmanager
 def kept(path: Path | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Add]]:
-    """What is kept, by picture, and what keeps one more.
+    """What is kept, by image, and what keeps one more.
 
     path: the file, made if it isn't there, or None to keep nothing; asked: what is asked of whom,
     as plain values. Raises EvaluationError for a file of other answers, RunError while another
@@ -96,7 +96,7 @@ def _read(file: IO[bytes], asked: Mapping[str, Any], name: str) -> dict[str, Any
 
 
 def _parsed(content: bytes, head: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Answers by picture; raises ValueError, KeyError or TypeError for what is something else."""
+    """Answers by image; raises ValueError, KeyError or TypeError for what is something else."""
     rows = [json.loads(line) for line in content.splitlines()]
     if rows:
         if rows[0]["form"] != _FORM:
@@ -122,16 +122,16 @@ def _brief(value: object) -> str:
 
 
 Ask = Callable[[ImageArray, TruePicture], Any]
-"""What answers for a picture's things, as plain values that JSON holds exactly."""
+"""What answers for an image's things, as plain values that JSON holds exactly."""
 
 
 def answer_all(
     things: Things, ask: Ask, *, asked: Mapping[str, Any], keep: Path | None, watch: Watch
 ) -> list[tuple[TruePicture, Any]]:
-    """The answers for all pictures that have things, in their order.
+    """The answers for all images that have things, in their order.
 
     asked, keep: what is asked of whom, and the file of answers, see ``kept_answers``. Raises
-    ImageError for a picture that can't be read, and what ``kept`` raises.
+    ImageError for an image that can't be read, and what ``kept`` raises.
     """
     pictures = [picture for picture in things.pictures if picture.things]
     answered = []

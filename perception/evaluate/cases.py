@@ -1,6 +1,6 @@
 """Cases as images: ground truth and predictions side by side, the worst first.
 
-How good a picture is: the sum of the IoU of its matches, over the matches and half of what is
+How good an image is: the sum of the IoU of its matches, over the matches and half of what is
 missed and half of what is wrong: the panoptic quality of all its classes together (Kirillov and
 others, "Panoptic Segmentation", 2019).
 """
@@ -28,17 +28,17 @@ from perception.report.measurement import MOST_CASES, Case
 from perception.types import FloatArray, ImageArray, IntArray
 
 SIDE = 320
-"""The longer side of each picture."""
+"""The longer side of each image."""
 _AROUND = 1.3
 """How much larger than what matters the part is that is shown."""
-_LEAST = 48
-"""Its least side, in pixels of the picture."""
+_MIN = 48
+"""Its least side, in pixels of the image."""
 _WHOLE = 0.6
-"""Where it would be more than this share of the picture, the whole picture is shown."""
+"""Where it would be more than this share of the image, the whole image is shown."""
 _MOST_NAMED = 8
-"""Of more instances the names would cover the picture."""
-_COLOUR = 0.3
-"""How much of its colour a picture keeps: red on a red picture would be lost."""
+"""Of more instances the names would cover the image."""
+_COLOR = 0.3
+"""How much of its color an image keeps: red on a red image would be lost."""
 _IN, _OUT, _RING = (0, 150, 60), (214, 30, 30), (255, 255, 255)
 
 
@@ -48,7 +48,7 @@ def draw_case(case: Case, image: ImageArray) -> tuple[ImageArray, ImageArray]:
     part = Image.fromarray(image[window.y0 : window.y1, window.x0 : window.x1])
     scale = SIDE / max(part.size)
     size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
-    paler = ImageEnhance.Color(part.resize(size, Image.Resampling.BICUBIC)).enhance(_COLOUR)
+    paler = ImageEnhance.Color(part.resize(size, Image.Resampling.BICUBIC)).enhance(_COLOR)
     crop = np.asarray(paler)
     places = (case.points - np.array([window.x0, window.y0], np.float32)) * np.float32(scale)
     truth, answer = (
@@ -77,13 +77,13 @@ def _window(case: Case) -> Window:
 
 def _span(low: float, high: float, room: int) -> tuple[int, int]:
     """A span with room around it, moved and cut so that it lies within 0 to ``room``."""
-    length = min(max(round((high - low) * _AROUND), _LEAST), room)
+    length = min(max(round((high - low) * _AROUND), _MIN), room)
     start = min(max(round((low + high - length) / 2), 0), room - length)
     return start, start + length
 
 
 def _draw(crop: ImageArray, found: Instances, window: Window) -> ImageArray:
-    """What was found, on a part of the picture that may have been scaled, h x w x 3."""
+    """What was found, on a part of the image that may have been scaled, h x w x 3."""
     height, width = crop.shape[:2]
     scale = np.array([width, height] * 2) / np.array(
         [window.x1 - window.x0, window.y1 - window.y0] * 2
@@ -121,8 +121,8 @@ def _draw_clicks(drawn: ImageArray, places: FloatArray, labels: IntArray) -> Ima
     draw = ImageDraw.Draw(picture)
     for n in reversed(range(len(places))):
         (x, y), radius = places[n].tolist(), 7 if n == 0 else 5
-        colour = _IN if labels[n] else _OUT
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour, _RING)
+        color = _IN if labels[n] else _OUT
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), color, _RING)
         arm = radius - 2
         draw.line((x - arm, y, x + arm, y), _RING, 2)
         if labels[n]:
@@ -149,9 +149,9 @@ class _Counts(NamedTuple):
 def picture_cases(
     truth: Truth, answers: Answers, kind: Kind, *, threshold: float = THRESHOLD
 ) -> tuple[Case, ...]:
-    """The worst pictures; threshold: the least score that is shown and counts.
+    """The worst images; threshold: the least score that is shown and counts.
 
-    A picture with nothing in it, where nothing was found, is no case; nor is what was found of
+    An image with nothing in it, where nothing was found, is no case; nor is what was found of
     categories that nobody has judged.
     """
     true: dict[int, list[Instance]] = defaultdict(list)
@@ -223,7 +223,7 @@ def _case(
 def _instances(
     picture: Picture, some: Sequence[Found | Instance], names: dict[int, str], kind: Kind
 ) -> Instances:
-    """For drawing: classes have the same order, and so the same colours, on both sides."""
+    """For drawing: classes have the same order, and so the same colors, on both sides."""
     ids = list(names)
     boxes = np.array([one.box for one in some], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

@@ -1,6 +1,6 @@
 """Measurements that prove themselves: what arithmetic says, beside what comes out.
 
-The pictures are blank and the segmenter is told what to answer: the figures follow by arithmetic.
+The images are blank and the segmenter is told what to answer: the figures follow by arithmetic.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from perception.evaluate.click_result import measure_clicks
 from perception.evaluate.clicks import MOST
 from perception.evaluate.objects import Thing, Things, TruePicture, read_grabcut_things
 from perception.evaluate.proposals import measure_proposals
-from perception.evaluate.synthetic import Tell, ToldSegmenter
-from perception.models.missing import NoDetector
+from perception.evaluate.synthetic import StubSegmenter, Tell
+from perception.models.missing import MissingDetector
 from perception.models.model import Model
 from perception.ops.masks import mask_to_rle
 from perception.predictor.everything_settings import EverythingSettings
@@ -189,7 +189,7 @@ def _half(_prompt: Prompt) -> int:
 
 @contextmanager
 def _squares_on_blank() -> Iterator[Things]:
-    """Two squares on a blank picture."""
+    """Two squares on a blank image."""
     squares = tuple(
         Thing(str(n), "square", mask_to_rle(_part(x0, y0, _SIDE)))
         for n, (x0, y0) in enumerate(_LEFT_TOP)
@@ -220,4 +220,4 @@ def _told(rows: Callable[[Prompt], int]) -> Model:
 
 
 def _model(tell: Tell) -> Model:
-    return Model(NoDetector("told"), WholeImagePredictor(ToldSegmenter(tell)))
+    return Model(MissingDetector("told"), WholeImagePredictor(StubSegmenter(tell)))

@@ -32,7 +32,7 @@ from perception.ops.masks import rle_area
 
 _DISC = 1
 _OF_A_STAR = 5
-"""A picture of stars, in which there is no disc."""
+"""An image of stars, in which there is no disc."""
 
 
 def coco_checks() -> list[Check]:
@@ -41,7 +41,7 @@ def coco_checks() -> list[Check]:
     right = same(truth)
     rows: list[tuple[str, Answers, Mapping[str, float]]] = [
         ("the truth itself", right, {"AP": 1, "AP50": 1, "AP75": 1, "APm": 1, "AR100": 1}),
-        # One answer a picture and class: one of the two things in it.
+        # One answer an image and class: one of the two things in it.
         ("one answer of two", right, {"AR1": 0.5, "AR10": 1}),
         # IoU 32/48 = 0.67, enough for 0.5, 0.55, 0.6 and 0.65: four of ten.
         ("shifted by a fifth", shifted(right, 8), {"AP": 0.4, "AP50": 1, "AP75": 0}),
@@ -51,7 +51,7 @@ def coco_checks() -> list[Check]:
         # One class of three is still right.
         ("two labels swapped", swapped(right), {"AP": 1 / 3, "AR100": 1 / 3}),
         # Half of each class, without a mistake: precision 1 at recalls 0, 0.01, ..., 0.5.
-        ("every other picture", every_other_picture(right), {"AP": 51 / 101, "AR100": 0.5}),
+        ("every other image", every_other_picture(right), {"AP": 51 / 101, "AR100": 0.5}),
         # Of discs the first is wrong: at best 4 of 5 are right, which counts at every recall.
         (
             "one wrong, and first",
@@ -94,7 +94,7 @@ def lvis_checks() -> list[Check]:
 def _changed(
     truth: Truth, *, absent: frozenset[int], open_ids: frozenset[int] = frozenset()
 ) -> Truth:
-    """What is known of one picture changed."""
+    """What is known of one image changed."""
     pictures = tuple(
         replace(one, absent=absent, open=open_ids) if one.id == _OF_A_STAR else one
         for one in truth.pictures
@@ -118,7 +118,7 @@ def concept_checks() -> list[Check]:
         # Pairs: 3 right, 3 missed, 12 rightly silent: 36 / sqrt(3 * 6 * 12 * 15). Instances: 6
         # right, 6 missed: 12 / 18.
         (
-            "every other picture",
+            "every other image",
             every_other_picture(right),
             (36 / 3240**0.5, 2 / 3, 36 / 3240**0.5 * 2 / 3),
         ),
@@ -151,7 +151,7 @@ def grounding_checks() -> list[Check]:
         ("half as large", shrunk(right, 10), {1: 0, 10: 0}),
         ("nothing", nothing(right), {1: 0, 10: 0}),
         ("two labels swapped", swapped(right), {1: 1 / 3, 10: 1 / 3}),
-        # In one picture of six, the second box is the first that is right.
+        # In one image of six, the second box is the first that is right.
         ("one wrong, and first", with_one_wrong(right, 1, _DISC), {1: 5 / 6, 5: 1}),
     ]
     checks = []
@@ -172,7 +172,7 @@ def grounding_checks() -> list[Check]:
 def truth_checks(truth: Truth) -> list[Check]:
     """A truth against itself.
 
-    What can't give 1 is left out: AP by COCO's rules where a picture has more than 100 instances of
+    What can't give 1 is left out: AP by COCO's rules where an image has more than 100 instances of
     a class, by LVIS' more than 300 of all; figures of masks where one covers no pixel; MCC where
     no pair, or each one, is present.
     """

@@ -16,7 +16,7 @@ one. A further click is harmful if the IoU right after it is lower by more than 
 The protocol of interactive segmentation (Xu et al., "Deep Interactive Object Selection", 2016; as
 in RITM, Sofiiuk et al. 2021, and SimpleClick, Liu et al. 2023): of all pixels that are wrong, the
 one farthest from any that is right, measured among those missed and those in excess apart. The
-largest part is the one that holds the largest circle. The picture's border counts as right, and so
+largest part is the one that holds the largest circle. The image's border counts as right, and so
 do pixels that are unknown, and those that were clicked before.
 """
 
@@ -136,7 +136,7 @@ def click_through(
 
 
 class Click(NamedTuple):
-    """A place in pixels, which is a pixel's centre; label: 1 = in the thing, 0 = outside it."""
+    """A place in pixels, which is a pixel's center; label: 1 = in the thing, 0 = outside it."""
 
     x: float
     y: float
@@ -181,14 +181,14 @@ def first_click(truth: BoolArray) -> Click:
 def deepest(region: BoolArray) -> tuple[tuple[int, int], float]:
     """The pixel (row, column) of a region H x W that is farthest from what isn't, and how far.
 
-    The distance is exact, between the centres of pixels; 0 for an empty region.
+    The distance is exact, between the centers of pixels; 0 for an empty region.
     """
     import cv2
 
     x0, y0, x1, y1 = mask_to_box(region).astype(int)
     if x1 == x0:
         return (0, 0), 0.0
-    # Beyond its tight box there is nothing of it: the distances are those of the whole picture.
+    # Beyond its tight box there is nothing of it: the distances are those of the whole image.
     part = np.pad(region[y0:y1, x0:x1].astype(np.uint8), 1)
     distance = cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     row, column = np.unravel_index(int(distance.argmax()), distance.shape)

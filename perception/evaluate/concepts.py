@@ -1,7 +1,7 @@
 """The concept-level F1 of promptable concept segmentation: is it there, and if so, all of it?
 
 The classification-gated F1 (cgF1) of Carion and others, "SAM 3: Segment Anything with Concepts",
-2025, section 3 and its appendix on metrics. A pair is a picture and a concept, here a category.
+2025, section 3 and its appendix on metrics. A pair is an image and a concept, here a category.
 An answer counts from a score of 0.5 up.
 
 ::
@@ -139,7 +139,7 @@ class ConceptResult:
         )
         counts = first.presence
         pairs = Table(
-            "Pairs of a picture and a concept",
+            "Pairs of an image and a concept",
             ("", "answered", "not answered"),
             (("present", counts.tp, counts.fn), ("absent", counts.fp, counts.tn)),
         )

@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture. file_name: relative, POSIX.
+    """An image. file_name: relative, POSIX.
 
     absent: categories that are known not to be in it; open: categories of which not each instance
     is marked (LVIS: ``neg_category_ids``, ``not_exhaustive_category_ids``).
@@ -95,19 +95,19 @@ class Truth:
 
     @property
     def is_federated(self) -> bool:
-        """Whether absence is noted: then nothing is known of a category not named of a picture."""
+        """Whether absence is noted: then nothing is known of a category not named of an image."""
         return any(picture.absent for picture in self.pictures)
 
     @cached_property
     def present(self) -> Mapping[int, frozenset[int]]:
-        """The categories with an instance or a crowd in each picture."""
+        """The categories with an instance or a crowd in each image."""
         found: dict[int, set[int]] = {picture.id: set() for picture in self.pictures}
         for one in self.instances:
             found[one.picture].add(one.category)
         return {picture: frozenset(ids) for picture, ids in found.items()}
 
     def judged(self, picture: Picture) -> frozenset[int]:
-        """The categories of which it is known whether they are in a picture."""
+        """The categories of which it is known whether they are in an image."""
         if not self.is_federated:
             return frozenset(category.id for category in self.categories)
         return self.present[picture.id] | picture.absent
@@ -151,7 +151,7 @@ def _check(
     names = set[str]()
     for picture in pictures:
         if picture.file_name in names:
-            raise CocoError(f"two pictures are called {printable(picture.file_name)}")
+            raise CocoError(f"two images are called {printable(picture.file_name)}")
         names.add(picture.file_name)
 
 
@@ -170,7 +170,7 @@ def _picture(row: Mapping[str, Any], at: str) -> Picture:
 
 
 def _name_in_url(url: object) -> str:
-    """LVIS v1 names its pictures by COCO's addresses alone: ``val2017/000000000139.jpg``."""
+    """LVIS v1 names its images by COCO's addresses alone: ``val2017/000000000139.jpg``."""
     parts = PurePosixPath(urlsplit(url).path).parts if isinstance(url, str) else ()
     return "/".join(parts[-2:])
 
@@ -191,7 +191,7 @@ def _instances(
     for at, row in _rows(content, "annotation"):
         picture, category = row.get("image_id"), row.get("category_id")
         if picture not in sizes:
-            raise CocoError(f"{at} is of picture {picture!r}, which isn't listed")
+            raise CocoError(f"{at} is of image {picture!r}, which isn't listed")
         if category not in known:
             raise CocoError(f"{at} is of category {category!r}, which isn't listed")
         mask = annotation_mask(row, sizes[picture])
@@ -216,7 +216,7 @@ def box_of(value: object, mask: Rle | None) -> Box | None:
 
 
 def annotation_mask(annotation: Mapping[str, Any], image_hw: tuple[int, int]) -> Rle | None:
-    """Its pixels in a picture of (height, width), perhaps none; None where there is no mask."""
+    """Its pixels in an image of (height, width), perhaps none; None where there is no mask."""
     mask = read_segmentation(annotation.get("segmentation"), image_hw).mask
     if mask is None:
         return None
@@ -228,24 +228,24 @@ def annotation_mask(annotation: Mapping[str, Any], image_hw: tuple[int, int]) ->
 
 
 def picture_paths(names: Sequence[str], images: Path) -> list[Path]:
-    """The file of each picture: by its whole name below a folder, else by its last part.
+    """The file of each image: by its whole name below a folder, else by its last part.
 
     Raises EvaluationError for a folder that isn't there, or has none of them.
     """
     if not images.is_dir():
         raise EvaluationError(
-            f"{printable(str(images))}: no such folder; --images names the one of the pictures"
+            f"{printable(str(images))}: no such folder; --images names the one of the images"
         )
     paths = [picture_path(images, name) for name in names]
     if not any(path.is_file() for path in paths):
         raise EvaluationError(
-            f"{printable(str(images))}: none of the {len(names):,} pictures is there, such as "
+            f"{printable(str(images))}: none of the {len(names):,} images is there, such as "
             f"{printable(names[0])}; --images names their folder"
         )
     return paths
 
 
 def picture_path(images: Path, name: str) -> Path:
-    """The file of one picture, whether it is there or not."""
+    """The file of one image, whether it is there or not."""
     whole, last = images / name, images / PurePosixPath(name).name
     return last if last.is_file() and not whole.is_file() else whole

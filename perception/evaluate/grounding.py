@@ -25,7 +25,7 @@ from perception.imaging.read import read_image
 from perception.instances import Instances
 from perception.models.model import Model
 from perception.ops.boxes import as_boxes, box_iou, nms
-from perception.prompts.grammar import normalise, parse
+from perception.prompts.grammar import normalize, parse
 from perception.report.html import Watch, unwatched
 from perception.report.measurement import Case, Line, Plot, Table, rounded, worst
 from perception.types import Candidates, FloatArray, ImageArray
@@ -95,7 +95,7 @@ def measure_grounding(
 ) -> GroundingResult:
     """The recall of phrases; one without an answer isn't found.
 
-    info: who answered; sizes: (height, width) of the pictures where that is known, without which a
+    info: who answered; sizes: (height, width) of the images where that is known, without which a
     phrase can't be shown.
     """
     by_phrase = {(one.picture, one.phrase): one.boxes for one in answers}
@@ -125,7 +125,7 @@ def measure_grounding(
 
 
 def ranked_of(answers: Answers, truth: Truth) -> list[RankedBoxes]:
-    """What was found for each category in each picture, as an answer to the category's name."""
+    """What was found for each category in each image, as an answer to the category's name."""
     files = {picture.id: picture.file_name for picture in truth.pictures}
     names = {category.id: spoken(category.name) for category in truth.categories}
     groups: dict[tuple[int, int], list[Found]] = defaultdict(list)
@@ -191,10 +191,10 @@ def ground(
     keep: Path | None = None,
     watch: Watch = unwatched,
 ) -> GroundingResult:
-    """Asks for the phrases of each picture, all together, and measures the answers.
+    """Asks for the phrases of each image, all together, and measures the answers.
 
-    keep: a file for the answers of finished pictures, which the same call goes on with. Raises
-    ImageError for a picture that can't be read, and EvaluationError as ``kept`` and
+    keep: a file for the answers of finished images, which the same call goes on with. Raises
+    ImageError for an image that can't be read, and EvaluationError as ``kept`` and
     ``picture_paths``.
     """
     info = {key: value for key, value in model.info(text="").items() if key != "text"}
@@ -220,13 +220,13 @@ def ground(
 
 
 def _answer(model: Model, image: ImageArray, asked: list[str]) -> dict[str, Any]:
-    """Each phrase's best boxes, and the picture's size, as plain values."""
+    """Each phrase's best boxes, and the image's size, as plain values."""
     phrases = parse(asked)
     (found,) = model.detector.candidates([image], phrases, floor=0.0)
     column = {text: n for n, text in enumerate(phrases.phrases)}
     return {
         "image_hw": list(image.shape[:2]),
-        "boxes": {phrase: _ranked(found, column[normalise(phrase)]) for phrase in asked},
+        "boxes": {phrase: _ranked(found, column[normalize(phrase)]) for phrase in asked},
     }
 
 

@@ -29,7 +29,7 @@ _SMALL, _MEDIUM = 32**2, 96**2
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing. id: unique in its picture; inside: its mask; unknown: pixels nobody has judged.
+    """One thing. id: unique in its image; inside: its mask; unknown: pixels nobody has judged.
 
     The two don't overlap, and ``inside`` has at least one pixel.
     """
@@ -67,7 +67,7 @@ def size_of(area: float) -> str:
 
 @dataclass(frozen=True)
 class TruePicture:
-    """A picture with its things. file_name: from the pictures' folder, POSIX."""
+    """An image with its things. file_name: from the pictures' folder, POSIX."""
 
     file_name: str
     path: Path
@@ -81,16 +81,16 @@ class TruePicture:
             have, want = (f"{w} x {h}" for h, w in (image.shape[:2], self.image_hw))
             raise EvaluationError(
                 f"{printable(str(self.path))}: {have} pixels, its truth has {want}: "
-                "name the folder of the very pictures that the truth was made for"
+                "name the folder of the very images that the truth was made for"
             )
         return image
 
 
 @dataclass(frozen=True)
 class Things:
-    """A set of pictures with their things.
+    """A set of images with their things.
 
-    name: of the file or folder it comes from; folder: of the pictures; sha256: of the truth;
+    name: of the file or folder it comes from; folder: of the images; sha256: of the truth;
     left_out: things that can't be asked about, by why.
     """
 
@@ -118,11 +118,11 @@ class Things:
 
 
 def read_coco_things(path: Path, images: Path) -> Things:
-    """All things of a COCO file that have a mask; images: the folder of its pictures.
+    """All things of a COCO file that have a mask; images: the folder of its images.
 
     Left out, and counted: crowd regions, which are no single thing, and annotations without a mask
     that covers a pixel. Raises CocoError for a file that can't be used,
-    EvaluationError for a folder without the pictures.
+    EvaluationError for a folder without the images.
     """
     truth = read_truth(path)
     names = {category.id: category.name for category in truth.categories}
@@ -154,9 +154,9 @@ UNKNOWN, OBJECT = 128, 255
 
 
 def read_grabcut_things(folder: Path) -> Things:
-    """One thing for each picture of the folder.
+    """One thing for each image of the folder.
 
-    Raises EvaluationError for a folder of another kind, a picture without its mask, and a mask with
+    Raises EvaluationError for a folder of another kind, an image without its mask, and a mask with
     other values.
     """
     name = printable(str(folder))
@@ -166,11 +166,11 @@ def read_grabcut_things(folder: Path) -> Things:
         )
     images, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
     if not images:
-        raise EvaluationError(f"{name}/images: no picture in it; nothing can be measured")
+        raise EvaluationError(f"{name}/images: no image in it; nothing can be measured")
     if lonely := sorted(images.keys() ^ masks.keys()):
         raise EvaluationError(
             f"{name}: {printable(lonely[0])} is not in both of images and masks, and "
-            f"{len(lonely) - 1} more; each picture needs a mask of its name"
+            f"{len(lonely) - 1} more; each image needs a mask of its name"
         )
     digest = hashlib.sha256()
     pictures = [_picture(images[stem], masks[stem], digest) for stem in sorted(images)]
@@ -206,7 +206,7 @@ def _is_trimap(levels: ImageArray) -> bool:
 def as_instances(
     rles: Sequence[Rle], labels: Sequence[str], scores: Sequence[float] | None = None
 ) -> Instances:
-    """N masks, at least one, of one picture; labels, scores: N (default: no scores)."""
+    """N masks, at least one, of one image; labels, scores: N (default: no scores)."""
     classes = tuple(dict.fromkeys(labels))
     return Instances(
         image_hw=rles[0].size,

@@ -1,4 +1,4 @@
-"""Phrases and the boxes of what they name in pictures, from a JSON list or from a COCO truth."""
+"""Phrases and the boxes of what they name in images, from a JSON list or from a COCO truth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORM = 'a list of {"image": NAME, "phrase": TEXT, "boxes": [[x0, y0, x1, y1], .
 
 @dataclass(frozen=True, eq=False)
 class NamedBoxes:
-    """One phrase in one picture. boxes: N x 4 xyxy, at least one, of what it names."""
+    """One phrase in one image. boxes: N x 4 xyxy, at least one, of what it names."""
 
     picture: str
     phrase: str
@@ -33,7 +33,7 @@ class NamedBoxes:
 
 @dataclass(frozen=True, eq=False)
 class PhraseTruth:
-    """Phrases with their boxes, in order of their pictures. name: of the file."""
+    """Phrases with their boxes, in order of their images. name: of the file."""
 
     name: str
     phrases: tuple[NamedBoxes, ...]
@@ -41,7 +41,7 @@ class PhraseTruth:
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """The names of the pictures, each once."""
+        """The names of the images, each once."""
         return tuple(dict.fromkeys(one.picture for one in self.phrases))
 
     def limited(self, count: int) -> PhraseTruth:
@@ -79,7 +79,7 @@ def read_phrases(path: Path) -> PhraseTruth | None:
 def phrases_of(truth: Truth) -> PhraseTruth:
     """Each category that is present is a phrase, with the boxes of its instances.
 
-    A category with a crowd region in a picture is left out there: not each of them has a box.
+    A category with a crowd region in an image is left out there: not each of them has a box.
     """
     names = {category.id: spoken(category.name) for category in truth.categories}
     pictures = {picture.id: picture for picture in truth.pictures}
@@ -102,7 +102,7 @@ def phrases_of(truth: Truth) -> PhraseTruth:
 
 @dataclass(frozen=True, eq=False)
 class RankedBoxes:
-    """What was answered to one phrase in one picture. boxes: K x 4 xyxy, the best first."""
+    """What was answered to one phrase in one image. boxes: K x 4 xyxy, the best first."""
 
     picture: str
     phrase: str

@@ -2,11 +2,11 @@
 
 Matching, accumulation and constants are pycocotools' (Lin and others, "Microsoft COCO: Common
 Objects in Context", 2014): AP is the mean over classes, ten IoUs from 0.5 to 0.95 and 101 recalls;
-at most 100 answers a class and picture count; what lies in a crowd region is neither right nor
+at most 100 answers a class and image count; what lies in a crowd region is neither right nor
 wrong; small is an area below 32 x 32 pixels, large one above 96 x 96.
 
-Of each category only some pictures have been judged (Gupta and others, "LVIS: A Dataset for Large
-Vocabulary Instance Segmentation", 2019). So of each picture's 300 best answers those count whose
+Of each category only some images have been judged (Gupta and others, "LVIS: A Dataset for Large
+Vocabulary Instance Segmentation", 2019). So of each image's 300 best answers those count whose
 category is present or verified to be absent there; where not every instance of a category is
 marked, an answer that matches none isn't wrong. There are no crowds. All else is as in ``coco``.
 """
@@ -187,7 +187,7 @@ def basics(truth: Truth, answers: Answers) -> dict[str, Any]:
     if masks and any(one.mask_score is not None for one in answers.found):
         noted["masks ranked by"] = "score times quality"
     if answers.unanswered:
-        noted["pictures without an answer"] = answers.unanswered
+        noted["images without an answer"] = answers.unanswered
     if answers.not_asked:
         noted["categories not asked for"] = list(answers.not_asked)
     return noted
@@ -207,7 +207,7 @@ def _class_json(one: ClassFigures) -> dict[str, Any]:
 
 
 COCO_MAX_DETECTIONS = (1, 10, 100)
-"""Answers for one class in one picture, best first: AR1, AR10, AR100."""
+"""Answers for one class in one image, best first: AR1, AR10, AR100."""
 
 
 def measure_coco(truth: Truth, answers: Answers) -> PrecisionResult:
@@ -241,7 +241,7 @@ def _coco_figures(precision: Precision) -> Figures:
 
 
 LVIS_MAX_DETECTIONS = 300
-"""Answers of all classes in one picture, best first."""
+"""Answers of all classes in one image, best first."""
 
 _GROUPS = {"APr": "r", "APc": "c", "APf": "f"}
 
@@ -253,8 +253,8 @@ def measure_lvis(truth: Truth, answers: Answers) -> PrecisionResult:
     """
     if not truth.is_federated:
         raise EvaluationError(
-            f"{truth.name}: no picture has neg_category_ids, so nothing is known to be absent; "
-            "measure with coco, if all categories are marked in all pictures"
+            f"{truth.name}: no image has neg_category_ids, so nothing is known to be absent; "
+            "measure with coco, if all categories are marked in all images"
         )
     truth = replace(truth, instances=tuple(replace(one, crowd=False) for one in truth.instances))
     counted = tuple(judged_only(truth, best_of_pictures(answers.found)))
@@ -273,7 +273,7 @@ def measure_lvis(truth: Truth, answers: Answers) -> PrecisionResult:
 
 
 def best_of_pictures(found: Sequence[Found], most: int = LVIS_MAX_DETECTIONS) -> Iterator[Found]:
-    """Each picture's best answers; of equal scores the first."""
+    """Each image's best answers; of equal scores the first."""
     by_picture: dict[int, list[Found]] = defaultdict(list)
     for one in found:
         by_picture[one.picture].append(one)
@@ -282,7 +282,7 @@ def best_of_pictures(found: Sequence[Found], most: int = LVIS_MAX_DETECTIONS) ->
 
 
 def judged_only(truth: Truth, found: Iterator[Found]) -> Iterator[Found]:
-    """The answers of categories that are known to be there, or not to be, in their picture."""
+    """The answers of categories that are known to be there, or not to be, in their image."""
     judged = {picture.id: truth.judged(picture) for picture in truth.pictures}
     return (one for one in found if one.category in judged[one.picture])
 

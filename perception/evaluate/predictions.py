@@ -19,16 +19,16 @@ from perception.evaluate.ground_truth import Box, Category, Picture, Truth, anno
 from perception.imaging.read import printable
 from perception.instances import Instances
 from perception.ops.masks import rle_area
-from perception.prompts.grammar import PromptText, normalise
+from perception.prompts.grammar import PromptText, normalize
 from perception.runs.read import RunReader, find_run
-from perception.runs.results import whole_results
+from perception.runs.results import iter_results
 from perception.runs.store import SUFFIX
 from perception.types import Rle
 
 
 @dataclass(frozen=True)
 class Found:
-    """One instance that was found. picture, category: ids of the truth.
+    """One instance that was found. image, category: ids of the truth.
 
     mask_score: what ranks its mask, where that isn't the score: see ``Instances.mask_scores``.
     """
@@ -43,9 +43,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Answers:
-    """All that was found, sorted by picture. info: who found it, how.
+    """All that was found, sorted by image. info: who found it, how.
 
-    unanswered: pictures of the truth that nobody looked at, of which nothing counts as found;
+    unanswered: images of the truth that nobody looked at, of which nothing counts as found;
     not_asked: categories of the truth that nobody was asked for; images: the pictures' folder,
     where that is known.
     """
@@ -73,7 +73,7 @@ def read_answers(
     """What a run, a COCO results file or a COCO file with scores has found for the truth.
 
     path: a run, or what annotate was told to write; a list of results with the truth's ids; or a
-    COCO file, whose pictures and categories are matched by their names. threshold: the least score
+    COCO file, whose images and categories are matched by their names. threshold: the least score
     that counts (default: all that there are); all_labels: of a run, what each thing might be
     counts, not only what it most likely is. Raises EvaluationError for what can't be matched,
     CocoError or RunError for a file that can't be read, PromptError for a threshold below the
@@ -106,7 +106,7 @@ def of_run(
     least = float(run.settings["floor"]) if threshold is None else threshold
     with (
         run.snapshot(),
-        closing(whole_results(run, threshold=least, all_labels=all_labels)) as found_in,
+        closing(iter_results(run, threshold=least, all_labels=all_labels)) as found_in,
     ):
         ids = match_names(run.classes, truth.categories)
         names = [picture.name for picture in run.pictures()]
@@ -124,7 +124,7 @@ def of_run(
             **({"labels": "all"} if all_labels else {}),
         }
     if not pictures:
-        raise EvaluationError(f"{name}: no picture of the truth is in this run")
+        raise EvaluationError(f"{name}: no image of the truth is in this run")
     return Answers(
         tuple(sorted(found, key=lambda one: one.picture)),
         info,
@@ -153,9 +153,9 @@ def _sure(score: np.float32) -> float:
 
 
 def match_pictures(names: Sequence[str], truth: Truth) -> dict[str, Picture]:
-    """The truth's picture that each name means; names that mean none are left out.
+    """The truth's image that each name means; names that mean none are left out.
 
-    By the whole name, else by the file's own name where it is that of one picture on either side.
+    By the whole name, else by the file's own name where it is that of one image on either side.
     """
     whole = {picture.file_name: picture for picture in truth.pictures}
     by_end: dict[str, list[Picture]] = defaultdict(list)
@@ -176,7 +176,7 @@ def _check_size(name: str, image_hw: tuple[int, int], picture: Picture, where: s
         (height, width), (true_height, true_width) = image_hw, picture.image_hw
         raise EvaluationError(
             f"{where}: {printable(name)} is {width} x {height} here and {true_width} x "
-            f"{true_height} in the truth; find again in the pictures that the truth is of"
+            f"{true_height} in the truth; find again in the images that the truth is of"
         )
 
 
@@ -223,13 +223,13 @@ def _of_coco(content: Mapping[str, Any], truth: Truth, path: Path) -> Answers:
     }
     pictures = match_pictures(list(files.values()), truth)
     if not pictures:
-        raise EvaluationError(f"{name}: no picture of the truth is in this file")
+        raise EvaluationError(f"{name}: no image of the truth is in this file")
     found = []
     for placed in records(content, "annotation"):
         row, at = placed.record, f"{name}: {placed.place}"
         file_name, label = files.get(row.get("image_id")), names.get(row.get("category_id"))
         if file_name is None or label is None:
-            raise CocoError(f"{at} is of a picture or category that the file doesn't list")
+            raise CocoError(f"{at} is of an image or category that the file doesn't list")
         if file_name in pictures:
             one = _found(row, pictures[file_name], ids[label], at)
             quality = row.get("quality")  # as this product's files have it
@@ -253,7 +253,7 @@ def _found(row: Mapping[str, Any], picture: Picture, category: int, at: str) -> 
         mask = None
     box = box_of(row.get("bbox"), mask)
     if box is None:
-        raise CocoError(f"{at} has neither a bbox nor a mask in a picture of its size")
+        raise CocoError(f"{at} has neither a bbox nor a mask in an image of its size")
     return Found(picture.id, category, float(score), box, mask)
 
 
@@ -352,7 +352,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _spelled(name: str) -> str:
-    return normalise(name.replace("_", " "))
+    return normalize(name.replace("_", " "))
 
 
 def _listed(names: Sequence[str]) -> str:

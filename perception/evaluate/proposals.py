@@ -1,6 +1,6 @@
 """Proposals: how much does segment-everything find, whatever it is?
 
-AR@K is COCO's average recall: the share of things that one of a picture's K best proposals, by
+AR@K is COCO's average recall: the share of things that one of an image's K best proposals, by
 predicted quality, covers at an IoU of 0.5, 0.55, ... 0.95, averaged over these. Classes don't
 count. Crowd regions are no things here: they change no recall.
 """
@@ -39,7 +39,7 @@ from perception.report.measurement import Case, Line, Plot, Table, rounded, wors
 from perception.types import ImageArray, Rle
 
 BUDGETS = (10, 100, 1000)
-"""How many proposals of a picture count."""
+"""How many proposals of an image count."""
 
 KINDS: tuple[Kind, ...] = ("mask", "box")
 _OBJECT = Category(1, "object")
@@ -47,7 +47,7 @@ _OBJECT = Category(1, "object")
 
 @dataclass(frozen=True)
 class ProposedPicture:
-    """A picture with its proposals, K by falling quality."""
+    """An image with its proposals, K by falling quality."""
 
     picture: TruePicture
     rles: tuple[Rle, ...]
@@ -73,7 +73,7 @@ def recall_curve(recalls: Precision, budget: int) -> NDArray[np.float64]:
 
 
 def best_matches(row: ProposedPicture) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each of a picture's N things the proposal that covers it best, and its IoU, both N.
+    """For each of an image's N things the proposal that covers it best, and its IoU, both N.
 
     -1 and 0 where nothing is proposed.
     """
@@ -112,7 +112,7 @@ def measure_proposals(
     keep: Path | None = None,
     watch: Watch = unwatched,
 ) -> ProposalResult:
-    """Segment-everything on every picture; keep: see ``kept_answers``."""
+    """Segment-everything on every image; keep: see ``kept_answers``."""
 
     def ask(image: ImageArray, _picture: TruePicture) -> dict[str, Any]:
         found = find_everything(model.predictor, image, settings)[: BUDGETS[-1]]
@@ -141,7 +141,7 @@ class ProposalResult:
 
     @property
     def title(self) -> str:
-        return f"Everything: {len(self.rows):,} pictures, {self._things('all'):,} things"
+        return f"Everything: {len(self.rows):,} images, {self._things('all'):,} things"
 
     @cached_property
     def recalls(self) -> dict[Kind, Precision]:
@@ -150,7 +150,7 @@ class ProposalResult:
 
     @property
     def proposed(self) -> float:
-        """How many proposals a picture has on average."""
+        """How many proposals an image has on average."""
         return float(np.mean([len(row.rles) for row in self.rows]))
 
     def _things(self, size: str) -> int:
@@ -167,7 +167,7 @@ class ProposalResult:
         return {
             "pictures": len(self.rows),
             "things": {size: self._things(size) for size in SIZES},
-            "proposals a picture": rounded(self.proposed, decimals=1),
+            "proposals an image": rounded(self.proposed, decimals=1),
             **{kind: figures(recalls) for kind, recalls in self.recalls.items()},
         }
 
@@ -182,7 +182,7 @@ class ProposalResult:
             for kind, recalls in self.recalls.items()
             for size in SIZES
         ]
-        title = f"Average recall of proposals ({self.proposed:.0f} a picture)"
+        title = f"Average recall of proposals ({self.proposed:.0f} an image)"
         return (Table(title, columns, tuple(rows)),)
 
     def plots(self) -> tuple[Plot, ...]:
@@ -216,7 +216,7 @@ class ProposalResult:
 
 
 def _case(row: ProposedPicture) -> Case:
-    """A picture with the best proposal for each of its things, where there is one at all."""
+    """An image with the best proposal for each of its things, where there is one at all."""
     best, ious = best_matches(row)
     things = row.picture.things
     shown = [(row.rles[n], thing.label) for n, thing in zip(best, things, strict=True) if n >= 0]

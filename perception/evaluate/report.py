@@ -30,9 +30,9 @@ _LONGEST = 200
 
 
 def write_report(measured: Measurement, path: Path, *, images: Path | None = None) -> None:
-    """Writes the page; the same measurement and pictures give the same bytes.
+    """Writes the page; the same measurement and images give the same bytes.
 
-    images: the folder of the pictures; without it the worst cases are drawn on a blank ground.
+    images: the folder of the images; without it the worst cases are drawn on a blank ground.
     Raises OutputError if it can't be written.
     """
     if path.is_dir():
@@ -118,11 +118,11 @@ def _cell(cell: Cell) -> str:
 
 _QUALITY = 82
 _BLANK = 205
-"""The grey of a picture that isn't there."""
+"""The grey of an image that isn't there."""
 
 
 def case_list(cases: Sequence[Case], images: Path | None) -> Iterator[Tree]:
-    """Cases with their pictures; images: the folder of these, or None for a blank ground."""
+    """Cases with their images; images: the folder of these, or None for a blank ground."""
     drawn: dict[int, Tree] = {}
     numbered = sorted(enumerate(cases), key=lambda one: one[1].file_name)
     for name, group in groupby(numbered, key=lambda one: one[1].file_name):
@@ -144,7 +144,7 @@ def _legend(cases: Sequence[Case]) -> str:
 
 
 def _read(name: str, images: Path | None, image_hw: tuple[int, int]) -> tuple[ImageArray, str]:
-    """A case's picture, H x W x 3; or a blank one, and why."""
+    """A case's image, H x W x 3; or a blank one, and why."""
     blank = np.full((*image_hw, 3), _BLANK, np.uint8)
     if images is None:
         return blank, ""
@@ -154,7 +154,7 @@ def _read(name: str, images: Path | None, image_hw: tuple[int, int]) -> tuple[Im
     except ImageError as error:
         return blank, str(error).removeprefix(f"{printable(str(path))}: ")
     if image.shape[:2] != image_hw:
-        return blank, "the picture has another size now"
+        return blank, "the image has another size now"
     return image, ""
 
 

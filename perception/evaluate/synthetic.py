@@ -1,7 +1,7 @@
 """Synthetic ground truth, and a stub segmenter that predicts it to the pixel.
 
-Six pictures; "disc", "square" and "star" have two each; in each stand two things of 40 x 40 pixels,
-whatever they are called. So a class has four instances, and 6 of 18 pairs of a picture and a class
+Six images; "disc", "square" and "star" have two each; in each stand two things of 40 x 40 pixels,
+whatever they are called. So a class has four instances, and 6 of 18 pairs of an image and a class
 are present.
 """
 
@@ -35,8 +35,8 @@ _QUALITY = (0.6, 0.9, 0.8, 0.7)
 """What it predicts of its masks: of the candidates, the first is best."""
 
 
-class ToldSegmenter:
-    """A ``Segmenter``; tell: see ``Tell``. Its input has the picture's size, so nothing blurs."""
+class StubSegmenter:
+    """A ``Segmenter``; tell: see ``Tell``. Its input has the image's size, so nothing blurs."""
 
     name = "told"
 
@@ -143,7 +143,7 @@ def swapped(answers: Answers) -> Answers:
 
 
 def every_other_picture(answers: Answers) -> Answers:
-    """Each class in the first of its two pictures only."""
+    """Each class in the first of its two images only."""
     return _with(answers, [one for one in answers.found if one.picture % 2])
 
 

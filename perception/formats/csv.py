@@ -31,7 +31,7 @@ _FORMS = {
 def write_csv(results: Iterable[Instances], path: Path) -> int:
     """Writes one row an instance, in UTF-8; returns how many. OutputError if it can't be written.
 
-    A picture with nothing found has no row. number: counts the picture's instances from 1; part_of:
+    An image with nothing found has no row. number: counts the image's instances from 1; part_of:
     the number of the instance that this one is a part of, if there is one.
     """
     count = 0

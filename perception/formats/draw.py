@@ -23,7 +23,7 @@ _PALETTE = (
     "#d2f53c", "#008080", "#aa6e28", "#fabebe", "#800000", "#aaffc3", "#000080", "#808000",
 )  # fmt: skip
 # Hues a golden section of the circle apart, so that the next ones fall between those before.
-_MANY_COLOURS = tuple(
+_MANY_COLORS = tuple(
     "#" + "".join(f"{round(part * 255):02x}" for part in hls_to_rgb(n * 0.618034 % 1, light, 0.9))
     for n, light in enumerate((0.5, 0.65, 0.38) * 32)
 )
@@ -35,36 +35,36 @@ _LABEL_WIDTH = 24
 def draw_overlay(
     instances: Instances, image: ImageArray | None = None, *, labels: bool | None = None
 ) -> ImageArray:
-    """The picture H x W x 3 with every instance's mask and outline (or box) and label, a new array.
+    """The image H x W x 3 with every instance's mask and outline (or box) and label, a new array.
 
-    Lines and letters grow with the picture. A colour stands for a class, or for an instance where
-    there is only one class. image: the picture, if ``instances`` doesn't hold it. labels: whether
-    to write them; without them there are more colours and thinner lines, for hundreds of masks
+    Lines and letters grow with the image. A color stands for a class, or for an instance where
+    there is only one class. image: the image, if ``instances`` doesn't hold it. labels: whether
+    to write them; without them there are more colors and thinner lines, for hundreds of masks
     (default: as segment-everything has nothing to call its masks, they get none). Raises
-    DataError without a picture.
+    DataError without an image.
     """
     image = instances.image if image is None else image
     if image is None:
-        raise DataError("the picture was not kept with its instances: pass it as image=")
+        raise DataError("the image was not kept with its instances: pass it as image=")
     if not len(instances):
         return image.copy()
     labels = instances.points is None if labels is None else labels
     several = len(instances.classes) > 1
-    colours = instances.class_ids if several else np.arange(len(instances), dtype=np.int64)
-    palette = _PALETTE if labels or several else _MANY_COLOURS
+    colors = instances.class_ids if several else np.arange(len(instances), dtype=np.int64)
+    palette = _PALETTE if labels or several else _MANY_COLORS
     width = _line_width(image.shape[:2], thin=not labels)
     drawn = image.copy()
     if instances.rles:
-        _draw_masks(drawn, instances, _rgb(palette, colours), width)
+        _draw_masks(drawn, instances, _rgb(palette, colors), width)
     else:
-        _draw_boxes(drawn, instances, _rgb(palette, colours), width)
-    return _draw_labels(drawn, instances, colours) if labels else drawn
+        _draw_boxes(drawn, instances, _rgb(palette, colors), width)
+    return _draw_labels(drawn, instances, colors) if labels else drawn
 
 
-def _rgb(palette: Sequence[str], colours: IntArray) -> IntArray:
-    """The RGB values N x 3 of colours by their number; the palette begins anew when it ends."""
-    values = np.array([ImageColor.getrgb(colour)[:3] for colour in palette], np.int64)
-    picked: IntArray = values[colours % len(palette)]
+def _rgb(palette: Sequence[str], colors: IntArray) -> IntArray:
+    """The RGB values N x 3 of colors by their number; the palette begins anew when it ends."""
+    values = np.array([ImageColor.getrgb(color)[:3] for color in palette], np.int64)
+    picked: IntArray = values[colors % len(palette)]
     return picked
 
 
@@ -116,7 +116,7 @@ def _draw_boxes(image: ImageArray, instances: Instances, rgb: IntArray, width: i
         cv2.rectangle(image, (x0, y0), (x1, y1), color, width)
 
 
-def _draw_labels(image: ImageArray, instances: Instances, colours: IntArray) -> ImageArray:
+def _draw_labels(image: ImageArray, instances: Instances, colors: IntArray) -> ImageArray:
     size = _font_size(instances.image_hw)
     padding = max(2, size // 4)
     names, font = label_texts(instances.labels, instances.class_ids.tolist())
@@ -131,7 +131,7 @@ def _draw_labels(image: ImageArray, instances: Instances, colours: IntArray) -> 
     spots = place_labels(instances.boxes[shown], sizes + 2 * padding, instances.image_hw)
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
-    for text, spot, number in zip(texts, np.round(spots).astype(int), colours[shown], strict=True):
+    for text, spot, number in zip(texts, np.round(spots).astype(int), colors[shown], strict=True):
         x0, y0, x1, y1 = spot.tolist()
         paper = _PALETTE[number % len(_PALETTE)]
         # Pillow's rectangles include their last row and column.
@@ -140,9 +140,9 @@ def _draw_labels(image: ImageArray, instances: Instances, colours: IntArray) -> 
     return np.array(canvas)
 
 
-def _ink(colour: str) -> str:
-    """Black or white, whichever reads better on a colour (by its luma)."""
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+def _ink(color: str) -> str:
+    """Black or white, whichever reads better on a color (by its luma)."""
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
 
 
@@ -214,7 +214,7 @@ def shorten(name: str, score: str, font: str | None, font_size: int, width: int)
 
 
 def place_labels(boxes: FloatArray, sizes: FloatArray, image_hw: tuple[int, int]) -> FloatArray:
-    """Where to put labels so that they lie in the picture and cover each other as little as may be.
+    """Where to put labels so that they lie in the image and cover each other as little as may be.
 
     boxes: N x 4 xyxy, what each label belongs to; sizes: N x 2 (width, height) of the labels.
     Returns the labels' own boxes N x 4: above the box, in its top, below, in its bottom, or to the
@@ -229,7 +229,7 @@ def place_labels(boxes: FloatArray, sizes: FloatArray, image_hw: tuple[int, int]
         inside = np.clip(corners, 0, np.maximum([width - w, height - h], 0))
         moved = np.abs(inside - corners)[:, 1] > 0
         spots = np.hstack([inside, inside + np.array([w, h])]).astype(np.float32)
-        # A spot pushed back into the picture from above or below is no longer beside its box.
+        # A spot pushed back into the image from above or below is no longer beside its box.
         cost = _overlaps(spots, placed[:n]) + moved * 0.5
         placed[n] = spots[int(np.argmin(cost))]
     return placed

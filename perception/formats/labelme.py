@@ -1,4 +1,4 @@
-"""labelme: a JSON file per picture, with a polygon for each part of an instance."""
+"""labelme: a JSON file per image, with a polygon for each part of an instance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VERSION = "5.0.0"  # Of the format; labelme reads those of its own and earlier 
 def write_labelme(
     results: Iterable[Instances], folder: Path, *, images: Path, simplify: float = SIMPLIFY
 ) -> int:
-    """Writes ``<picture>.json`` for results in order of their names; returns how many instances.
+    """Writes ``<image>.json`` for results in order of their names; returns how many instances.
 
     images: the folder that the names start from. Parts of one instance share a group. Holes are
     cut out. simplify: how far outlines may be from the pixels' steps, in pixels, for fewer corners

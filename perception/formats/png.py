@@ -1,6 +1,6 @@
 """PNG: overlays, masks, cut-outs, and maps of category ids.
 
-File names keep the picture's sub-folder and suffix, so that ``a.jpg``, ``a.png`` and ``b/a.jpg``
+File names keep the image's sub-folder and suffix, so that ``a.jpg``, ``a.png`` and ``b/a.jpg``
 never write the same file.
 """
 
@@ -22,7 +22,7 @@ from perception.types import ImageArray
 
 
 def save_overlay(instances: Instances, folder: Path, name: str) -> Path:
-    """Writes ``<name>.overlay.png`` into a folder; name: the picture's relative POSIX path."""
+    """Writes ``<name>.overlay.png`` into a folder; name: the image's relative POSIX path."""
     from perception.formats.draw import draw_overlay
 
     path = inside(folder, f"{name}.overlay.png")
@@ -31,9 +31,9 @@ def save_overlay(instances: Instances, folder: Path, name: str) -> Path:
 
 
 def save_masks(instances: Instances, folder: Path, name: str) -> list[Path]:
-    """Writes each mask as ``<name>.mask-001-<label>.png``, black and white, of the picture's size.
+    """Writes each mask as ``<name>.mask-001-<label>.png``, black and white, of the image's size.
 
-    Numbers follow the order of the instances. Those of an earlier run on this picture are removed.
+    Numbers follow the order of the instances. Those of an earlier run on this image are removed.
     """
     _remove_earlier(folder, name, "mask")
     paths = []
@@ -47,10 +47,10 @@ def save_masks(instances: Instances, folder: Path, name: str) -> list[Path]:
 def save_cutouts(instances: Instances, folder: Path, name: str) -> list[Path]:
     """Writes each instance as ``<name>.cutout-001-<label>.png``, cropped, transparent around it.
 
-    Raises DataError if ``instances`` doesn't hold its picture.
+    Raises DataError if ``instances`` doesn't hold its image.
     """
     if instances.image is None:
-        raise DataError("the picture was not kept with its instances, so nothing can be cut out")
+        raise DataError("the image was not kept with its instances, so nothing can be cut out")
     _remove_earlier(folder, name, "cutout")
     paths = []
     for n, rle in enumerate(instances.rles):
@@ -79,20 +79,20 @@ def _write_png(pixels: ImageArray, path: Path) -> None:
         Image.fromarray(pixels).save(file, "PNG", compress_level=3)
 
 
-MOST_CLASSES = 255
+MAX_CLASSES = 255
 """What a palette has room for, beside nothing."""
 
 
 def write_class_maps(results: Iterable[Instances], folder: Path, *, classes: Sequence[str]) -> int:
-    """Writes ``<picture>.png`` for each result, and ``classes.txt``; returns how many instances.
+    """Writes ``<image>.png`` for each result, and ``classes.txt``; returns how many instances.
 
     A pixel of two instances is of the one that scores higher, or that a hand made. The suffix of
-    the picture is kept, so that a.jpg and a.png don't meet. Raises OutputError for too many
+    the image is kept, so that a.jpg and a.png don't meet. Raises OutputError for too many
     classes, or if a file can't be written.
     """
-    if len(classes) > MOST_CLASSES:
+    if len(classes) > MAX_CLASSES:
         raise OutputError(
-            f"{len(classes)} classes: a PNG of classes has room for {MOST_CLASSES}; "
+            f"{len(classes)} classes: a PNG of classes has room for {MAX_CLASSES}; "
             "choose another --format"
         )
     count, palette = 0, _palette()
@@ -119,9 +119,9 @@ def _class_map(result: Instances) -> np.ndarray[tuple[int, ...], np.dtype[np.uin
 
 
 def _palette() -> list[int]:
-    """256 colours, red, green, blue: black, then colours whose bits are spread as VOC has them."""
-    colours = []
+    """256 colors, red, green, blue: black, then colors whose bits are spread as VOC has them."""
+    colors = []
     for n in range(256):
         for channel in range(3):
-            colours.append(sum((n >> (3 * k + channel) & 1) << (7 - k) for k in range(3)))
-    return colours
+            colors.append(sum((n >> (3 * k + channel) & 1) << (7 - k) for k in range(3)))
+    return colors

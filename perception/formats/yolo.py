@@ -1,7 +1,7 @@
 """YOLO: a data set that training starts from, with boxes or polygons as parts of width and height.
 
-``data.yaml`` names the classes; ``labels/<picture>.txt`` has a line an instance; ``images/`` beside
-it has the pictures, as links or copies, because YOLO finds the labels of a picture by its path.
+``data.yaml`` names the classes; ``labels/<image>.txt`` has a line an instance; ``images/`` beside
+it has the images, as links or copies, because YOLO finds the labels of an image by its path.
 """
 
 from __future__ import annotations

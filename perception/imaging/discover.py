@@ -1,6 +1,6 @@
-"""Finding pictures: files, folders and globs become a list of files, each with a name of its own.
+"""Finding images: files, folders and globs become a list of files, each with a name of its own.
 
-A name is the path below the folder that all inputs share, with forward slashes, so that pictures
+A name is the path below the folder that all inputs share, with forward slashes, so that images
 of one name in different folders stay apart in whatever is written about them.
 """
 
@@ -20,7 +20,7 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
     | {".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
-"""What a picture's file name ends in; in folders and globs the other files are passed over."""
+"""What an image's file name ends in; in folders and globs the other files are passed over."""
 
 # What ``formats.pictures`` writes: a folder that holds results as well can be run again.
 _RESULT = re.compile(r"\.\w+\.(overlay|(mask|cutout)-\d{3,}-.*)\.png")
@@ -34,12 +34,12 @@ class Picture(NamedTuple):
 
 
 def find_images(inputs: Sequence[str]) -> list[Picture]:
-    """The pictures that files, folders and globs name, each once, sorted within each input.
+    """The images that files, folders and globs name, each once, sorted within each input.
 
     A folder is searched with its sub-folders; hidden files and folders are passed over, and so are
     overlays, masks and cut-outs of an earlier run. A file that is named itself is always listed,
     whatever it is called and even if it is missing: reading it says what is wrong. Raises
-    ImageError for a folder or a glob without a picture.
+    ImageError for a folder or a glob without an image.
     """
     _, pictures = each_image(inputs)
     found: dict[str, Picture] = {}
@@ -49,16 +49,16 @@ def find_images(inputs: Sequence[str]) -> list[Picture]:
 
 
 def each_image(inputs: Sequence[str]) -> tuple[Path, Iterator[Picture]]:
-    """The folder that all names start from, and the pictures of ``find_images`` one by one.
+    """The folder that all names start from, and the images of ``find_images`` one by one.
 
     However many there are, few are in memory; one that is named twice comes twice. Raises
-    ImageError, at the latest when the pictures are asked for, as ``find_images`` does.
+    ImageError, at the latest when the images are asked for, as ``find_images`` does.
     """
     return name_pictures([expand(text) for text in inputs])
 
 
 def name_pictures(groups: Sequence[tuple[str, Iterable[str]]]) -> tuple[Path, Iterator[Picture]]:
-    """Groups of paths, each with a folder that they lie in, as pictures; see ``each_image``."""
+    """Groups of paths, each with a folder that they lie in, as images; see ``each_image``."""
     base = _shared_folder([os.path.abspath(root) for root, _ in groups])
     paths = (path for _, group in groups for path in group)
     return Path(base), (
@@ -85,7 +85,7 @@ def expand(text: str) -> tuple[str, Iterable[str]]:
     """The folder that an input's names start from, and the paths it stands for."""
     refuse_url(text)
     if os.path.isdir(text):
-        return text, _not_empty(_walk(text), f"{printable(text)}: no picture in this folder")
+        return text, _not_empty(_walk(text), f"{printable(text)}: no image in this folder")
     if os.path.lexists(text) or not glob.has_magic(text):
         return os.path.dirname(text), [text]
     return _expand_glob(text)
@@ -104,7 +104,7 @@ def _expand_glob(pattern: str) -> tuple[str, Iterator[str]]:
     root = pattern
     while glob.has_magic(root):
         root = os.path.dirname(root)
-    return root, _not_empty(_matches(pattern), f"{printable(pattern)}: no picture matches")
+    return root, _not_empty(_matches(pattern), f"{printable(pattern)}: no image matches")
 
 
 def _matches(pattern: str) -> Iterator[str]:
@@ -150,7 +150,7 @@ def leads_out(name: str, *, windows: bool = os.name == "nt") -> bool:
 
 
 def is_picture(path: str) -> bool:
-    """Whether a file in a folder counts as a picture, by its name."""
+    """Whether a file in a folder counts as an image, by its name."""
     name = os.path.basename(path)
     known = os.path.splitext(name)[1].lower() in SUFFIXES
     return known and not name.startswith(".") and not _RESULT.search(name)
@@ -160,10 +160,8 @@ def _shared_folder(roots: Sequence[str]) -> str:
     try:
         return os.path.commonpath(roots) if roots else os.curdir
     except ValueError:
-        raise ImageError(
-            "the pictures lie on different drives; give them in one run each"
-        ) from None
+        raise ImageError("the images lie on different drives; give them in one run each") from None
 
 
 def _kinds() -> str:
-    return "a picture's name ends in .jpg, .png, .webp, .tif, .bmp, .gif, .avif or .ppm"
+    return "an image's name ends in .jpg, .png, .webp, .tif, .bmp, .gif, .avif or .ppm"

@@ -1,8 +1,8 @@
-"""The frame: how one picture is fitted into a model's square input, and the way back.
+"""The frame: how one image is fitted into a model's square input, and the way back.
 
-The longest side is scaled to ``side``; the picture lies in the top left corner, the rest is
+The longest side is scaled to ``side``; the image lies in the top left corner, the rest is
 padding. Torch, ONNX Runtime and the web page use this same arithmetic. Some published models take
-the picture stretched to the whole square instead.
+the image stretched to the whole square instead.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ RGB_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class Frame:
-    """Fits a picture of ``image_hw`` (height, width) into a model input of side x side pixels.
+    """Fits an image of ``image_hw`` (height, width) into a model input of side x side pixels.
 
-    stretched: the picture fills the square, whatever its shape, and there is no padding.
+    stretched: the image fills the square, whatever its shape, and there is no padding.
     """
 
     image_hw: tuple[int, int]
@@ -41,12 +41,12 @@ class Frame:
 
     @property
     def scale(self) -> float:
-        """Model pixels per picture pixel along the longest side, before rounding."""
+        """Model pixels per image pixel along the longest side, before rounding."""
         return self.side / max(self.image_hw)
 
     @property
     def resized_hw(self) -> tuple[int, int]:
-        """The part of the model input that the picture covers, rounded as SAM rounds."""
+        """The part of the model input that the image covers, rounded as SAM rounds."""
         if self.stretched:
             return self.side, self.side
         height, width = self.image_hw
@@ -54,14 +54,14 @@ class Frame:
 
     @property
     def ratio_xy(self) -> FloatArray:
-        """Model pixels per picture pixel along x and y, 2: they differ if rounded or stretched."""
+        """Model pixels per image pixel along x and y, 2: they differ if rounded or stretched."""
         (height, width), (resized_h, resized_w) = self.image_hw, self.resized_hw
         return np.array([resized_w / width, resized_h / height], np.float64).astype(np.float32)
 
     def resize(self, image: ImageArray) -> ImageArray:
-        """The picture H x W x 3 scaled to ``resized_hw`` x 3, with Pillow's bilinear filter."""
+        """The image H x W x 3 scaled to ``resized_hw`` x 3, with Pillow's bilinear filter."""
         if image.shape != (*self.image_hw, 3):
-            raise ValueError(f"expected a picture of {(*self.image_hw, 3)}, got {image.shape}")
+            raise ValueError(f"expected an image of {(*self.image_hw, 3)}, got {image.shape}")
         height, width = self.resized_hw
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(resized)
@@ -72,7 +72,7 @@ class Frame:
         mean: Sequence[float] = RGB_MEAN,
         std: Sequence[float] = RGB_STD,
     ) -> FloatArray:
-        """The model input 3 x side x side: resized, normalised, then padded with zeros."""
+        """The model input 3 x side x side: resized, normalized, then padded with zeros."""
         height, width = self.resized_hw
         rgb = (self.resize(image) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
         padded = np.zeros((3, self.side, self.side), np.float32)
@@ -80,40 +80,40 @@ class Frame:
         return padded
 
     def points_to_model(self, points: ArrayLike) -> FloatArray:
-        """Points N x 2 of the picture in model pixels (without the prompt encoder's + 0.5)."""
+        """Points N x 2 of the image in model pixels (without the prompt encoder's + 0.5)."""
         return _points(points) * self.ratio_xy
 
     def points_to_image(self, points: ArrayLike) -> FloatArray:
-        """Points N x 2 of the model input in picture pixels."""
+        """Points N x 2 of the model input in image pixels."""
         return _points(points) / self.ratio_xy
 
     def boxes_to_model(self, boxes: ArrayLike) -> FloatArray:
-        """Boxes N x 4 xyxy of the picture in model pixels."""
+        """Boxes N x 4 xyxy of the image in model pixels."""
         return self.points_to_model(_corners(boxes)).reshape(-1, 4)
 
     def boxes_to_image(self, boxes: ArrayLike) -> FloatArray:
-        """Boxes N x 4 xyxy of the model input in picture pixels; not clipped."""
+        """Boxes N x 4 xyxy of the model input in image pixels; not clipped."""
         return self.points_to_image(_corners(boxes)).reshape(-1, 4)
 
     def fit_prompt(self, prompt: Prompt) -> Prompt:
-        """The prompt, checked against the picture: points lie in it, boxes are clipped to it.
+        """The prompt, checked against the image: points lie in it, boxes are clipped to it.
 
-        Coordinates stay in picture pixels. Raises PromptError for a point outside the picture
+        Coordinates stay in image pixels. Raises PromptError for a point outside the image
         (pixel i covers [i, i + 1), so x = width is outside) and for a box wholly outside.
         """
         height, width = self.image_hw
-        size = f"the picture is {width} x {height} pixels (width x height)"
+        size = f"the image is {width} x {height} pixels (width x height)"
         for x, y in prompt.points:
             if not (0 <= x < width and 0 <= y < height):
-                raise PromptError(f"point {x:g},{y:g} is outside the picture: {size}")
+                raise PromptError(f"point {x:g},{y:g} is outside the image: {size}")
         clipped = np.clip(prompt.boxes, 0, np.array([width, height] * 2, np.float32))
         for (x0, y0, x1, y1), (left, top, right, bottom) in zip(prompt.boxes, clipped, strict=True):
             if right <= left or bottom <= top:
-                raise PromptError(f"box {x0:g},{y0:g},{x1:g},{y1:g} is outside the picture: {size}")
+                raise PromptError(f"box {x0:g},{y0:g},{x1:g},{y1:g} is outside the image: {size}")
         return Prompt(prompt.points, prompt.point_labels, clipped, prompt.mask_logits)
 
     def logits_in_image(self, logits: FloatArray) -> FloatArray:
-        """The cells of logits ... x h x w that the picture touches: the padding is cut off."""
+        """The cells of logits ... x h x w that the image touches: the padding is cut off."""
         rows, columns = logits.shape[-2:]
         height, width = self.resized_hw
         covered_h = -(-height * rows // self.side)
@@ -123,9 +123,9 @@ class Frame:
     def logits_to_image(self, logits: FloatArray, window: Window | None = None) -> FloatArray:
         """One mask's low-resolution logits h x w, which cover the padded square, as H x W.
 
-        SAM's two bilinear steps (half-pixel centres, no antialiasing): up to side x side, cut off
-        the padding, then to the picture's size; of a stretched picture one step, to its size.
-        window: only this part of the picture; its values are those of the whole. In memory the
+        SAM's two bilinear steps (half-pixel centers, no antialiasing): up to side x side, cut off
+        the padding, then to the image's size; of a stretched image one step, to its size.
+        window: only this part of the image; its values are those of the whole. In memory the
         result lies column by column.
         """
         x0, y0, x1, y1 = window or Window(0, 0, self.image_hw[1], self.image_hw[0])
@@ -144,7 +144,7 @@ class Frame:
         return upsampled_columns(logits, *self._axes(logits), window)
 
     def window_above(self, logits: FloatArray, level: float) -> Window:
-        """The part of the picture outside which no logit of one mask h x w is above ``level``."""
+        """The part of the image outside which no logit of one mask h x w is above ``level``."""
         return window_above(logits, level, *self._axes(logits))
 
     def logits_to_masks(self, logits: FloatArray) -> BoolArray:
@@ -158,7 +158,7 @@ class Frame:
         return masks
 
     def _axes(self, logits: FloatArray) -> tuple[Axis, Axis]:
-        """How the cells of logits h x w become the picture's columns and rows."""
+        """How the cells of logits h x w become the image's columns and rows."""
         if self.stretched:
             steps = zip(logits.shape, self.image_hw, strict=True)
             y, x = (Axis((linear_taps(cells, size, size),)) for cells, size in steps)
@@ -168,7 +168,7 @@ class Frame:
             Axis(
                 (
                     linear_taps(cells, self.side, resized),
-                    # Nothing is left to do where the model's size is the picture's.
+                    # Nothing is left to do where the model's size is the image's.
                     *([] if resized == size else [linear_taps(resized, size, size)]),
                 )
             )
@@ -199,7 +199,7 @@ def check_rgb(image: ImageArray) -> None:
     """Raise ImageError for anything but an RGB array of uint8, H x W x 3, that isn't empty."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(
-            "expected an RGB picture (an RGB array of uint8, H x W x 3), "
+            "expected an RGB image (an RGB array of uint8, H x W x 3), "
             f"got {image.dtype} of {image.shape}"
         )
 

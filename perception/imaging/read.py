@@ -1,7 +1,7 @@
-"""Reading pictures: whatever comes in, RGB uint8 ``H x W x 3`` comes out.
+"""Reading images: whatever comes in, RGB uint8 ``H x W x 3`` comes out.
 
 The orientation that a camera noted (EXIF) is applied. Transparency is laid on white. 16-bit grey is
-scaled by 1/257, never clipped. A picture of several frames or pages is refused: which one is meant
+scaled by 1/257, never clipped. An image of several frames or pages is refused: which one is meant
 can't be known.
 """
 
@@ -26,14 +26,14 @@ from perception.errors import ImageError
 from perception.types import ImageArray, checked_count
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
-"""A picture: its path, the bytes of its file, a Pillow image, or an array."""
+"""An image: its path, the bytes of its file, a Pillow image, or an array."""
 
 # No EPS among these: Pillow hands it to Ghostscript, a program that runs what the file says.
 _COMMON = ("JPEG", "PNG", "BMP", "GIF", "PPM")
 _FURTHER = ("WEBP", "TIFF", "JPEG2000", "AVIF", "TGA")
 # Their pixels are unpacked while the header is read.
 _UNPACKED = ("ICO",)
-# The further pictures in these are previews or layers of the first one.
+# The further images in these are previews or layers of the first one.
 _FIRST_IS_MAIN = frozenset({"MPO", "ICO"})
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
@@ -51,12 +51,12 @@ _pillow_lock = threading.Lock()
 def read_image(
     source: ImageSource, *, max_pixels: int = MAX_PIXELS, reduced: int = 1
 ) -> ImageArray:
-    """A picture as RGB uint8 H x W x 3.
+    """An image as RGB uint8 H x W x 3.
 
-    source: a path, the bytes of a picture file, a Pillow image, or a uint8 array H x W (grey),
+    source: a path, the bytes of an image file, a Pillow image, or a uint8 array H x W (grey),
     H x W x 3 (RGB) or H x W x 4 (RGBA). max_pixels: larger files are refused before they are
     unpacked. reduced: 2, 4 or 8 lets a JPEG file come smaller by that factor, in a fraction of the
-    time and memory; all else comes whole. Raises ImageError in one line: which picture, what is
+    time and memory; all else comes whole. Raises ImageError in one line: which image, what is
     wrong, what to do.
     """
     checked_count("max_pixels", max_pixels, 1, ImageError)
@@ -79,10 +79,10 @@ def read_image(
 
 
 class HeaderSize(NamedTuple):
-    """What a picture file's header says.
+    """What an image file's header says.
 
     stored_hw: (height, width) of its pixels as they lie there; orientation: the camera's note
-    (EXIF), 2 to 8, which ``read_image`` applies, or 1 for an upright picture.
+    (EXIF), 2 to 8, which ``read_image`` applies, or 1 for an upright image.
     """
 
     stored_hw: tuple[int, int]
@@ -90,16 +90,16 @@ class HeaderSize(NamedTuple):
 
     @property
     def image_hw(self) -> tuple[int, int]:
-        """(height, width) of the picture as ``read_image`` gives it."""
+        """(height, width) of the image as ``read_image`` gives it."""
         height, width = self.stored_hw
         return (width, height) if self.orientation >= 5 else (height, width)
 
 
 def read_header(path: str | os.PathLike[str]) -> HeaderSize:
-    """A picture file's size and orientation, without unpacking its pixels.
+    """An image file's size and orientation, without unpacking its pixels.
 
     A PNG's orientation is found where the header holds it, not behind the pixels. Raises ImageError
-    for what is no regular file or no picture; a file that is damaged further on isn't noticed.
+    for what is no regular file or no image; a file that is damaged further on isn't noticed.
     """
     name = printable(os.fspath(path))
     with (
@@ -115,7 +115,7 @@ def read_header(path: str | os.PathLike[str]) -> HeaderSize:
 
 
 def picture_uid(image: ImageArray) -> str:
-    """A name for a picture H x W x 3 that follows from its size and pixels, 16 hex digits."""
+    """A name for an image H x W x 3 that follows from its size and pixels, 16 hex digits."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
@@ -147,10 +147,10 @@ def _explained(name: str) -> Iterator[None]:
         refuse_url(name)
         raise ImageError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:
-        raise ImageError(f"{name}: a folder, not a picture; give a picture in it") from None
+        raise ImageError(f"{name}: a folder, not an image; give an image in it") from None
     except PermissionError:
         # Windows says this of folders, too.
-        what = "a folder, not a picture" if Path(name).is_dir() else "permission denied"
+        what = "a folder, not an image" if Path(name).is_dir() else "permission denied"
         raise ImageError(f"{name}: {what}; check the path and its permissions") from None
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):
@@ -206,7 +206,7 @@ def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
             with suppress(UnidentifiedImageError), _pillow_limit(limit):
                 return Image.open(file, formats=[one for one in formats if one in Image.OPEN])
     raise ImageError(
-        f"{name}: not a picture, or one with a damaged beginning; "
+        f"{name}: not an image, or one with a damaged beginning; "
         "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and PPM files can be read"
     )
 
@@ -309,7 +309,7 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray:
             "make it smaller, or raise the limit (max_pixels)"
         )
     if width * height == 0:
-        raise ImageError(f"{name}: the picture has no pixels ({width} x {height})")
+        raise ImageError(f"{name}: the image has no pixels ({width} x {height})")
     with _decoding(name, max_pixels), _pillow_limit(max_pixels), _silent_libtiff(image):
         _refuse_several(image, name)
         pixels = _rgb(image, name)
@@ -335,7 +335,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # noqa: BLE001
-        return 1  # Damaged notes about a picture don't make its pixels unreadable.
+        return 1  # Damaged notes about an image don't make its pixels unreadable.
 
 
 def _rgb(image: Image.Image, name: str) -> ImageArray:
@@ -355,7 +355,7 @@ def _scaled(values: NDArray[Any], name: str) -> ImageArray:
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
         raise ImageError(
             f"{name}: grey values outside 0..65535 ({values.dtype}); "
-            "save the picture with 8 or 16 bits"
+            "save the image with 8 or 16 bits"
         )
     white = 65535.0
     if values.dtype.kind == "f":
@@ -368,6 +368,6 @@ def _scaled(values: NDArray[Any], name: str) -> ImageArray:
 def _on_white(rgba: ImageArray) -> ImageArray:
     """Lays H x W x 4 on white, rounding to the nearest value."""
     # 255 x 255 + 127 still fits 16 bits.
-    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
-    blended: ImageArray = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    color, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    blended: ImageArray = ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     return blended

@@ -23,7 +23,7 @@ _ROUNDING = 1e-5
 
 
 class Window(NamedTuple):
-    """Part of a picture in whole pixels, half-open; empty where x1 == x0 or y1 == y0."""
+    """Part of an image in whole pixels, half-open; empty where x1 == x0 or y1 == y0."""
 
     x0: int
     y0: int
@@ -40,9 +40,9 @@ class Taps(NamedTuple):
 
 @lru_cache(maxsize=64)
 def linear_taps(inputs: int, outputs: int, count: int) -> Taps:
-    """The first ``count`` of ``outputs`` that are spread over ``inputs``, half-pixel centres.
+    """The first ``count`` of ``outputs`` that are spread over ``inputs``, half-pixel centers.
 
-    What lies outside the first and last input's centre takes that input's value.
+    What lies outside the first and last input's center takes that input's value.
     """
     place = np.clip((np.arange(count) + 0.5) * (inputs / outputs) - 0.5, 0, inputs - 1)
     low = place.astype(np.int64)

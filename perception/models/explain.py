@@ -219,7 +219,7 @@ def _phrases_of(name: str, phrases: Phrases) -> list[str]:
 
 
 def _read(phrase: str) -> tuple[Reading, str]:
-    """What a normalised phrase reads as, and the names in it."""
+    """What a normalized phrase reads as, and the names in it."""
     text = phrase.strip()
     asked = text.endswith("?")
     text = text.rstrip("?! ")

@@ -13,7 +13,7 @@ from perception.detectors.protocol import Detector
 from perception.imaging.read import ImageSource, picture_uid, read_image
 from perception.instances import Instances
 from perception.prompts.grammar import Phrases
-from perception.runtime.batching import Batches, Stopwatch
+from perception.runtime.batching import AdaptiveBatcher, Stopwatch
 from perception.types import Candidates, ImageArray
 
 
@@ -30,12 +30,12 @@ def ask(
     source: ImageSource,
     work: Callable[[ImageArray], Instances],
     *,
-    batches: Batches,
+    batches: AdaptiveBatcher,
     max_pixels: int,
 ) -> Instances:
-    """The answer of ``work`` about a picture, with its name, its uid and the time of reading.
+    """The answer of ``work`` about an image, with its name, its uid and the time of reading.
 
-    Raises ImageError for the picture, OutOfMemoryError where memory doesn't suffice for it.
+    Raises ImageError for the image, OutOfMemoryError where memory doesn't suffice for it.
     """
 
     def one(some: Sequence[ImageSource]) -> list[Instances]:
@@ -46,12 +46,12 @@ def ask(
     return answer
 
 
-def ask_each(
+def infer_batch(
     sources: Sequence[ImageSource],
     work: Callable[[Detector, ImageArray], Instances],
     *,
     detector: Detector,
-    batches: Batches,
+    batches: AdaptiveBatcher,
     max_pixels: int,
 ) -> list[Instances]:
     """As ``ask``, about many: a few at a time are read and go through the detector in one call.
@@ -61,7 +61,7 @@ def ask_each(
 
     def several(some: Sequence[ImageSource]) -> list[Instances]:
         pictures = [_read(source, max_pixels) for source in some]
-        together = Together(detector, [picture.image for picture in pictures])
+        together = BatchedDetector(detector, [picture.image for picture in pictures])
         return [_noted(work(together, picture.image), picture) for picture in pictures]
 
     return batches.run(sources, several, most=BATCH)
@@ -109,10 +109,10 @@ def _file_name(source: ImageSource) -> str:
     return path.name if path.is_absolute() else path.as_posix()
 
 
-class Together(Detector):
+class BatchedDetector(Detector):
     """A ``Detector`` whose first question about one of ``images`` is put to all of them at once.
 
-    For one question: the same phrases and floor each time. Other pictures are answered as they
+    For one question: the same phrases and floor each time. Other images are answered as they
     come.
     """
 
@@ -125,7 +125,7 @@ class Together(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         places = [n for n, one in enumerate(self._images) if any(one is image for image in images)]
         if len(images) != 1 or not places:
             return self._detector.candidates(images, phrases, floor=floor)

@@ -16,7 +16,7 @@ from perception.defaults import AUTO, MODEL, THREADS
 from perception.detectors.protocol import Detector
 from perception.errors import DeviceError, MissingExtraError, WeightsError
 from perception.imaging.read import printable
-from perception.models.missing import NoDetector, NoSegmenter
+from perception.models.missing import MissingDetector, MissingSegmenter
 from perception.models.model import Model
 from perception.models.names import EXPORTED, Part, find_parts, with_exported_segmenter
 from perception.predictor.everything_settings import MaskLimits
@@ -115,8 +115,8 @@ def load(
         else:
             segments = _segmenter(part, path, where, _version(sums))
     return Model(
-        detector=detects or NoDetector(parts[0].name),
-        predictor=_predictor(segments or NoSegmenter(parts[0].name), parts),
+        detector=detects or MissingDetector(parts[0].name),
+        predictor=_predictor(segments or MissingSegmenter(parts[0].name), parts),
         weights=weights,
         precision=where.precision,
         limits=_limits(segments),

@@ -22,7 +22,7 @@ from perception.types import (
 )
 
 
-class NoDetector:
+class MissingDetector:
     """A ``Detector`` that raises PromptError. beside: the segmenter that the model has."""
 
     name = "none"
@@ -50,7 +50,7 @@ class NoDetector:
         )
 
 
-class NoSegmenter:
+class MissingSegmenter:
     """A ``Segmenter`` that raises PromptError. beside: the detector that the model has."""
 
     name = "none"

@@ -1,4 +1,4 @@
-"""A model that can be called: a detector and a segmenter, and pictures from anywhere."""
+"""A model that can be called: a detector and a segmenter, and images from anywhere."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from perception.detectors.tiled import tile_side
 from perception.errors import PromptError, WeightsError
 from perception.imaging.read import ImageSource
 from perception.instances import Instances
-from perception.models.inference import ask, ask_each, noted, read_source
-from perception.models.missing import NoDetector, NoSegmenter
+from perception.models.inference import ask, infer_batch, noted, read_source
+from perception.models.missing import MissingDetector, MissingSegmenter
 from perception.ops.windows import TileSize
 from perception.pipeline import find_boxes, find_masks, segment_prompt
 from perception.predictor.everything import find_everything
@@ -41,7 +41,7 @@ from perception.predictor.interactive import InteractiveSession
 from perception.predictor.predictions import LowResMask
 from perception.predictor.protocol import EncodedImage, MaskPredictor
 from perception.prompts.grammar import PromptText, parse
-from perception.runtime.batching import Batches, Stopwatch
+from perception.runtime.batching import AdaptiveBatcher, Stopwatch
 from perception.segmenters.protocol import Segmenter
 from perception.types import Examples, ImageArray, Prompt
 from perception.version import __version__
@@ -53,12 +53,12 @@ ImageSources = list[ImageSource] | tuple[ImageSource, ...]
 class Model:
     """A detector and a segmenter that work together.
 
-    ``model(picture, "red star. cat")`` chains them; ``detect`` gives boxes only; ``segment``
-    answers points and boxes; ``everything`` needs no question. A picture is a path, the bytes of a
-    file, a Pillow image or a uint8 array; a list of pictures gives a list of results, the same as
+    ``model(image, "red star. cat")`` chains them; ``detect`` gives boxes only; ``segment``
+    answers points and boxes; ``everything`` needs no question. An image is a path, the bytes of a
+    file, a Pillow image or a uint8 array; a list of images gives a list of results, the same as
     one call each.
     weights: sha256 of the model files by name, precision: what it computes in, both for the record
-    in a result's ``info``. examples: what the detector was shown. batches: how many pictures go
+    in a result's ``info``. examples: what the detector was shown. batches: how many images go
     into one call, which shrinks when memory runs out. limits: what ``everything`` asks of the
     segmenter's masks unless it is told otherwise.
     """
@@ -67,7 +67,7 @@ class Model:
     predictor: MaskPredictor
     weights: Mapping[str, str] = field(default_factory=dict)
     precision: str = "fp32"
-    batches: Batches = field(default_factory=Batches, compare=False, repr=False)
+    batches: AdaptiveBatcher = field(default_factory=AdaptiveBatcher, compare=False, repr=False)
     examples: Examples | None = None
     limits: MaskLimits = SAM_LIMITS
 
@@ -88,7 +88,7 @@ class Model:
         parts = (self.detector, self.segmenter)
         # SAM 3 is both.
         names = dict.fromkeys(
-            part.name for part in parts if not isinstance(part, (NoDetector, NoSegmenter))
+            part.name for part in parts if not isinstance(part, (MissingDetector, MissingSegmenter))
         )
         shown = "" if self.examples is None else f", shown {len(self.examples)} examples"
         return f"<Model: {' + '.join(names)}, {self.precision}{shown}>"
@@ -139,13 +139,13 @@ class Model:
         """Finds what ``text`` names and cuts it out.
 
         text: the prompt grammar of ``perception.prompts.grammar``, a list of names, or a dict of
-        classes with phrases. examples, not_examples: N x 4 xyxy, boxes in the picture of what is
+        classes with phrases. examples, not_examples: N x 4 xyxy, boxes in the image of what is
         meant and of what isn't, for models that take them; then the text may be left out, or names
         one class. threshold: the least score of a phrase, 0..1; higher finds less and errs less.
-        tile: look at a large picture in overlapping tiles, too: their side in pixels, or "auto".
+        tile: look at a large image in overlapping tiles, too: their side in pixels, or "auto".
         drop_nested: leave out masks that are a part of a larger one of their class; disjoint: give
         each pixel to one instance. Raises PromptError for the text or the tile, ImageError for a
-        picture.
+        image.
         """
         model, asked = self._shown(text, examples, not_examples, tile)
 
@@ -241,10 +241,10 @@ class Model:
         info: dict[str, Any],
         max_pixels: int,
     ) -> Instances | list[Instances]:
-        """Puts a question about text to one picture, or to many."""
+        """Puts a question about text to one image, or to many."""
         if not isinstance(image, (list, tuple)):
             return self._ask(image, lambda pixels: find(self.detector, pixels), info, max_pixels)
-        found = ask_each(
+        found = infer_batch(
             image, find, detector=self.detector, batches=self.batches, max_pixels=max_pixels
         )
         return [replace(one, info=info) for one in found]
@@ -365,7 +365,7 @@ class Model:
         stability: None for what suits the model, ``limits``. The result's ``dropped`` says how many
         candidates fell at which limit. step:
         called after each batch of points, with their number. Raises PromptError for a setting,
-        ImageError for the picture.
+        ImageError for the image.
         """
         if step is not None and not callable(step):
             raise PromptError(f"step is called after each batch of points, got {step!r}")

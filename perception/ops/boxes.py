@@ -44,7 +44,7 @@ def box_iou(boxes: ArrayLike, others: ArrayLike) -> FloatArray:
 
 
 def clip_boxes(boxes: ArrayLike, image_hw: tuple[int, int]) -> FloatArray:
-    """Boxes N x 4 cut at the edges of a picture of (height, width)."""
+    """Boxes N x 4 cut at the edges of an image of (height, width)."""
     height, width = image_hw
     limits = np.array([width, height, width, height], np.float32)
     return np.clip(as_boxes(boxes), 0, limits)
@@ -63,13 +63,13 @@ def xywh_to_xyxy(boxes: ArrayLike) -> FloatArray:
 
 
 def xyxy_to_cxcywh(boxes: ArrayLike) -> FloatArray:
-    """Corner boxes N x 4 as centre x, centre y, width, height."""
+    """Corner boxes N x 4 as center x, center y, width, height."""
     x0, y0, x1, y1 = as_boxes(boxes).T
     return np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], axis=1)
 
 
 def cxcywh_to_xyxy(boxes: ArrayLike) -> FloatArray:
-    """Centre x, centre y, width, height N x 4 as corner boxes."""
+    """Centre x, center y, width, height N x 4 as corner boxes."""
     cx, cy, width, height = as_boxes(boxes).T
     return np.stack(
         [cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2],

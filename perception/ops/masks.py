@@ -72,16 +72,16 @@ def mask_to_box(mask: BoolArray) -> FloatArray:
 
 
 def window_to_rle(pixels: BoolArray, left_top: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
-    """The run-length code of a mask that lies in a window h x w of a picture of (H, W).
+    """The run-length code of a mask that lies in a window h x w of an image of (H, W).
 
-    left_top: (x, y) of the window's first pixel. The same as ``mask_to_rle`` of the whole picture
+    left_top: (x, y) of the window's first pixel. The same as ``mask_to_rle`` of the whole image
     with nothing outside the window, without making it.
     """
     from pycocotools import mask as coco_mask
 
     (x0, y0), (image_h, image_w), (height, width) = left_top, image_hw, pixels.shape
     if not (0 <= x0 <= image_w - width and 0 <= y0 <= image_h - height):
-        raise ValueError(f"a window of {pixels.shape} at {left_top} on a picture of {image_hw}")
+        raise ValueError(f"a window of {pixels.shape} at {left_top} on an image of {image_hw}")
     # One empty pixel before the first column and after each one: every run has both its ends.
     flat = np.zeros(1 + width * (height + 1), np.bool_)
     flat[1:].reshape(width, height + 1)[:, :height] = pixels.T
@@ -101,16 +101,16 @@ def window_to_rle(pixels: BoolArray, left_top: tuple[int, int], image_hw: tuple[
 
 
 def logits_to_rles(logits: FloatArray, frame: Frame) -> tuple[Rle, ...]:
-    """Low-resolution logits N x h x w as N run-length codes at the picture's full size."""
+    """Low-resolution logits N x h x w as N run-length codes at the image's full size."""
     found = (cut_out(one, frame, offset=0.0) for one in logits)
     return tuple(window_to_rle(cut.pixels, cut.left_top, frame.image_hw) for cut in found)
 
 
 class CutOut(NamedTuple):
-    """One mask at its picture's size, in a window outside which it is empty.
+    """One mask at its image's size, in a window outside which it is empty.
 
-    pixels: h x w; left_top: (x, y) of the first one in the picture; stability: as
-    ``stability_score`` has it, of the logits at the picture's size.
+    pixels: h x w; left_top: (x, y) of the first one in the image; stability: as
+    ``stability_score`` has it, of the logits at the image's size.
     """
 
     pixels: BoolArray
@@ -168,7 +168,7 @@ class Overlaps:
 
     @classmethod
     def of(cls, rles: Sequence[Rle]) -> Overlaps:
-        """Of the masks of one picture."""
+        """Of the masks of one image."""
         areas = np.array([rle_area(rle) for rle in rles], np.int64)
         # A share times its area is a whole number again, whatever the division has rounded.
         shared = np.rint(rle_shares(rles) * areas[:, None]).astype(np.int64)
@@ -217,7 +217,7 @@ def clean_rle(rle: Rle, box: FloatArray, min_area: int) -> tuple[Rle, FloatArray
     Returns ``rle`` itself where there is nothing to do.
     """
     height, width = rle.size
-    # So wide a margin, where it isn't cut off by the picture's edge, holds min_area pixels along
+    # So wide a margin, where it isn't cut off by the image's edge, holds min_area pixels along
     # every side: what reaches beyond the window is no small hole.
     margin = max(ceil(sqrt(min_area)), ceil(min_area / min(height, width)))
     left, top = np.maximum(box[:2].astype(int) - margin, 0).tolist()

@@ -1,7 +1,7 @@
 """Polygons: the outline of a mask along the edges of its pixels.
 
 Corners lie on whole numbers, where pixel i covers [i, i + 1): drawing a polygon back gives the same
-pixels. An outline through pixel centres, as OpenCV traces it, would be half a pixel too small on
+pixels. An outline through pixel centers, as OpenCV traces it, would be half a pixel too small on
 every side. A hole is cut out by a way of no width, from the outline to the hole and back: what is
 inside by the rule of even and odd is the mask, and so is the area that the corners give.
 

@@ -1,4 +1,4 @@
-"""Tiles: a large picture in overlapping pieces of one size."""
+"""Tiles: a large image in overlapping pieces of one size."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _Value = TypeVar("_Value", bound=np.generic)
 OVERLAP = 0.2
 """The least that neighbouring tiles share, as a part of their side."""
 
-LEAST_SIDE = 32
+MIN_SIDE = 32
 """Pixels; a smaller tile shows nothing that a model could tell."""
 
 
-MEAN_COLOUR = np.round(RGB_MEAN).astype(np.uint8)
+MEAN_COLOR = np.round(RGB_MEAN).astype(np.uint8)
 
 
 TileSize = int | Literal["auto"] | None
@@ -29,7 +29,7 @@ TileSize = int | Literal["auto"] | None
 
 
 class Tile(NamedTuple):
-    """A part of a picture, half-open, in whole pixels; a view may reach beyond the picture."""
+    """A part of an image, half-open, in whole pixels; a view may reach beyond the image."""
 
     x0: int
     y0: int
@@ -37,9 +37,9 @@ class Tile(NamedTuple):
     y1: int
 
     def cut_from(self, image: ImageArray) -> ImageArray:
-        """The pixels h x w x 3 of this part of a picture H x W x 3.
+        """The pixels h x w x 3 of this part of an image H x W x 3.
 
-        They are the picture's own where it lies in it; what is beyond has the mean colour, as a
+        They are the image's own where it lies in it; what is beyond has the mean color, as a
         model's padding has.
         """
         inside = self.inside((image.shape[0], image.shape[1]))
@@ -47,20 +47,20 @@ class Tile(NamedTuple):
         if inside == self:
             return part
         out = np.empty((self.y1 - self.y0, self.x1 - self.x0, 3), np.uint8)
-        out[:] = MEAN_COLOUR
+        out[:] = MEAN_COLOR
         y, x = inside.y0 - self.y0, inside.x0 - self.x0
         out[y : y + len(part), x : x + part.shape[1]] = part
         return out
 
     def inside(self, image_hw: tuple[int, int]) -> Tile:
-        """What of it lies in a picture of (height, width)."""
+        """What of it lies in an image of (height, width)."""
         height, width = image_hw
         return Tile(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
 
     def pasted(self, masks: NDArray[_Value], image_hw: tuple[int, int]) -> NDArray[_Value]:
-        """Masks, or chances, ... x h x w of this part as ... x H x W of a picture (height, width).
+        """Masks, or chances, ... x h x w of this part as ... x H x W of an image (height, width).
 
-        Beyond this part they are 0. Of the whole picture they are the same array.
+        Beyond this part they are 0. Of the whole image they are the same array.
         """
         if self == (0, 0, *image_hw[::-1]):
             return masks
@@ -82,17 +82,17 @@ def check_tile(tile: TileSize) -> None:
     """Raises PromptError for what is no size of a tile."""
     if tile is None or tile == "auto":
         return
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < LEAST_SIDE:
+    if isinstance(tile, bool) or not isinstance(tile, int) or tile < MIN_SIDE:
         raise PromptError(
-            f'the side of a tile is "auto" or at least {LEAST_SIDE} pixels, got {tile!r}'
+            f'the side of a tile is "auto" or at least {MIN_SIDE} pixels, got {tile!r}'
         )
 
 
 def tiles(image_hw: tuple[int, int], side: int) -> tuple[Tile, ...]:
-    """The tiles of side x side that cover a picture of (height, width), row by row.
+    """The tiles of side x side that cover an image of (height, width), row by row.
 
     They are spread evenly, share at least ``OVERLAP`` of their side, and are narrower only where
-    the picture is.
+    the image is.
     """
     height, width = image_hw
     return tuple(
@@ -103,7 +103,7 @@ def tiles(image_hw: tuple[int, int], side: int) -> tuple[Tile, ...]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where the tiles along one side of a picture begin."""
+    """Where the tiles along one side of an image begin."""
     if length <= side:
         return [0]
     shared = ceil(side * OVERLAP)

@@ -118,7 +118,7 @@ def parents(overlaps: Overlaps, order: IntArray) -> IntArray:
     return found
 
 
-def nested_in_its_class(overlaps: Overlaps, class_ids: IntArray) -> BoolArray:
+def contained_in_class(overlaps: Overlaps, class_ids: IntArray) -> BoolArray:
     """Whether each of N masks is a part of a larger one of its class, N."""
     nested: BoolArray = (holders(overlaps) & (class_ids[:, None] == class_ids)).any(axis=1)
     return nested
@@ -170,7 +170,7 @@ def _claim(rle: Rle, taken: BoolArray) -> Rle:
     return window_to_rle(free[top:bottom, left:right], (x0 + left, y0 + top), rle.size)
 
 
-def settle(
+def postprocess_masks(
     found: Instances,
     *,
     same_class_iou: float = SAME_CLASS_MASK_IOU,
@@ -199,7 +199,7 @@ def settle(
     order = best_first(found, overlaps)
     found = replace(found, parent=parents(overlaps, order))
     if drop_nested:
-        whole = np.flatnonzero(~nested_in_its_class(overlaps, found.class_ids))
+        whole = np.flatnonzero(~contained_in_class(overlaps, found.class_ids))
         found, kept, overlaps = found[whole], kept[whole], overlaps[whole]
     if disjoint:
         found, left = without_overlaps(found, overlaps, best_first(found, overlaps))

@@ -1,7 +1,7 @@
-"""Segment everything: a grid of points asks a segmenter for all that it can cut out of a picture.
+"""Segment everything: a grid of points asks a segmenter for all that it can cut out of an image.
 
 The steps and their order are those of SAM's automatic mask generator, so that equal settings give
-equal masks. A mask lives as run lengths, and is brought to the picture's size only around itself.
+equal masks. A mask lives as run lengths, and is brought to the image's size only around itself.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LIMITS = ("quality", "stability", "cut", "repeated", "small")
 
 
 class _Mask(NamedTuple):
-    """One mask on its way through the filters, in pixels of the picture."""
+    """One mask on its way through the filters, in pixels of the image."""
 
     rle: Rle
     box: FloatArray
@@ -189,7 +189,7 @@ def _stable_masks(
 
 
 def _is_cut(box: FloatArray, crop: Crop, image_hw: tuple[int, int]) -> bool:
-    """Whether a box, 4, ends near a side of its crop that isn't the picture's own edge."""
+    """Whether a box, 4, ends near a side of its crop that isn't the image's own edge."""
     height, width = image_hw
     (sides,) = _to_last_pixel(box[None])
     near_crop = np.abs(sides - np.array(crop.box)) <= _NEAR

@@ -26,7 +26,7 @@ from perception.types import FloatArray, checked_array, checked_count, checked_n
 
 
 class Crop(NamedTuple):
-    """A part of the picture, half-open, in pixels. layer: 0 for the whole picture."""
+    """A part of the image, half-open, in pixels. layer: 0 for the whole image."""
 
     x0: int
     y0: int
@@ -55,10 +55,10 @@ def points_in(grid: NDArray[np.float64], crop: Crop) -> FloatArray:
 
 
 def picture_crops(image_hw: tuple[int, int], layers: int, overlap: float) -> list[Crop]:
-    """The whole picture, then for each layer n its 2^n x 2^n crops, column by column.
+    """The whole image, then for each layer n its 2^n x 2^n crops, column by column.
 
-    overlap: of neighbours in layer 1, as a share of the picture's shorter side; it halves with
-    every layer. A picture may be too small for all crops: those without a pixel are left out.
+    overlap: of neighbours in layer 1, as a share of the image's shorter side; it halves with
+    every layer. An image may be too small for all crops: those without a pixel are left out.
     """
     height, width = image_hw
     crops = [Crop(0, 0, width, height, 0)]
@@ -93,9 +93,9 @@ class MaskLimits(NamedTuple):
 SAM_LIMITS = MaskLimits()
 """SAM's own."""
 
-MOST_POINTS = 100_000
-"""Points that one picture may be asked about: more would take hours."""
-MOST_LAYERS = 8
+MAX_POINTS = 100_000
+"""Points that one image may be asked about: more would take hours."""
+MAX_LAYERS = 8
 """Layers of crops, which quadruple each time."""
 
 
@@ -107,8 +107,8 @@ class EverythingSettings:
     points_per_batch: how many are decoded at once. quality, stability: the least of a mask, 0..1
     (0 lets all through); stability_offset: by how much the threshold moves to measure it.
     nms: of masks whose boxes have a larger IoU the best stays. crop_layers: layer n adds 4^n crops
-    of the picture; crop_nms: as nms, between crops; crop_overlap: of neighbours, as a share of the
-    picture's shorter side; crop_downscale: divides points_per_side with each layer.
+    of the image; crop_nms: as nms, between crops; crop_overlap: of neighbours, as a share of the
+    image's shorter side; crop_downscale: divides points_per_side with each layer.
     min_region: smaller holes and loose parts, in pixels, are filled and dropped; min_area: smaller
     masks are left out.
     """
@@ -132,7 +132,7 @@ class EverythingSettings:
             checked_count(name, getattr(self, name), 1)
         for name in ("crop_layers", "min_region", "min_area"):
             checked_count(name, getattr(self, name), 0)
-        self._check("crop_layers", self.crop_layers <= MOST_LAYERS, f"at most {MOST_LAYERS}")
+        self._check("crop_layers", self.crop_layers <= MAX_LAYERS, f"at most {MAX_LAYERS}")
         for name in ("quality", "stability", "nms", "crop_nms", "crop_overlap"):
             checked_number(name, getattr(self, name), 0, 1)
         self._check("crop_overlap", self.crop_overlap < 1, "less than 1")
@@ -140,9 +140,9 @@ class EverythingSettings:
         self._check("stability_offset", self.stability_offset < np.inf, "finite")
         if self.grid is not None:
             object.__setattr__(self, "grid", _checked_grid(self.grid))
-        if self.point_count > MOST_POINTS:
+        if self.point_count > MAX_POINTS:
             raise PromptError(
-                f"{self.point_count} points are more than the {MOST_POINTS} that one picture may "
+                f"{self.point_count} points are more than the {MAX_POINTS} that one image may "
                 "be asked about: take fewer points_per_side or crop_layers"
             )
 
@@ -155,7 +155,7 @@ class EverythingSettings:
 
     @property
     def point_count(self) -> int:
-        """How many points one picture is asked about, in all its crops."""
+        """How many points one image is asked about, in all its crops."""
         listed = None if self.grid is None else len(np.asarray(self.grid))
         return sum(
             4**layer * (self._per_side(layer) ** 2 if listed is None else listed)
@@ -184,5 +184,5 @@ def _checked_grid(grid: ArrayLike) -> NDArray[np.float64]:
     if not len(points):
         raise PromptError("a grid is N x 2 places (x, y) with N > 0, got none")
     if not ((points >= 0) & (points <= 1)).all():
-        raise PromptError("a grid's places lie in 0..1: divide pixels by the picture's size")
+        raise PromptError("a grid's places lie in 0..1: divide pixels by the image's size")
     return points

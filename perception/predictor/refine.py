@@ -10,7 +10,7 @@ An object hardly reaches beyond its box. A small network forgets that where anot
 same color continues behind the first one, so the prior is added to its logits: 0 inside the box,
 falling linearly outside it, because hand-drawn and detected boxes miss edges by a little.
 
-In each window the map is taken for a linear function of the picture's colours, found by least
+In each window the map is taken for a linear function of the image's colors, found by least
 squares; a place has the mean of what the windows around it say.
 """
 
@@ -36,7 +36,7 @@ _CHROMA = 96
 _ROUNDS = 2
 """How often the colors are taken from the mask, and the mask from the colors."""
 
-_MOST = 3.0
+_MAX = 3.0
 """The largest log-likelihood ratio: colors don't outvote a network that is sure."""
 
 _UNSEEN = 2.0
@@ -45,7 +45,7 @@ _UNSEEN = 2.0
 _RADII = 32
 """How many times as wide as the filter's radius all cells are."""
 
-_LEAST = 1e-4
+_MIN = 1e-4
 """The least probability of a cell, and of its opposite."""
 
 
@@ -71,7 +71,7 @@ class ColorModel:
             network = mask[self._cells]
             probability = self._smooth(sigmoid(self._histogram_of.agreeing(network)))
             # The filter may move a probability beyond 0 and 1.
-            mask[self._cells] = _without_specks(logit(probability, least=_LEAST), network)
+            mask[self._cells] = _without_specks(logit(probability, least=_MIN), network)
         return refined
 
 
@@ -143,7 +143,7 @@ def _log_likelihood_ratio(inside: FloatArray, around: FloatArray) -> FloatArray:
     """Of each bin: how much more frequent its color is in a mask than around it."""
     unseen = _UNSEEN / float(inside.sum() + around.sum())
     inside, around = (cells / max(float(cells.sum()), 1e-6) + unseen for cells in (inside, around))
-    ratio: FloatArray = np.clip(np.log(inside / around), -_MOST, _MOST)
+    ratio: FloatArray = np.clip(np.log(inside / around), -_MAX, _MAX)
     return ratio
 
 
@@ -175,7 +175,7 @@ def _cells_of(
 
 
 def _resized(pixels: ImageArray, size: tuple[int, int]) -> ImageArray:
-    """A image with another (width, height)."""
+    """An image with another (width, height)."""
     import cv2
 
     how = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_LINEAR
@@ -216,21 +216,21 @@ def _beyond(spans: FloatArray, count: int) -> FloatArray:
 
 
 EPSILON = 1e-4
-"""The variance of colours, each in 0..1, below which a window counts as flat."""
+"""The variance of colors, each in 0..1, below which a window counts as flat."""
 
 
 Float = TypeVar("Float", np.float32, np.float64)
 
 
 class GuidedFilter:
-    """Smooths maps h x w as the edges of a picture h x w x 3 have it; one picture, many maps.
+    """Smooths maps h x w as the edges of an image h x w x 3 have it; one image, many maps.
 
     radius: a window is 2 · radius + 1 cells wide.
     """
 
     def __init__(self, guide: ImageArray, radius: int) -> None:
         self._window = (2 * radius + 1,) * 2
-        # Channels first: every operation then runs over one plane. Colours of greys are nearly
+        # Channels first: every operation then runs over one plane. Colors of greys are nearly
         # collinear: single precision would lose their covariances.
         planes = guide.transpose(2, 0, 1) / 255.0
         means = [self._mean(plane) for plane in planes]

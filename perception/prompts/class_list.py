@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perception.errors import PromptError
 from perception.imaging.read import printable
-from perception.prompts.grammar import PromptText, normalise, parse
+from perception.prompts.grammar import PromptText, normalize, parse
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -44,7 +44,7 @@ def _prompt(entries: Sequence[Entry]) -> PromptText:
     entries = [(name, phrases) for name, phrases in entries if name]
     seen: dict[str, str] = {}
     for name, _ in entries:
-        first = seen.setdefault(normalise(name), name)
+        first = seen.setdefault(normalize(name), name)
         if first is not name:
             raise PromptError(
                 f'the class "{name}" stands there twice: name it once'

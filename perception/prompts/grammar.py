@@ -47,7 +47,7 @@ _EXAMPLE = 'for example "red star. vehicle: car | truck, !mannequin"'
 class Phrases:
     """What a detector is asked for.
 
-    phrases: what the text encoder reads, normalised; class_ids: per phrase the index into
+    phrases: what the text encoder reads, normalized; class_ids: per phrase the index into
     ``classes``, ``NEGATIVE`` where it is not to be reported; classes: the names to report, each in
     its first spelling, in order.
     """
@@ -79,11 +79,11 @@ class _Builder:
     def add(self, class_name: str, phrases: Iterable[str], *, negative: bool = False) -> None:
         class_id = NEGATIVE
         if not negative:
-            class_id = self.class_ids.setdefault(normalise(class_name), len(self.names))
+            class_id = self.class_ids.setdefault(normalize(class_name), len(self.names))
             if class_id == len(self.names):
                 self.names.append(class_name)
         for phrase in phrases:
-            text = normalise(phrase)
+            text = normalize(phrase)
             if self.owners.setdefault(text, class_id) != class_id:
                 raise PromptError(
                     f'the phrase "{phrase}" stands for two classes, or for one and for a negative: '
@@ -97,11 +97,11 @@ class _Builder:
         return Phrases(tuple(self.owners), tuple(self.owners.values()), tuple(self.names))
 
 
-def normalise(phrase: str) -> str:
+def normalize(phrase: str) -> str:
     """The text as a model reads it: one case, single spaces, no trailing dots, one Unicode form.
 
     Case and form are those of Unicode's NFKC_Casefold (The Unicode Standard, section 3.13), which
-    also leaves out what can't be seen. What is normalised stays as it is.
+    also leaves out what can't be seen. What is normalized stays as it is.
     """
     if phrase.isascii():  # The same, sooner.
         return tidy(phrase.lower())
@@ -128,7 +128,7 @@ def tidy(phrase: str) -> str:
 
 def _is_empty(text: str) -> bool:
     """Whether no character of a text can be seen."""
-    return not _CONTROLS.sub("", normalise(text)).strip()
+    return not _CONTROLS.sub("", normalize(text)).strip()
 
 
 def parse(prompt: PromptText) -> Phrases:

@@ -88,11 +88,11 @@ def _round(value: float) -> str:
 
 _PLOT_WIDTH, _PLOT_HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 8, 8, 34
-_MOST_DOTS = 25
+_MAX_DOTS = 25
 """Lines of more points have no dots on them."""
 _BAR_GROUP = 0.8
 """The part of its place that a group of bars fills."""
-_MOST_TICKS = 8
+_MAX_TICKS = 8
 
 
 class _Axes(NamedTuple):
@@ -122,14 +122,14 @@ def draw_plot(plot: Plot) -> Tree:
         aria_label=f"{plot.title}: {_plot_in_words(plot)}",
     )
     names = [
-        tag("li", tag("i", class_=f"swatch c{n % _COLOURS}"), line.name)
+        tag("li", tag("i", class_=f"swatch c{n % _COLORS}"), line.name)
         for n, line in enumerate(plot.lines)
     ]
     legend = tag("figcaption", tag("ul", *names, class_="legend"))
     return tag("figure", tag("h3", plot.title), drawing, legend)
 
 
-_COLOURS = 6
+_COLORS = 6
 """As many as the page's style names; after them they come again."""
 
 
@@ -160,7 +160,7 @@ def _ticks(plot: Plot, axes: _Axes) -> list[tuple[float, str]]:
     if plot.ticks:
         return [(float(n), name) for n, name in enumerate(plot.ticks)]
     whole = all(float(x).is_integer() for line in plot.lines for x, _ in line.points)
-    step = _step((axes.x1 - axes.x0) / _MOST_TICKS, whole=whole)
+    step = _step((axes.x1 - axes.x0) / _MAX_TICKS, whole=whole)
     first = math.ceil(axes.x0 / step - 1e-9)
     last = math.floor(axes.x1 / step + 1e-9)
     places = [n * step for n in range(first, last + 1)]
@@ -180,10 +180,10 @@ def _step(least: float, *, whole: bool) -> float:
 def _lines(plot: Plot, axes: _Axes) -> Iterator[Tree]:
     for n, line in enumerate(plot.lines):
         places = [(axes.x(x), axes.y(y), x, y) for x, y in line.points if math.isfinite(y)]
-        group = tag("g", tag("title", line.name), class_=f"c{n % _COLOURS}")
+        group = tag("g", tag("title", line.name), class_=f"c{n % _COLORS}")
         path = " ".join(f"{_round(x)},{_round(y)}" for x, y, _, _ in places)
         group.append(tag("polyline", points=path, class_="curve"))
-        if len(places) <= _MOST_DOTS:
+        if len(places) <= _MAX_DOTS:
             for x, y, at, value in places:
                 dot = tag("circle", cx=_round(x), cy=_round(y), r=2.6, class_="dot")
                 dot.append(tag("title", f"{line.name}, {plot.x} {at:g}: {value:.3f}"))
@@ -194,7 +194,7 @@ def _lines(plot: Plot, axes: _Axes) -> Iterator[Tree]:
 def _bars(plot: Plot, axes: _Axes) -> Iterator[Tree]:
     width = (axes.x(1) - axes.x(0)) * _BAR_GROUP / max(len(plot.lines), 1)
     for n, line in enumerate(plot.lines):
-        group = tag("g", class_=f"c{n % _COLOURS}")
+        group = tag("g", class_=f"c{n % _COLORS}")
         for at, value in line.points:
             if math.isfinite(value):
                 left = axes.x(at) + (n - len(plot.lines) / 2) * width

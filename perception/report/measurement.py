@@ -69,7 +69,7 @@ def _no_points() -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One picture, or one thing in it, with what is right and what was answered.
+    """One image, or one thing in it, with what is right and what was answered.
 
     file_name: from the pictures' folder; value: how good, the least is the worst; caption: in
     words; points: K x 2 clicks in pixels; point_labels: K, 1 = in, 0 = out.

@@ -33,7 +33,7 @@ class Written:
     """What a review has come to.
 
     instances: from the threshold up, whether shown or not; classes: that were asked for or added;
-    bytes: of the page; missing: instances that are shown without their picture.
+    bytes: of the page; missing: instances that are shown without their image.
     """
 
     instances: int
@@ -55,10 +55,10 @@ def write_review(
 ) -> Written:
     """Writes one HTML page about a run, finished or not; the same run gives the same bytes.
 
-    images: the folder or URL where its pictures are now (default: where they were); threshold: the
+    images: the folder or URL where its images are now (default: where they were); threshold: the
     least score that counts; nms: as ``results`` has it; scores_from: the least score in the
     histograms (default: the run's floor), down to which all masks have to be made; per_class:
-    instances of each class that are shown. A picture that is gone or another now is said to be so.
+    instances of each class that are shown. An image that is gone or another now is said to be so.
     Raises PromptError for less than is stored, RunError for masks that weren't made, ImageError for
     a folder that can't be read, OutputError if the page can't be written.
     """
@@ -105,7 +105,7 @@ def _check_folder(folder: Path) -> None:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise ImageError(
-            f"{printable(str(folder))}: the run's pictures can't be looked for there ({why}); "
+            f"{printable(str(folder))}: the run's images can't be looked for there ({why}); "
             "name their folder with --images"
         ) from None
 
@@ -136,7 +136,7 @@ def _body(review: Review, title: str) -> Iterator[Tree]:
     yield tallies(counts, survey)
     yield what_was_run(review.settings, review.phrases, survey.threshold)
     if counts.waiting:
-        words = "1 picture is" if counts.waiting == 1 else f"{counts.waiting:,} pictures are"
+        words = "1 image is" if counts.waiting == 1 else f"{counts.waiting:,} images are"
         yield tag(
             "p", f"{words} still to be done: the same annotate command goes on.", class_="note"
         )
@@ -207,12 +207,12 @@ def doubt_sheet(
 
 
 def failure_list(reasons: Sequence[Reason]) -> Iterator[Tree]:
-    """Each reason with the names of its pictures."""
+    """Each reason with the names of its images."""
     for reason in reasons[:MOST_REASONS]:
         yield _names(reason.text, reason.names, reason.count)
     if left := sum(reason.count for reason in reasons[MOST_REASONS:]):
         others = len(reasons) - MOST_REASONS
-        yield tag("p", f"and {left:,} pictures for {others:,} other reasons")
+        yield tag("p", f"and {left:,} images for {others:,} other reasons")
 
 
 def not_shown(thumbnails: Thumbnails) -> Iterator[Tree]:
@@ -236,7 +236,7 @@ def _names(heading: str, names: Sequence[str], count: int) -> Tree:
 def _tile(
     one: Shown, label: str, thumbnails: Thumbnails, *words: Tree, named: bool = False
 ) -> Tree:
-    """A thumbnail, or why there is none, with its score and the picture's name below."""
+    """A thumbnail, or why there is none, with its score and the image's name below."""
     name, drawn, text = printable(one.name), thumbnails[one], _score(one)
     if isinstance(drawn, str):
         picture = tag("span", printable(drawn), class_="gone")
@@ -268,7 +268,7 @@ MOST_NAMES = 200
 
 @dataclass
 class Reason:
-    """Why pictures failed: how many, and the names of the first."""
+    """Why images failed: how many, and the names of the first."""
 
     text: str
     count: int = 0

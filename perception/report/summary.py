@@ -19,7 +19,7 @@ def tallies(counts: Counts, survey: Survey) -> Tree:
     """The few numbers that matter most."""
     found = int((survey.counts > 0).sum())
     numbers = [
-        (f"{counts.done:,}", f"of {counts.total:,} pictures done"),
+        (f"{counts.done:,}", f"of {counts.total:,} images done"),
         (f"{counts.failed:,}", "failed"),
         (f"{counts.waiting:,}", "still to be done"),
         (f"{int(survey.counts.sum()):,}", f"instances from {survey.threshold:g} up"),
@@ -40,7 +40,7 @@ def what_was_run(settings: Mapping[str, Any], phrases: Phrases, threshold: float
     rows += [("perception", str(model["version"]))]
     rows += [("threshold", f"{threshold:g}")]
     rows += [("stored from", f"score {settings['floor']:g}, NMS {settings['floor_nms']:g}")]
-    rows += [("pictures in", printable(settings["pictures"]))]
+    rows += [("images in", printable(settings["pictures"]))]
     negatives = [
         phrase
         for phrase, owner in zip(phrases.phrases, phrases.class_ids, strict=True)

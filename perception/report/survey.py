@@ -15,7 +15,7 @@ from perception.report.html import Watch, unwatched
 from perception.report.thumbnails import Shown, shown_instances
 from perception.report.uncertainty import Doubt, Doubts
 from perception.runs.read import RunReader
-from perception.runs.results import Result, whole_results
+from perception.runs.results import Result, iter_results
 from perception.types import FloatArray, IntArray
 
 Item = TypeVar("Item")
@@ -66,9 +66,9 @@ MOST_DOUBTS = 48
 
 
 class Survey:
-    """What a run has found, in memory that depends on its C classes, not on its pictures.
+    """What a run has found, in memory that depends on its C classes, not on its images.
 
-    pictures: in how many each class was found, C; counts: instances above the threshold, and marks,
+    images: in how many each class was found, C; counts: instances above the threshold, and marks,
     by class, C; by_hand: how many of these a hand has made or changed; above, below: those with a
     score by class and score, C x ``SCORE_BINS``, above and below the threshold; best_below: the
     best score below it, C, 0 for none; sizes: those that count by class and size, the square root
@@ -88,7 +88,7 @@ class Survey:
         self._doubts = Doubts(MOST_DOUBTS)
 
     def add(self, result: Result) -> None:
-        """Counts a picture's instances, which are all that the run has stored, or its marks."""
+        """Counts an image's instances, which are all that the run has stored, or its marks."""
         found, marked = result.instances, result.picture.revision > 0
         scored = ~np.isnan(found.scores)
         above = (found.scores >= self.threshold) | marked
@@ -132,14 +132,14 @@ def survey(
     nms: float = SAME_CLASS_IOU,
     watch: Watch = unwatched,
 ) -> Survey:
-    """Goes through all pictures of a run that are done or marked; one of them in memory.
+    """Goes through all images of a run that are done or marked; one of them in memory.
 
     What lies below the threshold, from ``scores_from`` (default: the run's floor), is counted, too:
     the instances above are the same with and without it, and a margin can only be smaller for it.
     """
     found = Survey(run.classes, threshold=threshold, per_class=per_class)
     least = run.settings["floor"] if scores_from is None else scores_from
-    with closing(whole_results(run, threshold=least, nms=nms)) as results:
+    with closing(iter_results(run, threshold=least, nms=nms)) as results:
         for result in watch(results, total=run.picture_count()):
             found.add(result)
     return found

@@ -32,8 +32,8 @@ SIDE = 160
 _AROUND = 1.4
 """How much wider than its instance a cut-out is."""
 
-_LEAST = 24
-"""The least side of a cut-out, in pixels of the picture: a dot is shown with what is around it."""
+_MIN = 24
+"""The least side of a cut-out, in pixels of the image: a dot is shown with what is around it."""
 
 _QUALITY = 80
 
@@ -47,7 +47,7 @@ class Thumbnail(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of a picture, half-open, in pixels."""
+    """A part of an image, half-open, in pixels."""
 
     x0: int
     y0: int
@@ -70,7 +70,7 @@ def draw_thumbnails(
 ) -> dict[Shown, Thumbnail | str]:
     """Each instance's thumbnail, or in a few words why there is none.
 
-    folder: which their pictures' names start from, or its URL. A picture is read once, one at a
+    folder: which their pictures' names start from, or its URL. An image is read once, one at a
     time.
     """
     by_name = sorted(set(shown), key=lambda one: (one.name, one.box, one.class_id, one.score or 0))
@@ -84,12 +84,12 @@ def draw_thumbnails(
 
 
 def _read(path: str, shown: Sequence[Shown], max_pixels: int) -> ImageArray | str:
-    """The picture of some instances, H x W x 3, smaller where that is enough; or what is wrong."""
+    """The image of some instances, H x W x 3, smaller where that is enough; or what is wrong."""
     now, before = stamp_of(path), shown[0]
     if now is None and not is_url(path):  # Of a URL, reading it says what is wrong.
-        return "the picture is no longer there"
+        return "the image is no longer there"
     if now is not None and before.file_bytes not in (None, now.bytes):
-        return "the picture is another now"
+        return "the image is another now"
     needed = min(window(one).longest for one in shown)
     reduced = next((factor for factor in (8, 4, 2) if needed >= factor * SIDE), 1)
     try:
@@ -98,18 +98,18 @@ def _read(path: str, shown: Sequence[Shown], max_pixels: int) -> ImageArray | st
     except (ImageError, MissingExtraError) as error:
         return str(error).removeprefix(f"{printable(path)}: ").removeprefix("picture: ")
     except MemoryError:
-        return "not enough memory to read the picture"
+        return "not enough memory to read the image"
     fits = any(
         image.shape[:2] == tuple(-(-side // factor) for side in before.image_hw)
         for factor in (1, reduced)
     )
-    return image if fits else "the picture has another size now"
+    return image if fits else "the image has another size now"
 
 
 def window(one: Shown) -> Window:
-    """A square around an instance, moved and cut so that it lies in the picture."""
+    """A square around an instance, moved and cut so that it lies in the image."""
     (height, width), (x0, y0, x1, y1) = one.image_hw, one.box
-    side = max(math.ceil(max(x1 - x0, y1 - y0) * _AROUND), _LEAST)
+    side = max(math.ceil(max(x1 - x0, y1 - y0) * _AROUND), _MIN)
     left, right = _span((x0 + x1 - side) // 2, side, width)
     top, bottom = _span((y0 + y1 - side) // 2, side, height)
     return Window(left, top, right, bottom)
@@ -121,7 +121,7 @@ def _span(start: int, length: int, room: int) -> tuple[int, int]:
 
 
 def _draw(image: ImageArray, one: Shown, classes: Sequence[str]) -> Thumbnail:
-    """image: H x W x 3, the whole picture, at its own size or smaller."""
+    """image: H x W x 3, the whole image, at its own size or smaller."""
     part = window(one)
     scale = SIDE / part.longest
     size = (_scaled(part.x1 - part.x0, scale), _scaled(part.y1 - part.y0, scale))
@@ -156,10 +156,10 @@ def _scaled(length: int, scale: float) -> int:
 class Shown:
     """One instance.
 
-    name, image_hw, file_bytes: its picture's, the last None where it isn't known; box: xyxy, tight
+    name, image_hw, file_bytes: its image's, the last None where it isn't known; box: xyxy, tight
     around the mask; score: None where a hand made it; runner_up: class id, -1 for none; margin:
     score less the runner-up's; quality, stability: the segmenter's; consensus: of its masks for the
-    box; agreement: IoU of ``box`` and the detector's, cut at the picture's edges.
+    box; agreement: IoU of ``box`` and the detector's, cut at the image's edges.
     """
 
     name: str
@@ -178,7 +178,7 @@ class Shown:
 
 
 def shown_instances(result: Result, *, threshold: float) -> Iterator[Shown]:
-    """The instances of a picture of a run that score at least ``threshold``, or all its marks."""
+    """The instances of an image of a run that score at least ``threshold``, or all its marks."""
     found, picture = result.instances, result.picture
     runner_up, margin = _stored(found, "runner_up", -1), _stored(found, "margin", 1)
     quality, stability = _stored(found, "quality", 1), _stored(found, "stability", 1)

@@ -29,26 +29,26 @@ from perception.runs.merging import merge_left_behind, remove_shards
 from perception.runs.read import RunReader, run_path
 from perception.runs.records import Counts, Record
 from perception.runs.results import check_masks, check_stored, results, run_info
-from perception.runs.settings import Keeping, check_same, only_worker, run_settings
+from perception.runs.settings import StorageSettings, check_same, only_worker, run_settings
 from perception.runs.worker import Question
 from perception.runs.write import RunWriter
 from perception.runtime.files import check_writable, remove_parts
 
 Tell = Callable[[Sequence[Record]], object]
-"""Called with the records of some pictures once they are stored."""
+"""Called with the records of some images once they are stored."""
 
 LOST = "the end of the run's log is damaged, as after a power cut: what was stored last is lost"
 
 Engine = Callable[[RunWriter, Model, Question, Tell], None]
-"""Answers all pictures of a run that wait, stores the answers, and tells of them."""
+"""Answers all images of a run that wait, stores the answers, and tells of them."""
 
 
 @dataclass(frozen=True)
 class Summary:
     """What a run has come to.
 
-    counts: of its pictures; pictures, annotations: in the COCO file; failures: each reason, how
-    many pictures failed with it and the first of them.
+    counts: of its images; images, annotations: in the COCO file; failures: each reason, how
+    many images failed with it and the first of them.
     """
 
     counts: Counts
@@ -68,7 +68,7 @@ def annotate(
     masks_from: float | None = None,
     drop_nested: bool = False,
     disjoint: bool = False,
-    keeping: Keeping | None = None,
+    keeping: StorageSettings | None = None,
     batch: int = BATCH,
     workers: int = WORKERS,
     parallel: int = 1,
@@ -78,24 +78,24 @@ def annotate(
     note: Callable[[str], object] = lambda _: None,
     watch: Callable[[Counts], Tell] = lambda _: lambda _: None,
 ) -> Summary:
-    """Annotates pictures into one COCO file; the same call again goes on where one was ended.
+    """Annotates images into one COCO file; the same call again goes on where one was ended.
 
     load: gives the model, once the rest is known to be in order; inputs, images: as
     ``list_inputs`` has them; text: what to find; out: the COCO file, beside which the run is
     stored; threshold: the least score in the file; masks_from: the threshold down to which masks
     are made (default: ``threshold``), below it boxes alone are stored until their masks are needed
-    (``missing_masks``); drop_nested, disjoint: of the masks in the file, as in ``settling.settle``;
-    keeping: what the run stores; batch: pictures in one call of the model;
+    (``missing_masks``); drop_nested, disjoint: of the masks in the file, as in
+    ``postprocess_masks``; keeping: what the run stores; batch: images in one call of the model;
     workers: processes that read; parallel: threads that call the model, each with a batch in
     memory; engine: what works in place of these processes and threads, such as ``RayEngine``;
-    overwrite: begin anew; retry_failed: also pictures that failed before.
+    overwrite: begin anew; retry_failed: also images that failed before.
     note: called with a line worth knowing; watch: called with how the run stands before the work,
     gives what is called with every few records.
 
     Raises PromptError, ImageError and CocoError for what is asked, RunError for a run that can't be
     gone on with, OutputError if it can't be written, and the errors of ``load``.
     """
-    keeping, phrases, path = keeping or Keeping(), parse(text), run_path(out)
+    keeping, phrases, path = keeping or StorageSettings(), parse(text), run_path(out)
     check_stored(keeping.floor, keeping.floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)
     masks = Labelling(threshold if masks_from is None else masks_from)
     if not keeping.floor <= masks.threshold <= threshold:
@@ -237,10 +237,10 @@ def _tell_of_new_phrases(
     if not independent and before.phrases != now.phrases:
         note(
             "other classes than before, and this model's answers depend on all that are asked "
-            "together: all pictures run again"
+            "together: all images run again"
         )
     elif new:
-        note(f"{new} more to find than before: pictures that are done are asked only for that")
+        note(f"{new} more to find than before: images that are done are asked only for that")
 
 
 Format = Literal["coco", "yolo", "labelme", "csv", "png"]

@@ -1,7 +1,7 @@
-"""Reading a run's pictures, in processes that may die of one.
+"""Reading a run's images, in processes that may die of one.
 
 Some damaged files kill the decoder and the process with it. Each reader is a process of its own
-that reads one picture at a time, so that it is known which one killed it; the next picture gets a
+that reads one image at a time, so that it is known which one killed it; the next image gets a
 new process. It ends when its other end is closed, also by the death of whoever started it.
 """
 
@@ -25,7 +25,7 @@ from perception.runs.remote import is_url, read_url, stamp_url
 from perception.types import ImageArray
 
 SECONDS = 300.0
-"""For reading one picture: far more than a large one needs, also over a network."""
+"""For reading one image: far more than a large one needs, also over a network."""
 
 _CAN_BLOCK = hasattr(signal, "pthread_sigmask")
 
@@ -35,7 +35,7 @@ _CONTEXT = get_context("spawn")
 
 @dataclass(frozen=True, eq=False)
 class ReadPicture:
-    """A picture H x W x 3 to answer; uid: of its pixels; file: what it was read from."""
+    """An image H x W x 3 to answer; uid: of its pixels; file: what it was read from."""
 
     task: Task
     image: ImageArray
@@ -49,13 +49,13 @@ class ReadPicture:
 
 
 def read(task: Task, *, max_pixels: int) -> ReadPicture | Failure:
-    """Reads a picture in this process."""
+    """Reads an image in this process."""
     stamp = stamp_of(task.path)  # Before reading: a later change is then noticed.
     try:
         source = read_url(task.path) if is_url(task.path) else task.path
         image = read_image(source, max_pixels=max_pixels)
     except (ImageError, MissingExtraError) as error:
-        # What is read from bytes is called "picture".
+        # What is read from bytes is called "image".
         reason = str(error).removeprefix(f"{printable(task.path)}: ").removeprefix("picture: ")
         return Failure(task.picture, reason, stamp)
     except MemoryError:
@@ -75,9 +75,9 @@ def stamp_of(path: str) -> FileStamp | None:
 
 
 class Reader:
-    """Reads pictures in a process of its own; for one thread at a time.
+    """Reads images in a process of its own; for one thread at a time.
 
-    seconds: for one picture; a process that needs more is ended, as one that dies is.
+    seconds: for one image; a process that needs more is ended, as one that dies is.
     """
 
     def __init__(self, *, max_pixels: int, seconds: float = SECONDS) -> None:
@@ -95,7 +95,7 @@ class Reader:
         self._ready = False
 
     def read(self, task: Task) -> ReadPicture | Failure:
-        """The picture, or why it can't be read; RunError if its process doesn't start."""
+        """The image, or why it can't be read; RunError if its process doesn't start."""
         if not self._ready:
             self._wait_for_start()
         try:
@@ -113,7 +113,7 @@ class Reader:
             self._connection.recv()
         except (EOFError, OSError):
             raise RunError(
-                f"a process that reads pictures didn't start ({self._bury()}); in a script, call "
+                f"a process that reads images didn't start ({self._bury()}); in a script, call "
                 'under: if __name__ == "__main__"'
             ) from None
         self._ready = True
@@ -141,14 +141,14 @@ class Reader:
         return signal.Signals(-code).name if code < 0 else f"status {code}"
 
     def close(self) -> None:
-        """Ends the process, also in the middle of a picture."""
+        """Ends the process, also in the middle of an image."""
         self._closed = True
         self._process.terminate()
         self._process.join()
 
 
 def _serve(connection: Connection[object, Task], max_pixels: int) -> None:
-    """The reader's process: tasks in, pictures or failures out, until the other end is closed."""
+    """The reader's process: tasks in, images or failures out, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It is for the process that started this one.
     hide_pillow_messages()
     with suppress(EOFError, OSError):

@@ -3,7 +3,7 @@
 Three nets, each for what the one before lets through. SQLite looks at the structure of the small
 tables and at their indexes. Of each of these tables ``tally`` holds the sum of its rows' checksums,
 which triggers keep up to date: all of this is checked when the file is opened. What is large, a
-picture's instances, scores and marks, has a checksum in ``content`` of its picture, and is checked
+image's instances, scores and marks, has a checksum in ``content`` of its image, and is checked
 when it is read. What is then read is looked at as a stranger's file is: see ``answer_rows``.
 """
 

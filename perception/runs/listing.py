@@ -1,4 +1,4 @@
-"""The pictures of a run: folders, globs, files, lists of paths, and COCO files that name them."""
+"""The images of a run: folders, globs, files, lists of paths, and COCO files that name them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from perception.runs.remote import is_url, list_url, without_file_scheme
 def list_inputs(
     inputs: Sequence[str], *, images: str | None = None
 ) -> tuple[Path | str, Iterator[tuple[str, FileStamp | None]]]:
-    """The folder that all names start from, and each picture's name and file, few in memory.
+    """The folder that all names start from, and each image's name and file, few in memory.
 
     ``*.txt`` is a list: a path a line, or, for names with a line break, each ended by a zero byte.
     ``*.json`` is a COCO file, whose ``images`` are taken. Their paths start from the folder that
     the list lies in, or from ``images``. What they name and isn't there is listed: reading it says
     what is wrong. Raises CocoError for JSON of another kind, ImageError for a list that can't be
-    read or is empty, and, at the latest when the pictures are asked for, as ``inputs.each_image``.
+    read or is empty, and, at the latest when the images are asked for, as ``inputs.each_image``.
 
     A URL, which stands alone, is a folder that fsspec lists; one of a file here is its path.
     """
@@ -44,25 +44,25 @@ def _expand(text: str, images: str | None) -> tuple[str, Iterable[str]]:
     suffix = os.path.splitext(text)[1].lower()
     if suffix not in (".txt", ".json") or os.path.isdir(text):
         if not (os.path.lexists(text) or glob.has_magic(text) or is_picture(text)):
-            raise ImageError(f"{printable(text)}: no such folder or picture; check the path")
+            raise ImageError(f"{printable(text)}: no such folder or image; check the path")
         return expand(text)
     names = _lines(text) if suffix == ".txt" else _coco_names(text)
     if not names:
-        raise ImageError(f"{printable(text)}: no picture in this list")
+        raise ImageError(f"{printable(text)}: no image in this list")
     folder = os.path.abspath(os.path.dirname(text) if images is None else images)
     paths = [os.path.join(folder, name) for name in names]
     return _folder_of(paths, folder, text), paths
 
 
 def _folder_of(paths: Sequence[str], folder: str, text: str) -> str:
-    """The folder itself if all lie below it, else the one that all of the pictures share."""
+    """The folder itself if all lie below it, else the one that all of the images share."""
     try:
         if os.path.commonpath([folder, *map(os.path.abspath, paths)]) == folder:
             return folder
         return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     except ValueError:
         raise ImageError(
-            f"{printable(text)}: its pictures lie on different drives; make a list of each"
+            f"{printable(text)}: its images lie on different drives; make a list of each"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""The local runner: pictures through a model into a run database, on one machine.
+"""The local runner: images through a model into a run database, on one machine.
 
 Reading, the model and writing overlap. Processes read ahead; some threads answer, so that the model
-works on one picture while another is prepared or its masks become run lengths; this thread writes.
+works on one image while another is prepared or its masks become run lengths; this thread writes.
 How much is in flight is bounded, whatever is slowest.
 """
 
@@ -33,9 +33,9 @@ def work_through(
     parallel: int,
     tell: Callable[[Sequence[Record]], object],
 ) -> None:
-    """Answers all pictures that wait, and tells of each few once they are written.
+    """Answers all images that wait, and tells of each few once they are written.
 
-    batch: pictures in one call of the model; workers: processes that read; parallel: threads that
+    batch: images in one call of the model; workers: processes that read; parallel: threads that
     call the model. An interrupt or an error may come at any time: what isn't written by then is
     done again. Raises OutputError if the run can't be written, RunError if no reader starts.
     """
@@ -77,7 +77,7 @@ def _pipeline(
     parallel: int,
     room: int,
 ) -> Iterator[list[Record]]:
-    """Records as they come; at most ``room`` pictures are between their task and their record."""
+    """Records as they come; at most ``room`` images are between their task and their record."""
     reading: set[Future[ReadPicture | Failure]] = set()
     answering: set[Future[list[Record]]] = set()
     ready: list[ReadPicture] = []
@@ -110,7 +110,7 @@ def _pipeline(
 def _reader_processes(
     count: int, max_pixels: int
 ) -> Iterator[Callable[[Task], ReadPicture | Failure]]:
-    """A function that reads a picture in whichever of some processes is idle."""
+    """A function that reads an image in whichever of some processes is idle."""
     processes = [Reader(max_pixels=max_pixels) for _ in range(count)]
     idle: SimpleQueue[Reader] = SimpleQueue()
     for process in processes:

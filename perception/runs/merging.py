@@ -32,7 +32,7 @@ def merge_left_behind(run: RunWriter) -> None:
     """Takes in what a job on a cluster had answered when it was broken off, and tidies up.
 
     Only of the run's last job: what else lies there is of a run that was removed. To be called
-    before the pictures are listed anew: the answers are to what was asked then. Raises
+    before the images are listed anew: the answers are to what was asked then. Raises
     MissingExtraError if there is something that can't be read without pyarrow.
     """
     root = shards_root(run.path)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perception.defaults import BATCH, MOST_PARALLEL, WORKERS
+from perception.defaults import BATCH, MAX_PARALLEL, WORKERS
 from perception.detectors.decode import Labelling
 from perception.errors import PerceptionError, RunError
 from perception.imaging.read import printable
@@ -29,7 +29,7 @@ from perception.runs.worker import Question
 from perception.runs.write import RunWriter
 from perception.runtime.onnx_session import usable_cores
 
-_PARALLEL = min(usable_cores(), MOST_PARALLEL)
+_PARALLEL = min(usable_cores(), MAX_PARALLEL)
 
 Load = Callable[[str, str, int], Model]
 """Gives a model by its name and precision, computing on so many threads."""

@@ -1,6 +1,6 @@
-"""The cluster's runner: pictures through models in Ray's actors into a run database.
+"""The cluster's runner: images through models in Ray's actors into a run database.
 
-Ray Data hands blocks of pictures to actors that each hold a model, starts an actor again that dies,
+Ray Data hands blocks of images to actors that each hold a model, starts an actor again that dies,
 has its block done again, and writes the answers to Parquet files beside the run, on the machine
 that this runs on. ``merging`` takes them into the run.
 """
@@ -34,19 +34,19 @@ _MOST_IN_BLOCK = 64
 """Pictures that an actor is given at once: what is lost when it dies."""
 
 _BLOCKS_PER_WORKER = 4
-"""At least, where there are pictures enough: the last ones shouldn't wait for one actor."""
+"""At least, where there are images enough: the last ones shouldn't wait for one actor."""
 
 _READERS = 1
-"""Processes that read for each actor: a picture comes while the one before it is answered."""
+"""Processes that read for each actor: an image comes while the one before it is answered."""
 
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Answers a run's pictures on a Ray cluster.
+    """Answers a run's images on a Ray cluster.
 
     load: gives the model, in each actor; address: of the cluster, as ``ray start`` prints it; None
     is the one that RAY_ADDRESS names, else this machine; workers: actors, None is as many as the
-    cluster has cores, or GPUs where actors need them; batch: pictures in one call of the model;
+    cluster has cores, or GPUs where actors need them; batch: images in one call of the model;
     gpus: GPUs that each actor has for itself, None: one where the cluster has any, else none; note:
     called with a line worth knowing, such as which of these it was. Raises MissingExtraError
     without Ray.
@@ -79,7 +79,7 @@ class RayEngine:
         question: Question,
         tell: Callable[[Sequence[Record]], object],
     ) -> None:
-        """Answers all pictures that wait, and tells of each few once they are written.
+        """Answers all images that wait, and tells of each few once they are written.
 
         model: what the actors' models must equal. Raises OutputError if the run can't be written,
         RunError if the cluster gives up.

@@ -1,6 +1,6 @@
 """The run database: one SQLite file that holds all of an annotation run.
 
-Its tables are in ``schema``. Any moment is a safe one to die: a picture's rows and its state are
+Its tables are in ``schema``. Any moment is a safe one to die: an image's rows and its state are
 one transaction. ``RunReader`` is for everything that looks at a run, also while it is worked on;
 ``writer.RunWriter`` for the one process that works on it. ``results`` makes ``Instances`` of what
 is read here.
@@ -24,7 +24,7 @@ from perception.detectors.decode import Labelling
 from perception.errors import RunError
 from perception.imaging.discover import leads_out
 from perception.imaging.read import printable
-from perception.prompts.grammar import NEGATIVE, Phrases, PromptText, normalise, parse
+from perception.prompts.grammar import NEGATIVE, Phrases, PromptText, normalize, parse
 from perception.runs.integrity import DamagedError
 from perception.runs.records import (
     Counts,
@@ -58,8 +58,8 @@ class RunReader:
     ::
 
         with RunReader(path) as run:
-            for picture in run.pictures():
-                stored = run.instances(picture.picture, run.phrases)
+            for image in run.pictures():
+                stored = run.instances(image.picture, run.phrases)
     """
 
     def __init__(self, path: Path) -> None:
@@ -138,12 +138,12 @@ class RunReader:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """All that a picture's result may name: the prompt's classes, then those of hands."""
-        names = {normalise(name): name for name in reversed(self._value("classes", []))}
+        """All that an image's result may name: the prompt's classes, then those of hands."""
+        names = {normalize(name): name for name in reversed(self._value("classes", []))}
         asked = self.phrases.classes
         by_hand = [names[key] for key in reversed(names)]
-        known = {normalise(name) for name in asked}
-        return (*asked, *(name for name in by_hand if normalise(name) not in known))
+        known = {normalize(name) for name in asked}
+        return (*asked, *(name for name in by_hand if normalize(name) not in known))
 
     @property
     def marked_with(self) -> list[Mapping[str, Any]]:
@@ -163,12 +163,12 @@ class RunReader:
         return place if is_url(place) else self.folder
 
     def counts(self) -> Counts:
-        """How many pictures are waiting, done and failed."""
+        """How many images are waiting, done and failed."""
         rows = self._rows("SELECT state, count(*) FROM picture WHERE listed GROUP BY state")
         return Counts.of(dict(rows))
 
     def pictures(self) -> Iterator[StoredPicture]:
-        """The pictures that are done or marked, sorted by name; one at a time in memory."""
+        """The images that are done or marked, sorted by name; one at a time in memory."""
         with explained(self.path):
             yield from map(_stored, self._rows("SELECT * FROM shown ORDER BY name"))
 
@@ -192,7 +192,7 @@ class RunReader:
     def listed(
         self, *, after: str = "", limit: int = -1, offset: int = 0, contains: str = ""
     ) -> Iterator[ListedPicture]:
-        """All pictures whose names come after one, sorted by name; at most ``limit``.
+        """All images whose names come after one, sorted by name; at most ``limit``.
 
         offset: how many of them are passed over; contains: what is in their names, whatever the
         case of ASCII letters.
@@ -206,7 +206,7 @@ class RunReader:
             yield from (ListedPicture(*_named(row)) for row in rows)
 
     def listed_count(self, *, contains: str = "", before: str | None = None) -> int:
-        """How many pictures ``listed`` has; before: of those whose names come before this one."""
+        """How many images ``listed`` has; before: of those whose names come before this one."""
         sql = "SELECT count(*) FROM picture WHERE listed AND name LIKE ? ESCAPE '\\'"
         values = [_like(contains)]
         if before is not None:
@@ -216,14 +216,14 @@ class RunReader:
         return int(count)
 
     def find(self, name: str) -> ListedPicture | None:
-        """The picture of this name, if it is among those of the run."""
+        """The image of this name, if it is among those of the run."""
         rows = self._rows("SELECT * FROM listing WHERE name = ?", name)
         with explained(self.path):
             return next((ListedPicture(*_named(row)) for row in rows), None)
 
     @property
     def is_edited(self) -> bool:
-        """Whether a hand has worked on any picture that is listed."""
+        """Whether a hand has worked on any image that is listed."""
         return bool(
             list(
                 self._rows("SELECT 1 FROM edited JOIN picture ON id = picture WHERE listed LIMIT 1")
@@ -231,12 +231,12 @@ class RunReader:
         )
 
     def marks(self, picture: int) -> tuple[Mark, ...]:
-        """The marks of a picture that a hand has worked on, in their order."""
+        """The marks of an image that a hand has worked on, in their order."""
         with explained(self.path), self._moment():
             return read_marks(self._db, picture)
 
     def asked(self, picture: int) -> tuple[str, ...]:
-        """Which of ``classes`` a model was asked for in this picture."""
+        """Which of ``classes`` a model was asked for in this image."""
         phrases, answered = self.phrases, frozenset[str]()
         for (question,) in self._rows(
             "SELECT phrases FROM question JOIN picture ON question.id = question WHERE "
@@ -250,23 +250,23 @@ class RunReader:
             if phrase not in answered and owner != NEGATIVE
         }
         alone = {
-            normalise(name)
+            normalize(name)
             for (name,) in self._rows("SELECT class FROM asked WHERE picture = ?", picture)
         }
         return tuple(
             name
             for n, name in enumerate(self.classes)
-            if (n < len(phrases.classes) and n not in open_ids) or normalise(name) in alone
+            if (n < len(phrases.classes) and n not in open_ids) or normalize(name) in alone
         )
 
     def failures(self) -> Iterator[tuple[str, str]]:
-        """Name and reason of each picture that failed, sorted by name."""
+        """Name and reason of each image that failed, sorted by name."""
         yield from self._rows(
             "SELECT name, reason FROM picture WHERE listed AND state = 'failed' ORDER BY name"
         )
 
     def failure_reasons(self) -> list[tuple[str, int, str]]:
-        """Each reason, how many pictures failed with it and the first of them; most first."""
+        """Each reason, how many images failed with it and the first of them; most first."""
         return list(
             self._rows(
                 "SELECT reason, count(*), min(name) FROM picture WHERE listed AND state = 'failed' "
@@ -275,7 +275,7 @@ class RunReader:
         )
 
     def instances(self, picture: int, phrases: Phrases) -> StoredInstances:
-        """What is stored of a picture, with its scores of some phrases."""
+        """What is stored of an image, with its scores of some phrases."""
         with explained(self.path), self._moment():
             return read_instances(self._db, picture, phrases)
 
@@ -335,14 +335,14 @@ def _stored(row: tuple[Any, ...]) -> StoredPicture:
     key, name, uid, height, width, size, modified, revision = _named(row)
     file = None if size is None else FileStamp(size, modified)
     if not isinstance(uid, str):
-        raise DamagedError("a picture without what it shows")
+        raise DamagedError("an image without what it shows")
     return StoredPicture(key, name, uid, checked_size((height, width)), file, revision)
 
 
 def _named(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A row whose second column is the name of a picture below the run's folder."""
+    """A row whose second column is the name of an image below the run's folder."""
     if not isinstance(row[1], str) or leads_out(row[1]):
-        raise DamagedError(f"a picture's name that leads out of its folder: {row[1]!r}")
+        raise DamagedError(f"an image's name that leads out of its folder: {row[1]!r}")
     return row
 
 

@@ -1,6 +1,6 @@
 """What goes into a run database and comes out of it, one image at a time.
 
-A picture's marks take the place of what a model has found in it, wherever a run is looked at or
+An image's marks take the place of what a model has found in it, wherever a run is looked at or
 written out. They are kept by the name of their class, so that another prompt doesn't move them.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from perception.detectors.decode import Labelling
 from perception.instances import Instances
 from perception.ops.masks import rle_area, rle_to_box
-from perception.prompts.grammar import Phrases, normalise
+from perception.prompts.grammar import Phrases, normalize
 from perception.types import BoolArray, Candidates, FloatArray, IntArray, Rle
 
 
@@ -50,7 +50,7 @@ class StoredBoxes:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A picture that waits for its answer, or for masks.
+    """An image that waits for its answer, or for masks.
 
     path: of its file. What was answered before, if anything: uid, of the content that was answered;
     asked, the phrases; stored, what was found.
@@ -65,10 +65,10 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A picture's answer: K new instances, M masks and S scores.
+    """An image's answer: K new instances, M masks and S scores.
 
     uid, image_hw: of its content; file: what it was read from; adds: whether it adds to what was
-    answered before, or takes its place; asked: all phrases that the picture has answered now.
+    answered before, or takes its place; asked: all phrases that the image has answered now.
     boxes: K x 4 xyxy, as the detector gave them; queries: K. Masks and scores are of these
     instances and of those from before. mask_queries: M, of the instances whose mask was made;
     masks: M, None where the segmenter found nothing; quality, stability, consensus: M, as
@@ -97,7 +97,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that has no answer. reason: one line, without the picture's name."""
+    """An image that has no answer. reason: one line, without the image's name."""
 
     picture: int
     reason: str
@@ -109,7 +109,7 @@ Record = Answer | Failure
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """A picture of a run that is done, or that a hand has worked on.
+    """An image of a run that is done, or that a hand has worked on.
 
     name: its relative POSIX path; file: what was answered or marked; revision: of its marks, which
     stand in the place of its instances, or 0 where there are none.
@@ -125,7 +125,7 @@ class StoredPicture:
 
 @dataclass(frozen=True)
 class ListedPicture:
-    """Any picture of a run. state: waiting, done or failed; reason: why it failed.
+    """Any image of a run. state: waiting, done or failed; reason: why it failed.
 
     revision, marks: of its marks and how many there are; 0 where no hand has worked on it.
     """
@@ -140,7 +140,7 @@ class ListedPicture:
 
 @dataclass(frozen=True, eq=False)
 class StoredInstances:
-    """All that is stored of one picture, K instances, sorted by query.
+    """All that is stored of one image, K instances, sorted by query.
 
     candidates: their boxes and the scores of the phrases that were asked for, 0 where a score was
     too low to be kept; made: K, whether the mask was made; masks: K, None where it wasn't or the
@@ -157,7 +157,7 @@ class StoredInstances:
 
 @dataclass(frozen=True)
 class MissingMasks:
-    """Masks that weren't made: how many of each picture; best: the best score of their boxes."""
+    """Masks that weren't made: how many of each image; best: the best score of their boxes."""
 
     of_picture: Mapping[int, int]
     best: float
@@ -187,7 +187,7 @@ class MissingMasks:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many of a run's pictures are waiting, done and failed."""
+    """How many of a run's images are waiting, done and failed."""
 
     waiting: int = 0
     done: int = 0
@@ -200,7 +200,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """All pictures of the run."""
+        """All images of the run."""
         return self.waiting + self.done + self.failed
 
 
@@ -212,7 +212,7 @@ ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
 @dataclass(frozen=True)
 class Mark:
-    """One thing on a picture. uid: its name in every revision; label: its class.
+    """One thing on an image. uid: its name in every revision; label: its class.
 
     score, quality, stability: in 0..1 where a model gave them, else None.
     """
@@ -228,7 +228,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class MarkedContent:
-    """What was marked. uid, image_hw: of the picture's content; file: what it was read from."""
+    """What was marked. uid, image_hw: of the image's content; file: what it was read from."""
 
     uid: str
     image_hw: tuple[int, int]
@@ -262,13 +262,13 @@ def marks_to_instances(
     """
     shown = {(mark.label, mark.rle): mark for mark in reversed(marks) if rle_area(mark.rle)}
     kept = [mark for mark in marks if shown.get((mark.label, mark.rle)) is mark]
-    class_ids = {normalise(name): n for n, name in enumerate(classes)}
+    class_ids = {normalize(name): n for n, name in enumerate(classes)}
     return Instances(
         image_hw=image_hw,
         classes=tuple(classes),
         boxes=np.array([rle_to_box(mark.rle) for mark in kept], np.float32),
         scores=_numbers([mark.score for mark in kept]),
-        class_ids=np.array([class_ids[normalise(mark.label)] for mark in kept], np.int64),
+        class_ids=np.array([class_ids[normalize(mark.label)] for mark in kept], np.int64),
         rles=tuple(mark.rle for mark in kept),
         quality=_numbers([mark.quality for mark in kept]),
         stability=_numbers([mark.stability for mark in kept]),

@@ -51,13 +51,13 @@ def _join_url(folder: str, name: str) -> str:
 
 
 def join(folder: str | os.PathLike[str], name: str) -> str:
-    """Where a picture lies: its name below a folder or a URL."""
+    """Where an image lies: its name below a folder or a URL."""
     folder = os.fspath(folder)
     return _join_url(folder, name) if is_url(folder) else os.path.join(folder, name)
 
 
 def list_url(folder: str) -> Iterator[tuple[str, FileStamp]]:
-    """The pictures below a URL: name and what tells each from an earlier one; in no order.
+    """The images below a URL: name and what tells each from an earlier one; in no order.
 
     One folder's names are in memory at a time. Raises ImageError if there is none or it can't be
     listed, MissingExtraError without the packages that the URL needs.
@@ -68,7 +68,7 @@ def list_url(folder: str) -> Iterator[tuple[str, FileStamp]]:
             empty = False
             yield name, _stamp(info)
     if empty:
-        raise ImageError(f"{printable(folder)}: no picture in this folder; check the URL")
+        raise ImageError(f"{printable(folder)}: no image in this folder; check the URL")
 
 
 def _walk(folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -94,7 +94,7 @@ def _walk(folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def read_url(url: str) -> bytes:
-    """All bytes of a picture's file; raises ImageError in one line."""
+    """All bytes of an image's file; raises ImageError in one line."""
     files, path = _open(url)
     try:
         return bytes(files.cat_file(path))

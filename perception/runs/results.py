@@ -1,7 +1,7 @@
-"""What a run has found, picture by picture, at any threshold from its floor up.
+"""What a run has found, image by image, at any threshold from its floor up.
 
 Labels are made of the stored scores by what labels a detector's boxes in ``pipeline``, so that a
-picture's result is what ``perception segment`` gives for it. Where a hand has worked on a picture,
+image's result is what ``perception segment`` gives for it. Where a hand has worked on an image,
 its marks are the result, at every threshold.
 """
 
@@ -22,8 +22,12 @@ from perception.imaging.read import printable
 from perception.instances import Instances
 from perception.models.model import chosen_info
 from perception.ops.masks import rle_to_box
-from perception.postprocess.suppress import ANY_CLASS_MASK_IOU, SAME_CLASS_MASK_IOU, settle
-from perception.prompts.grammar import Phrases, normalise
+from perception.postprocess.suppress import (
+    ANY_CLASS_MASK_IOU,
+    SAME_CLASS_MASK_IOU,
+    postprocess_masks,
+)
+from perception.prompts.grammar import Phrases, normalize
 from perception.runs.integrity import damaged
 from perception.runs.read import RunReader
 from perception.runs.records import StoredPicture, marks_to_instances
@@ -32,7 +36,7 @@ from perception.types import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A picture of a run and its N instances.
+    """An image of a run and its N instances.
 
     detected: N x 4, their boxes as the detector gave them, or of marks those of their masks;
     consensus: N, of the model's masks, 1 of marks.
@@ -52,13 +56,13 @@ def results(
     drop_nested: bool = False,
     disjoint: bool = False,
 ) -> Generator[Instances, None, None]:
-    """The instances of every picture that is done or marked, by name; one picture in memory.
+    """The instances of every image that is done or marked, by name; one image in memory.
 
     threshold: the least score; nms: of boxes of one class whose IoU is above this the best is
-    kept; drop_nested, disjoint: as in ``settling.settle``. Raises PromptError for less than the run
-    has stored.
+    kept; drop_nested, disjoint: as in ``postprocess_masks``. Raises PromptError for less than the
+    run has stored.
     """
-    whole = whole_results(
+    whole = iter_results(
         run, threshold=threshold, nms=nms, drop_nested=drop_nested, disjoint=disjoint
     )
     with closing(whole) as found:
@@ -66,7 +70,7 @@ def results(
             yield one.instances
 
 
-def whole_results(
+def iter_results(
     run: RunReader,
     *,
     threshold: float = THRESHOLD,
@@ -75,10 +79,10 @@ def whole_results(
     disjoint: bool = False,
     all_labels: bool = False,
 ) -> Generator[Result, None, None]:
-    """``results``, with what else is stored of each picture.
+    """``results``, with what else is stored of each image.
 
     all_labels: a thing is an instance under each label that scores high enough, not under the best
-    alone. Raises RunError, before the first picture, where masks weren't made yet that are shown:
+    alone. Raises RunError, before the first image, where masks weren't made yet that are shown:
     ``missing_masks.make_missing`` makes them.
     """
     settings = run.settings
@@ -108,7 +112,7 @@ def whole_results(
 
 
 def result_of(run: RunReader, picture: StoredPicture, *, threshold: float = THRESHOLD) -> Result:
-    """One picture's part of ``whole_results``."""
+    """One image's part of ``iter_results``."""
     info = run_info(run, threshold=threshold, nms=SAME_CLASS_IOU)
     if picture.revision:
         return _marked(run, picture, run.classes, info)
@@ -166,8 +170,8 @@ def run_info(
 def _marked(
     run: RunReader, picture: StoredPicture, classes: tuple[str, ...], info: dict[str, Any]
 ) -> Result:
-    marks, known = run.marks(picture.picture), {normalise(name) for name in classes}
-    if odd := next((mark.label for mark in marks if normalise(mark.label) not in known), None):
+    marks, known = run.marks(picture.picture), {normalize(name) for name in classes}
+    if odd := next((mark.label for mark in marks if normalize(mark.label) not in known), None):
         raise damaged(run.path, f"a mark of {odd!r}, which is no class of it")
     instances = marks_to_instances(
         marks,
@@ -214,7 +218,7 @@ def _result(
         uid=picture.uid,
         info=info,
     )
-    instances, settled = settle(
+    instances, settled = postprocess_masks(
         instances,
         same_class_iou=max(labelling.same_class_iou, SAME_CLASS_MASK_IOU),
         any_class_iou=1.0 if labelling.all_labels else ANY_CLASS_MASK_IOU,

@@ -47,7 +47,7 @@ Row = tuple[Any, ...]
 
 
 def read_rows(db: sqlite3.Connection, picture: int) -> tuple[list[Row], list[Row]]:
-    """A picture's rows of instances and of scores, as they were sealed; else DamagedError."""
+    """An image's rows of instances and of scores, as they were sealed; else DamagedError."""
     instances, scores = (db.execute(sql, (picture,)).fetchall() for sql in (_INSTANCES, _SCORES))
     row = db.execute("SELECT content FROM picture WHERE id = ?", (picture,)).fetchone()
     check_content(row and row[0], instances, scores)
@@ -55,7 +55,7 @@ def read_rows(db: sqlite3.Connection, picture: int) -> tuple[list[Row], list[Row
 
 
 def seal(db: sqlite3.Connection, picture: int) -> None:
-    """Notes the checksum of a picture's instances and scores, whenever some were written.
+    """Notes the checksum of an image's instances and scores, whenever some were written.
 
     Where older ones stay, ``read_rows`` comes before: damage isn't to be sealed.
     """
@@ -64,7 +64,7 @@ def seal(db: sqlite3.Connection, picture: int) -> None:
 
 
 def read_instances(db: sqlite3.Connection, picture: int, phrases: Phrases) -> StoredInstances:
-    """What is stored of a picture, with its scores of some phrases.
+    """What is stored of an image, with its scores of some phrases.
 
     Raises DamagedError for what can't be: nothing unchecked reaches numpy or pycocotools.
     """
@@ -111,7 +111,7 @@ def checked_numbers(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
 
 
 def checked_mask(counts: object, image_hw: tuple[int, int]) -> Rle:
-    """A mask of a picture's size whose run lengths add up; DamagedError for any other."""
+    """A mask of an image's size whose run lengths add up; DamagedError for any other."""
     height, width = checked_size(image_hw)
     try:
         if isinstance(counts, str):
@@ -123,16 +123,16 @@ def checked_mask(counts: object, image_hw: tuple[int, int]) -> Rle:
 
 
 def checked_size(image_hw: tuple[Any, Any]) -> tuple[int, int]:
-    """Height and width of a picture that can be; DamagedError for others."""
+    """Height and width of an image that can be; DamagedError for others."""
     height, width = image_hw
     are_sides = type(height) is type(width) is int and height > 0 and width > 0
     if are_sides and height * width <= MOST_PIXELS:
         return height, width
-    raise DamagedError("a picture's size that can't be")
+    raise DamagedError("an image's size that can't be")
 
 
 def write_record(db: sqlite3.Connection, record: Record) -> None:
-    """Writes an answer or a failure with its picture's state; to be called in a transaction."""
+    """Writes an answer or a failure with its image's state; to be called in a transaction."""
     if isinstance(record, Failure):
         _fail(db, record)
     else:
@@ -242,13 +242,13 @@ _MARKS = (
 
 
 def read_revision(db: sqlite3.Connection, picture: int) -> int:
-    """Of a picture's marks; 0 where no hand has worked on it."""
+    """Of an image's marks; 0 where no hand has worked on it."""
     row = db.execute("SELECT revision FROM edited WHERE picture = ?", (picture,)).fetchone()
     return int(row[0]) if row else 0
 
 
 def read_marks(db: sqlite3.Connection, picture: int) -> tuple[Mark, ...]:
-    """A picture's marks in their order; DamagedError for others than were written, or odd ones."""
+    """An image's marks in their order; DamagedError for others than were written, or odd ones."""
     row = db.execute(
         "SELECT height, width, content FROM edited WHERE picture = ?", (picture,)
     ).fetchone()
@@ -274,7 +274,7 @@ def write_marks(
     *,
     revision: int,
 ) -> None:
-    """Puts marks in the place of all that the picture had; to be called in a transaction."""
+    """Puts marks in the place of all that the image had; to be called in a transaction."""
     db.execute("DELETE FROM mark WHERE picture = ?", (picture,))
     db.execute(
         "INSERT OR REPLACE INTO edited VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",

@@ -20,11 +20,11 @@ from perception.ops.windows import TileSize, check_tile
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What a run stores of each picture, and so how far its results can be tuned later.
+class StorageSettings:
+    """What a run stores of each image, and so how far its results can be tuned later.
 
     floor: boxes whose best score is below are not stored; floor_nms: nor are those that overlap a
-    better one of their class (IoU) further; tile: as in ``Model``; max_pixels: larger pictures are
+    better one of their class (IoU) further; tile: as in ``Model``; max_pixels: larger images are
     refused. Raises PromptError for numbers that can't be used.
     """
 
@@ -45,11 +45,11 @@ class Keeping:
 
 
 def run_settings(
-    model: Model, keeping: Keeping, *, pictures: Path | str, run: Path
+    model: Model, keeping: StorageSettings, *, pictures: Path | str, run: Path
 ) -> dict[str, Any]:
     """What may not change during a run, as JSON can hold it.
 
-    pictures: the folder that all names start from, which is noted as seen from the run's, so that
+    images: the folder that all names start from, which is noted as seen from the run's, so that
     both can move together; or their URL.
     """
     info = model.info(text="")

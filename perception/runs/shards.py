@@ -54,7 +54,7 @@ RECORDS = pa.schema(
         "reported": pa.int64(),
     }
 )
-"""One row a picture, with the fields of ``Answer`` or ``Failure``; see ``RunWriter.merge``."""
+"""One row an image, with the fields of ``Answer`` or ``Failure``; see ``RunWriter.merge``."""
 
 
 def tasks_to_table(tasks: Sequence[Task]) -> pa.Table:

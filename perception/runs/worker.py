@@ -1,4 +1,4 @@
-"""Answering one batch of pictures: pictures in, records for the database out.
+"""Answering one batch of images: images in, records for the database out.
 
 Pure, and everything in and out can be pickled: the local runner calls it in threads, a cluster's
 workers call it in actors, and neither knows of a database.
@@ -28,12 +28,12 @@ from perception.types import Candidates, FloatArray, ImageArray
 
 @dataclass(frozen=True)
 class Question:
-    """What every picture of a run is asked.
+    """What every image of a run is asked.
 
     floor: boxes whose best score is below aren't kept; floor_nms: nor are those that overlap a
     better one of their class further. independent: the detector's phrases are, so that only those
-    that a picture hasn't answered are asked. threshold: only for counting what would be reported.
-    tile: the side of the tiles in which large pictures are looked at, 0 for none. masks: what it
+    that an image hasn't answered are asked. threshold: only for counting what would be reported.
+    tile: the side of the tiles in which large images are looked at, 0 for none. masks: what it
     shows gets masks, all else is stored as boxes (default: what ``threshold`` shows). A detector's
     own masks are all stored. masks_only: nothing is detected; an image that isn't what was answered
     is a failure.
@@ -58,7 +58,7 @@ class Question:
 def answer_pictures(
     model: Model, pictures: Sequence[ReadPicture], question: Question
 ) -> list[Record]:
-    """Answers pictures that are read; those that are asked the same, at once. One record each."""
+    """Answers images that are read; those that are asked the same, at once. One record each."""
     records: list[Record] = []
     groups: dict[Phrases | None, list[ReadPicture]] = {}
     for picture in pictures:
@@ -72,7 +72,7 @@ def answer_pictures(
 
 
 def _to_ask(picture: ReadPicture, question: Question) -> Phrases | None:
-    """The phrases that this picture has still to answer; None if there are none."""
+    """The phrases that this image has still to answer; None if there are none."""
     phrases, asked = question.phrases, picture.task.asked
     if question.masks_only:
         return None
@@ -147,14 +147,14 @@ def _failure(picture: ReadPicture, why: str) -> Failure:
 
 
 def _model_errors() -> tuple[type[Exception], ...]:
-    """What a model raises for one picture that it can't work on."""
+    """What a model raises for one image that it can't work on."""
     return (PerceptionError, MemoryError, RuntimeError, *runtime_errors())
 
 
 def _answer(
     model: Model, picture: ReadPicture, phrases: Phrases, found: Candidates, question: Question
 ) -> Answer:
-    """One picture's record from its candidates; masks are made for what is shown."""
+    """One image's record from its candidates; masks are made for what is shown."""
     task = picture.task
     adds = _known(picture) and question.independent
     stored = task.stored if adds else None
@@ -197,7 +197,7 @@ def _answer(
 def _stored_after(
     stored: StoredBoxes | None, scored: Candidates, phrases: Phrases, prompt: Phrases
 ) -> StoredBoxes:
-    """What will be stored of a picture, as ``RunReader.boxes`` then reads it.
+    """What will be stored of an image, as ``RunReader.boxes`` then reads it.
 
     stored: what was before; scored: K boxes, new ones and some of these, with their scores of the
     phrases that were asked now, which are some of the prompt's.
@@ -220,7 +220,7 @@ def _stored_after(
 
 
 def _with_masks(model: Model, picture: ReadPicture, question: Question) -> Answer:
-    """A picture that has answered all phrases: with the masks that are shown and weren't made.
+    """An image that has answered all phrases: with the masks that are shown and weren't made.
 
     There may be none: its file may be another, and its content what was answered.
     """

@@ -72,9 +72,9 @@ class RunWriter(RunReader):
         independent: bool | None,
         retry_failed: bool = False,
     ) -> None:
-        """Notes what the run is about and which pictures it has: names, each with its file or None.
+        """Notes what the run is about and which images it has: names, each with its file or None.
 
-        settings: only those of a new run are taken. A picture waits if it is new, if its file isn't
+        settings: only those of a new run are taken. An image waits if it is new, if its file isn't
         the one that was answered, or if it hasn't answered all phrases of ``text`` (exactly these,
         unless phrases are independent; None: whether it has is left as it was noted). One that
         failed waits only if its file is another, or with retry_failed. Names that are no longer
@@ -91,7 +91,7 @@ class RunWriter(RunReader):
                 "WHEN state != 'failed' AND question IN (SELECT value FROM json_each(:covering)) "
                 "THEN 'done' ELSE 'waiting' END "
                 "FROM (SELECT picture.id AS same_id, picture.bytes IS file.bytes "
-                "AND picture.modified IS file.modified AS same "
+                "AND image.modified IS file.modified AS same "
                 "FROM picture JOIN file ON file.name = picture.name) WHERE id = same_id",
                 {
                     "retry": retry_failed,
@@ -103,7 +103,7 @@ class RunWriter(RunReader):
         self._begun = True
 
     def _list(self, db: sqlite3.Connection, files: Iterable[tuple[str, FileStamp | None]]) -> None:
-        """Lists the pictures that there are, and leaves their files in a table of its own."""
+        """Lists the images that there are, and leaves their files in a table of its own."""
         db.execute("CREATE TEMP TABLE file (name TEXT PRIMARY KEY, bytes, modified)")
         db.executemany(
             "INSERT OR IGNORE INTO file VALUES (CAST(? AS TEXT), ?, ?)",
@@ -147,7 +147,7 @@ class RunWriter(RunReader):
             db.execute("INSERT OR REPLACE INTO run VALUES ('shards', ?)", (json.dumps(name),))
 
     def ask_for_masks(self, labelling: Labelling) -> MissingMasks:
-        """Adds to ``tasks`` the pictures that are done but for masks that are shown; says which.
+        """Adds to ``tasks`` the images that are done but for masks that are shown; says which.
 
         They stay done, so that results that need none of these masks can be had meanwhile.
         """
@@ -160,12 +160,12 @@ class RunWriter(RunReader):
         self._unmasked = []
 
     def counts(self) -> Counts:
-        """How many pictures are waiting, for an answer or for masks, done and failed."""
+        """How many images are waiting, for an answer or for masks, done and failed."""
         counts, unmasked = super().counts(), len(self._unmasked)
         return replace(counts, waiting=counts.waiting + unmasked, done=counts.done - unmasked)
 
     def tasks(self) -> Iterator[Task]:
-        """The pictures that wait when this is called, in order of listing; few at a time.
+        """The images that wait when this is called, in order of listing; few at a time.
 
         Behind them come those that wait for masks.
         """
@@ -173,7 +173,7 @@ class RunWriter(RunReader):
         yield from self.mask_tasks(self.place)
 
     def mask_tasks(self, place: Path | str) -> Iterator[Task]:
-        """The pictures that wait for masks; place: the folder or URL where they are."""
+        """The images that wait for masks; place: the folder or URL where they are."""
         phrases = self.phrases
         for key in self._unmasked:
             rows = self._rows(
@@ -190,9 +190,9 @@ class RunWriter(RunReader):
         while rows := list(
             self._rows(
                 "SELECT picture.id, name, uid, phrases FROM picture LEFT JOIN question "
-                "ON question.id = picture.question "
+                "ON question.id = image.question "
                 "WHERE state = 'waiting' AND listed AND picture.id > ? "
-                "ORDER BY picture.id LIMIT ?",
+                "ORDER BY image.id LIMIT ?",
                 last,
                 _TASKS_AT_ONCE,
             )
@@ -204,7 +204,7 @@ class RunWriter(RunReader):
             last = rows[-1][0]
 
     def record(self, records: Sequence[Record]) -> None:
-        """Writes the answers and failures of some pictures, with their states, at one stroke.
+        """Writes the answers and failures of some images, with their states, at one stroke.
 
         Raises OutputError, and has then written nothing of them, if that can't be done.
         """
@@ -213,10 +213,10 @@ class RunWriter(RunReader):
                 write_record(db, record)
 
     def merge(self, found: Iterable[tuple[Record, int]]) -> list[Record]:
-        """Writes those of some records that their pictures still wait for, and returns them.
+        """Writes those of some records that their images still wait for, and returns them.
 
-        found: each with how many of its phrases the picture had answered when it was asked. They
-        may come twice, and late: of a picture that has been done since, or that has answered more.
+        found: each with how many of its phrases the image had answered when it was asked. They
+        may come twice, and late: of an image that has been done since, or that has answered more.
         """
         taken = []
         with self._transaction() as db:
@@ -240,7 +240,7 @@ class RunWriter(RunReader):
         asked = json.loads(found[2]) if found[2] else []
         if found[1] != record.uid or asked != list(record.asked[:asked_before]):
             return False
-        # Of a done picture, only masks that it lacks are awaited.
+        # Of a done image, only masks that it lacks are awaited.
         return not is_late or (len(record.asked) == asked_before and self._lacks_mask(db, record))
 
     @staticmethod
@@ -255,9 +255,9 @@ class RunWriter(RunReader):
     def mark(
         self, picture: int, marks: Sequence[Mark], content: MarkedContent, *, revision: int
     ) -> int | None:
-        """Puts marks in the place of all that stands on a picture; returns their revision.
+        """Puts marks in the place of all that stands on an image; returns their revision.
 
-        revision: that of what they were made from, 0 for a picture that had no marks. If it isn't
+        revision: that of what they were made from, 0 for an image that had no marks. If it isn't
         the stored one, someone else was faster: nothing is written, and None is returned.
         """
         with self._transaction() as db:
@@ -288,13 +288,13 @@ class RunWriter(RunReader):
                 db.execute("INSERT OR REPLACE INTO run VALUES ('marked_with', ?)", (value,))
 
     def note_asked(self, picture: int, classes: Iterable[str]) -> None:
-        """Notes that a model was asked for some classes in this picture alone."""
+        """Notes that a model was asked for some classes in this image alone."""
         with self._transaction() as db:
             rows = [(picture, name) for name in classes]
             db.executemany("INSERT OR IGNORE INTO asked VALUES (?, ?)", rows)
 
     def add_picture(self, name: str) -> None:
-        """Lists one more picture, which waits."""
+        """Lists one more image, which waits."""
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO picture (name, listed, state) VALUES (?, 1, 'waiting') "

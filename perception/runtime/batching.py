@@ -1,4 +1,4 @@
-"""Batches that shrink when memory runs out, and a stopwatch for the stages of the work."""
+"""AdaptiveBatcher that shrink when memory runs out, and a stopwatch for the stages of the work."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _REMEDY = (
-    "use a smaller picture (--max-pixels refuses larger ones), --precision bf16, --device cpu, or "
+    "use a smaller image (--max-pixels refuses larger ones), --precision bf16, --device cpu, or "
     "a smaller model"
 )
 
 
-class Batches:
-    """How many pictures go into one call of a model; as many as asked for, until memory runs out.
+class AdaptiveBatcher:
+    """How many images go into one call of a model; as many as asked for, until memory runs out.
 
     limit: what has been learned from running out of it, None until then.
     """
@@ -78,7 +78,7 @@ class Batches:
         if not self._said:
             self._said = True
             warnings.warn(
-                f"not enough memory for {tried} pictures at once: going on with fewer, "
+                f"not enough memory for {tried} images at once: going on with fewer, "
                 f"{tried // 2} or less",
                 RuntimeWarning,
                 stacklevel=1,
@@ -88,8 +88,8 @@ class Batches:
 
 
 def one_too_large(why: str) -> OutOfMemoryError:
-    """The error for a picture that doesn't fit by itself."""
-    return OutOfMemoryError(f"not enough memory for one picture ({why}); {_REMEDY}")
+    """The error for an image that doesn't fit by itself."""
+    return OutOfMemoryError(f"not enough memory for one image ({why}); {_REMEDY}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -53,7 +53,7 @@ def pyramid_parts(
     *,
     merge_depth: int = 1,
 ) -> Pyramid:
-    """The parts of a feature pyramid over an RGB picture.
+    """The parts of a feature pyramid over an RGB image.
 
     widths: channels at strides 2, 4, 8, 16, 32; depths: 3 x 3 convolutions in the blocks at strides
     4, 8, 16, 32; merge_depth: the same in the two blocks that merge; channels: C of each level.

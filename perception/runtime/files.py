@@ -90,14 +90,14 @@ def _lock(file: IO[bytes]) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Where a picture's file lies below a folder; name: a relative POSIX path, of whoever wrote it.
+    """Where an image's file lies below a folder; name: a relative POSIX path, of whoever wrote it.
 
     Raises OutputError for one that leads out of the folder, also through a link that is there.
     """
     path = folder / name
     if leads_out(name):
         raise OutputError(
-            f"{printable(name)}: no name of a picture below a folder, and nothing is written "
+            f"{printable(name)}: no name of an image below a folder, and nothing is written "
             "outside; rename it"
         )
     try:
@@ -150,14 +150,14 @@ class Stems:
     def __call__(self, name: str) -> str:
         """``a/b.jpg`` -> ``a/b``; OutputError if an earlier name had the same, or for no name."""
         if leads_out(name):
-            raise OutputError(f"{printable(name)}: no name of a picture below a folder; rename it")
+            raise OutputError(f"{printable(name)}: no name of an image below a folder; rename it")
         stem = PurePosixPath(name).with_suffix("").as_posix()
         while self._open and not name.startswith(f"{self._open[-1][0]}."):
             self._open.pop()
         for other, first in self._open:
             if other == stem:
                 raise OutputError(
-                    f"{printable(first)} and {printable(name)}: {self._wanted_by} knows pictures "
+                    f"{printable(first)} and {printable(name)}: {self._wanted_by} knows images "
                     "by their names without suffix, and these have the same; rename one"
                 )
         self._open.append((stem, name))

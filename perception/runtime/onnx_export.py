@@ -241,7 +241,7 @@ def write_int8(
     """Writes ``source`` with int8 weights to ``path``; returns its least cosine with torch.
 
     Each output channel of a weight has its own scale; activations are scaled as they come, so no
-    pictures are needed to calibrate. Products of two activations, as in attention, stay fp32.
+    images are needed to calibrate. Products of two activations, as in attention, stay fp32.
     Raises ExportError, and leaves nothing behind, where an answer is below ``LEAST_COSINE``. On a
     processor without VNNI (or its like on ARM) sums of products can saturate: then it refuses, too.
     """

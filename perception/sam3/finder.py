@@ -1,7 +1,7 @@
 """SAM 3 as a detector whose boxes come with masks: one pass for each phrase.
 
 Carion et al. 2025, "SAM 3: Segment Anything with Concepts". The modules are transformers'; here a
-picture is encoded once for all phrases, and a phrase once for all pictures.
+image is encoded once for all phrases, and a phrase once for all images.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Finder:
     ) -> list[Candidates]:
         """All boxes with masks that reach ``floor``; see ``Detector``.
 
-        examples: show the one class that is asked for, in every picture. Raises PromptError for a
+        examples: show the one class that is asked for, in every image. Raises PromptError for a
         phrase that is too long, for examples with several classes, and for an example outside the
-        picture.
+        image.
         """
         if examples is not None and len(phrases.classes) > 1:
             raise PromptError(
@@ -116,13 +116,13 @@ class Finder:
 
 
 def _shown(examples: Examples, frames: Sequence[Frame]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Examples as boxes B x N x 4 cxcywh in 0..1 and labels B x N, the same in every picture."""
+    """Examples as boxes B x N x 4 cxcywh in 0..1 and labels B x N, the same in every image."""
     boxes = []
     for frame in frames:
         fitted = frame.fit_prompt(Prompt(boxes=examples.boxes)).boxes
         corners = frame.boxes_to_model(fitted).reshape(-1, 2, 2) / frame.side
-        centre, size = corners.mean(axis=1), corners[:, 1] - corners[:, 0]
-        boxes.append(np.concatenate((centre, size), axis=1, dtype=np.float32))
+        center, size = corners.mean(axis=1), corners[:, 1] - corners[:, 0]
+        boxes.append(np.concatenate((center, size), axis=1, dtype=np.float32))
     labels = torch.from_numpy(np.asarray(examples.labels, np.int64))
     return torch.from_numpy(np.stack(boxes)), labels.expand(len(frames), -1)
 
@@ -130,7 +130,7 @@ def _shown(examples: Examples, frames: Sequence[Frame]) -> tuple[torch.Tensor, t
 def _kept(
     found: Found, picture: int, frame: Frame, phrases: Phrases, phrase: int, floor: float
 ) -> Candidates:
-    """One picture's boxes for one phrase that reach ``floor``; other phrases have no score."""
+    """One image's boxes for one phrase that reach ``floor``; other phrases have no score."""
     all_scores: FloatArray = found.scores[picture].cpu().numpy()
     boxes = frame.boxes_to_image(found.boxes[picture].cpu().numpy() * np.float32(frame.side))
     sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
@@ -180,9 +180,9 @@ class EncodedPictures(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one phrase finds in B pictures, in Q places each.
+    """What one phrase finds in B images, in Q places each.
 
-    boxes: B x Q x 4 xyxy, as parts of the picture's width and height; scores: B x Q in 0..1;
+    boxes: B x Q x 4 xyxy, as parts of the image's width and height; scores: B x Q in 0..1;
     logits: B x Q x h x w, of masks.
     """
 
@@ -194,7 +194,7 @@ class Found(NamedTuple):
 class Concepts:
     """The steps over transformers' ``Sam3Model``, which is in evaluation mode.
 
-    dtype: of the products in the picture's encoder; all that follows is float32.
+    dtype: of the products in the image's encoder; all that follows is float32.
     """
 
     def __init__(self, network: nn.Module, *, dtype: torch.dtype = torch.float32) -> None:
@@ -211,7 +211,7 @@ class Concepts:
 
     @torch.inference_mode()
     def encode_pictures(self, pixels: Tensor) -> EncodedPictures:
-        """Normalised pixels B x 3 x S x S -> pictures, whatever will be asked."""
+        """Normalised pixels B x 3 x S x S -> images, whatever will be asked."""
         is_lower = self.dtype is not torch.float32
         with torch.autocast(self.device.type, self.dtype, enabled=is_lower):
             seen = self.network.vision_encoder(pixels.to(self.device))
@@ -244,6 +244,6 @@ class Concepts:
             input_boxes=None if boxes is None else boxes.to(self.device),
             input_boxes_labels=None if labels is None else labels.to(self.device),
         )
-        # Whether the phrase is in the picture at all, times whether it is in this place.
+        # Whether the phrase is in the image at all, times whether it is in this place.
         scores = found.presence_logits.sigmoid() * found.pred_logits.sigmoid()
         return Found(found.pred_boxes, scores, found.pred_masks)

@@ -26,7 +26,7 @@ CELL_BYTES, CELL_BYTES_GPU = 8 << 20, 256 << 20
 more would fall out of its cache: many prompts a call take longer for each than two."""
 
 
-MOST_BYTES = 2 << 30
+MAX_BYTES = 2 << 30
 """What the logits of one answer may take; ``Model.segment`` asks in parts and keeps run lengths."""
 
 
@@ -42,7 +42,7 @@ class Decoder(Protocol):
     rows_per_call: int
 
     def prepare(self, embedding: Embedding) -> Any:
-        """What all prompts on a picture share."""
+        """What all prompts on an image share."""
         ...
 
     def run(
@@ -65,7 +65,7 @@ def decode_prompt(decoder: Decoder, embedding: Embedding, prompt: Prompt) -> Mas
     """All four masks of each prompt; raises PromptError as ``Segmenter.decode``."""
     _check_model(decoder, embedding)
     rows = prompt_rows(prompt, embedding.frame, decoder.mask_size)
-    most = MOST_BYTES // (4 * MASKS * decoder.mask_size**2)
+    most = MAX_BYTES // (4 * MASKS * decoder.mask_size**2)
     if len(rows) > most:
         raise PromptError(
             f"the logits of {len(rows)} prompts don't fit into memory: ask {most} at a time, or "
@@ -102,7 +102,7 @@ def _check_model(decoder: Decoder, embedding: Embedding) -> None:
     if embedding.model != decoder.model:
         raise PromptError(
             f"this embedding was made by {embedding.model}, not by {decoder.model}: "
-            "encode the picture with the segmenter that decodes it"
+            "encode the image with the segmenter that decodes it"
         )
 
 
@@ -139,12 +139,12 @@ class PromptRows:
 
 
 def prompt_rows(prompt: Prompt, frame: Frame, mask_size: int) -> PromptRows:
-    """The rows of a prompt on a picture.
+    """The rows of a prompt on an image.
 
     All points are one row, closed by a padding place, as SAM was trained; each box is a row of two
     corners; points with one box are one row: the points, then the corners.
 
-    Raises PromptError where a place is outside the picture, or where an earlier mask isn't
+    Raises PromptError where a place is outside the image, or where an earlier mask isn't
     mask_size x mask_size.
     """
     masks = prompt.mask_logits
@@ -167,9 +167,9 @@ def prompt_rows(prompt: Prompt, frame: Frame, mask_size: int) -> PromptRows:
 
 
 def point_rows(points: FloatArray, frame: Frame) -> PromptRows:
-    """N lone points of a picture, N x 2, as N rows, each closed by a padding place.
+    """N lone points of an image, N x 2, as N rows, each closed by a padding place.
 
-    Raises PromptError where a point is outside the picture.
+    Raises PromptError where a point is outside the image.
     """
     inside = frame.points_to_model(frame.fit_prompt(Prompt(points=points)).points)
     coords = np.stack((inside, np.zeros_like(inside)), axis=1)  # N x 2 x 2

@@ -130,7 +130,7 @@ def _builder(
 
 
 SAM2_CLASSES = {"sam2": "Sam2Model", "sam2_video": "Sam2VideoModel"}
-"""The hub's folders hold the network for videos, of which a picture needs a part."""
+"""The hub's folders hold the network for videos, of which an image needs a part."""
 
 
 def load_segmenter(

@@ -113,7 +113,7 @@ class LevelsSegmenter:
 
 
 class PreparedLevels(NamedTuple):
-    """A picture, prepared. levels: its finer features, 1 x rows x columns x channels each."""
+    """An image, prepared. levels: its finer features, 1 x rows x columns x channels each."""
 
     image: PreparedImage
     levels: tuple[Tensor, ...]
@@ -134,7 +134,7 @@ class Good(NamedTuple):
 class LevelsNetwork(Protocol):
     """A network in three steps: ``vision`` and ``levels``, ``prepare``, ``decode_good``.
 
-    side: of its square input; stretched: whether pictures fill it whatever their shape; mean, std:
+    side: of its square input; stretched: whether images fill it whatever their shape; mean, std:
     of red, green and blue on 0..255; embedding_shape: C, h, w; mask_size: side of its logits;
     vision: pixels B x 3 x S x S -> tensors with B rows each.
     """
@@ -152,7 +152,7 @@ class LevelsNetwork(Protocol):
         ...
 
     def prepare(self, levels: tuple[Tensor, ...]) -> PreparedLevels:
-        """One picture's levels -> what its prompts share."""
+        """One image's levels -> what its prompts share."""
         ...
 
     def decode_good(
@@ -225,7 +225,7 @@ class TwoWay(nn.Module):
 
     @property
     def embedding_shape(self) -> tuple[int, int, int]:
-        """C, h, w of a picture's embedding."""
+        """C, h, w of an image's embedding."""
         size = self.places.embedding_size
         return self.answers.shape[1], size, size
 

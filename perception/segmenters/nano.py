@@ -159,7 +159,7 @@ FIRST_SHARE = 0.1
 
 
 class NanoImageEncoder(nn.Module):
-    """B x 3 x S x S normalised pixels -> B x C x S/8 x S/8, for any S that 32 divides.
+    """B x 3 x S x S normalized pixels -> B x C x S/8 x S/8, for any S that 32 divides.
 
     widths, depths, merge_depth, channels: see ``pyramid_parts``.
     """

@@ -9,7 +9,7 @@ from perception.types import Embedding, FloatArray, ImageArray, MaskCandidates, 
 
 
 class Segmenter(Protocol):
-    """Encodes a picture once and answers any number of prompts on it; keeps nothing in between."""
+    """Encodes an image once and answers any number of prompts on it; keeps nothing in between."""
 
     @property
     def name(self) -> str:
@@ -17,7 +17,7 @@ class Segmenter(Protocol):
         ...
 
     def encode(self, image: ImageArray) -> Embedding:
-        """RGB uint8 H x W x 3 -> the picture's embedding.
+        """RGB uint8 H x W x 3 -> the image's embedding.
 
         Raises ImageError for another kind of array.
         """
@@ -26,7 +26,7 @@ class Segmenter(Protocol):
     def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
         """Four masks with predicted quality for each of the N prompts; N may be 0.
 
-        Raises PromptError for another model's embedding, a point outside the picture, a box wholly
+        Raises PromptError for another model's embedding, a point outside the image, a box wholly
         outside, or an earlier mask of another size.
         """
         ...
@@ -36,7 +36,7 @@ class Segmenter(Protocol):
     ) -> Proposals:
         """The three candidates of each of N lone points whose quality reaches ``least_quality``.
 
-        points: N x 2 (x, y) in pixels of the picture; N may be 0. What falls short is never
-        upscaled. Raises PromptError for another model's embedding and a point outside the picture.
+        points: N x 2 (x, y) in pixels of the image; N may be 0. What falls short is never
+        upscaled. Raises PromptError for another model's embedding and a point outside the image.
         """
         ...

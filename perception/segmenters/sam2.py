@@ -1,4 +1,4 @@
-"""SAM 2 and 2.1 for single pictures: transformers' image encoder, our order of work behind it.
+"""SAM 2 and 2.1 for single images: transformers' image encoder, our order of work behind it.
 
 Ravi et al. 2024, "SAM 2: Segment Anything in Images and Videos". Two finer levels of the encoder's
 features go into the masks. A single-mask answer that isn't stable gives way to the best of the
@@ -68,7 +68,7 @@ class Sam2(nn.Module):
         return coarse + self.no_memory.reshape(1, -1, 1, 1), self.fine(fine), self.finer(finer)
 
     def prepare(self, levels: tuple[Tensor, ...]) -> PreparedLevels:
-        """One picture's levels -> what its prompts share."""
+        """One image's levels -> what its prompts share."""
         embedding, *finer = levels
         image = self.two_way.prepare(embedding)
         return PreparedLevels(

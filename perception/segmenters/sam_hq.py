@@ -54,7 +54,7 @@ class SamHq(nn.Module):
         return embedding, self.from_last(embedding) + self.from_early(early.permute(0, 3, 1, 2))
 
     def prepare(self, levels: tuple[Tensor, ...]) -> PreparedLevels:
-        """One picture's levels -> what its prompts share."""
+        """One image's levels -> what its prompts share."""
         embedding, sharp = levels
         image = self.two_way.prepare(embedding)
         return PreparedLevels(image, (sharp.permute(0, 2, 3, 1).contiguous(),))

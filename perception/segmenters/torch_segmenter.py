@@ -34,7 +34,7 @@ class TorchSegmenter:
     sam: the network with its weights; it is put into evaluation mode, moved to ``device``, and its
     image encoder to ``precision``: "fp32", "bf16" or "fp16". The decoder stays in fp32: it is
     small, and edges are decided there. compiled: let torch.compile fuse the image encoder, on a GPU
-    into CUDA graphs; the first picture then takes a minute or more.
+    into CUDA graphs; the first image then takes a minute or more.
     name: the model; version: of its weights. Two segmenters with the same name and version read
     each other's embeddings, also across runtimes.
     """
@@ -98,7 +98,7 @@ class TorchSegmenter:
         return self._sam.embedding_shape
 
     def restore(self, features: FloatArray, image_hw: tuple[int, int]) -> Embedding:
-        """The embedding of a picture of (H, W) whose features C x h x w were kept somewhere."""
+        """The embedding of an image of (H, W) whose features C x h x w were kept somewhere."""
         embedding = Embedding(features, Frame(image_hw, self.side), self._decoder.model)
         return replace(embedding, prepared=self._decoder.prepare(embedding))
 
@@ -157,7 +157,7 @@ class TorchDecoder:
 
     @torch.inference_mode()
     def prepare(self, embedding: Embedding) -> Any:
-        """What all prompts on a picture share."""
+        """What all prompts on an image share."""
         if isinstance(embedding.prepared, self._prepared):
             return embedding.prepared
         features = embedding.features

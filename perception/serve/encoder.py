@@ -1,7 +1,7 @@
 """Encoding images for the page, one at a time, with a cache of embeddings on disk.
 
 A file is a plain ``.npy`` array with a digest behind it, so that a damaged one is noticed. The
-cache is a convenience: where it can't be written, or is gone, pictures are encoded again.
+cache is a convenience: where it can't be written, or is gone, images are encoded again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from perception.serve.opening import ServedModel
 from perception.types import Embedding, ImageArray
 from perception.version import __version__
 
-_MOST_PREPARED = 8
+_MAX_PREPARED = 8
 _NOW, _AHEAD, _STOP = 0, 1, -1
 Job = Callable[[], None]
 
@@ -109,7 +109,7 @@ class Encoder:
         embedding = self._served.segmenter.restore(features.astype(np.float32), hw)
         with self._lock:
             self._prepared[key] = embedding
-            while len(self._prepared) > _MOST_PREPARED:
+            while len(self._prepared) > _MAX_PREPARED:
                 self._prepared.popitem(last=False)
         return embedding
 
@@ -171,8 +171,8 @@ def _digest(*parts: str) -> str:
 
 HalfArray = NDArray[np.float16]
 
-MOST_BYTES = 2 << 30
-"""Some thousand pictures of the full-size model."""
+MAX_BYTES = 2 << 30
+"""Some thousand images of the full-size model."""
 
 _DIGEST = 16
 _SUFFIX = ".npy"
@@ -191,7 +191,7 @@ def cache_folder() -> Path:
 class EmbeddingCache:
     """Features C x h x w, float16, by a key of letters and digits; for any number of threads."""
 
-    def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, *, most_bytes: int = MAX_BYTES) -> None:
         self._folder, self._most_bytes = folder, most_bytes
 
     def get(self, key: str, shape: tuple[int, int, int]) -> HalfArray | None:

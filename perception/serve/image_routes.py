@@ -26,21 +26,21 @@ from perception.serve.service import PictureState, Service
 Name = Annotated[str, Query(max_length=4096)]
 WindowText = Annotated[str, Query(pattern=r"^(-?\d{1,6}(,-?\d{1,6}){3})?$")]
 T = TypeVar("T")
-_MOST_AT_ONCE = 1000
+_MAX_AT_ONCE = 1000
 
 
 def picture_routes(service: Service) -> APIRouter:
-    """What is about the pictures of a run."""
+    """What is about the images of a run."""
     routes, tabs = APIRouter(prefix="/api"), Tabs()
 
     def _tag(content: MarkedContent) -> str:
-        """Of what this model makes of a picture."""
+        """Of what this model makes of an image."""
         return f"{content.uid}-{service.encoder.model_key[:16]}"
 
     @routes.get("/pictures")
     def pictures(
         after: Name = "",
-        limit: Annotated[int, Query(ge=1, le=_MOST_AT_ONCE)] = 500,
+        limit: Annotated[int, Query(ge=1, le=_MAX_AT_ONCE)] = 500,
         offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
         contains: Name = "",
     ) -> Response:
@@ -131,7 +131,7 @@ async def waited(future: Future[T]) -> T:
 
 
 async def read_first(service: Service, name: str) -> None:
-    """Waits, without a thread, until it is known what a picture is, or that it can't be read."""
+    """Waits, without a thread, until it is known what an image is, or that it can't be read."""
     name = (await run_in_threadpool(service.find, name)).name
     with suppress(ImageError):  # Whoever asks for its content gets this error again.
         reading = await run_in_threadpool(service.pictures.coming, name)
@@ -150,7 +150,7 @@ def _put(service: Service, picture: str, body: MarksBody) -> Response:
     stored = service.open(picture)
     return error(
         409,
-        "another tab was faster: this picture's marks have changed meanwhile",
+        "another tab was faster: this image's marks have changed meanwhile",
         revision=stored.revision,
         marks=[mark_to_json(mark) for mark in stored.marks],
     )
@@ -178,7 +178,7 @@ def _state(state: PictureState) -> dict[str, Any]:
 
 
 _SECONDS = 15.0
-_MOST = 10_000
+_MAX = 10_000
 
 
 class Tabs:
@@ -189,12 +189,12 @@ class Tabs:
         self._seen: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def others(self, picture: str, tab: str) -> int:
-        """Notes that a tab has a picture open; returns how many other living ones have, too."""
+        """Notes that a tab has an image open; returns how many other living ones have, too."""
         now = self._clock()
         with self._lock:
             self._seen[tab] = (picture, now)
             self._seen.move_to_end(tab)
-            while len(self._seen) > _MOST or self._oldest() < now - _SECONDS:
+            while len(self._seen) > _MAX or self._oldest() < now - _SECONDS:
                 self._seen.popitem(last=False)
             return sum(open_one == picture for open_one, _ in self._seen.values()) - 1
 

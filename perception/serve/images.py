@@ -1,7 +1,7 @@
 """Images as the service needs them: opened, kept for a while, sent to a browser.
 
 Two readers are quick: they refuse what is large, and are killed at what takes long. What they leave
-is read by a third one with more patience, so that a picture which takes its time, however small its
+is read by a third one with more patience, so that an image which takes its time, however small its
 file, holds nobody's but its own.
 """
 
@@ -33,13 +33,13 @@ QUICK_PIXELS = 40_000_000
 
 QUICK_SECONDS = 20.0
 
-_MOST_BYTES = 256 << 20
-_MOST_KNOWN = 100_000
+_MAX_BYTES = 256 << 20
+_MAX_KNOWN = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class OpenPicture:
-    """A picture H x W x 3 and what it is."""
+    """An image H x W x 3 and what it is."""
 
     content: MarkedContent
     image: ImageArray
@@ -67,7 +67,7 @@ class Readers:
             self._free.put(reader)
 
     def close(self) -> None:
-        """Ends the processes, also in the middle of a picture; what waits is cancelled."""
+        """Ends the processes, also in the middle of an image; what waits is cancelled."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for reader in self._all:
             reader.close()
@@ -75,9 +75,9 @@ class Readers:
 
 
 class OpenPictures:
-    """The pictures below a folder; for any number of threads.
+    """The images below a folder; for any number of threads.
 
-    A picture is read again when its file has changed, and once for all who wait for it.
+    An image is read again when its file has changed, and once for all who wait for it.
     """
 
     def __init__(self, folder: Path, *, max_pixels: int) -> None:
@@ -105,7 +105,7 @@ class OpenPictures:
             future.cancel()
 
     def content(self, name: str) -> MarkedContent:
-        """What a picture is, without its pixels where that is known; ImageError as ``get``."""
+        """What an image is, without its pixels where that is known; ImageError as ``get``."""
         known, stamp = self._known.get(name), stamp_of(str(self._folder / name))
         if isinstance(known, MarkedContent) and known.file == stamp is not None:
             self.path(name)
@@ -113,7 +113,7 @@ class OpenPictures:
         return self.get(name).content
 
     def coming(self, name: str) -> Future[OpenPicture] | None:
-        """A picture that has to be read first, or None: then ``content`` knows it at once.
+        """An image that has to be read first, or None: then ``content`` knows it at once.
 
         ImageError for one outside the folder.
         """
@@ -125,7 +125,7 @@ class OpenPictures:
         return self._get(name, path)
 
     def get(self, name: str) -> OpenPicture:
-        """A picture by its name; ImageError if it can't be read or lies outside the folder."""
+        """An image by its name; ImageError if it can't be read or lies outside the folder."""
         return self.reading(name).result()
 
     def reading(self, name: str) -> Future[OpenPicture]:
@@ -133,18 +133,18 @@ class OpenPictures:
         return self._get(name, self.path(name))
 
     def path(self, name: str) -> Path:
-        """Where a picture lies, whatever links lead there; ImageError outside the folder."""
+        """Where an image lies, whatever links lead there; ImageError outside the folder."""
         root = os.path.realpath(self._folder)
         path = os.path.realpath(self._folder / name)
         if os.path.commonpath([root, path]) != root or path == root:
             raise ImageError(
                 f"{printable(name)}: a link that leads out of the folder, which isn't followed; "
-                "copy the picture into it"
+                "copy the image into it"
             )
         return Path(path)
 
     def read_file(self, path: Path) -> OpenPicture:
-        """A file that isn't among the pictures yet, if a quick reader can read it.
+        """A file that isn't among the images yet, if a quick reader can read it.
 
         Raises ImageError in one line without its name.
         """
@@ -202,7 +202,7 @@ class OpenPictures:
         done: Future[OpenPicture],
         found: ReadPicture | Failure | BaseException,
     ) -> None:
-        """Remembers what became of a picture and tells whoever waits."""
+        """Remembers what became of an image and tells whoever waits."""
         outcome: OpenPicture | BaseException
         with self._lock:
             self._coming.pop(name, None)
@@ -216,7 +216,7 @@ class OpenPictures:
                 outcome = opened(found)
                 self._remember(name, outcome.content)
                 self._open[name] = outcome
-                while len(self._open) > 1 and self._bytes() > _MOST_BYTES:
+                while len(self._open) > 1 and self._bytes() > _MAX_BYTES:
                     self._open.popitem(last=False)
         with suppress(CancelledError):
             if not done.set_running_or_notify_cancel():
@@ -229,7 +229,7 @@ class OpenPictures:
     def _remember(self, name: str, what: MarkedContent | Failure) -> None:
         self._known[name] = what
         self._known.move_to_end(name)
-        if len(self._known) > _MOST_KNOWN:
+        if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
 
     def _bytes(self) -> int:
@@ -237,7 +237,7 @@ class OpenPictures:
 
 
 def opened(found: ReadPicture) -> OpenPicture:
-    """A picture that was read, as it is kept; it can't be written to."""
+    """An image that was read, as it is kept; it can't be written to."""
     found.image.flags.writeable = False
     file: FileStamp | None = found.file
     return OpenPicture(MarkedContent(found.uid, found.image_hw, file), found.image)

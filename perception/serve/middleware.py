@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_UPLOAD = 64 << 20
-"""Bytes of a picture that is uploaded."""
+"""Bytes of an image that is uploaded."""
 
 MOST_BODY = 32 << 20
 """Bytes of any other request."""
@@ -111,7 +111,7 @@ class Guard:
         return response
 
 
-_TOO_LARGE = f"too much: a picture has at most {MOST_UPLOAD >> 20} MB, all else {MOST_BODY >> 20}"
+_TOO_LARGE = f"too much: an image has at most {MOST_UPLOAD >> 20} MB, all else {MOST_BODY >> 20}"
 
 
 def _room(scope: Scope) -> int:

@@ -15,7 +15,7 @@ from perception.errors import ImageError, WeightsError
 from perception.imaging.read import printable
 from perception.models import load as loading
 from perception.models.model import Model
-from perception.prompts.grammar import normalise, parse
+from perception.prompts.grammar import normalize, parse
 from perception.runs.annotate import LOST, check_out, working_on
 from perception.runs.listing import list_inputs
 from perception.runs.merging import merge_left_behind
@@ -23,7 +23,7 @@ from perception.runs.missing_masks import Watching, make_masks
 from perception.runs.read import run_path
 from perception.runs.records import FileStamp
 from perception.runs.results import check_stored
-from perception.runs.settings import Keeping, check_same, run_settings
+from perception.runs.settings import StorageSettings, check_same, run_settings
 from perception.runs.write import RunWriter
 from perception.segmenters.protocol import Segmenter
 from perception.segmenters.sam.onnx import OnnxSegmenter
@@ -41,7 +41,7 @@ def open_run(
     overwrite: bool = False,
     note: Callable[[str], object] = lambda _: None,
 ) -> Iterator[RunWriter]:
-    """The run that writes ``out``, over the pictures of a folder; it is begun if it isn't there.
+    """The run that writes ``out``, over the images of a folder; it is begun if it isn't there.
 
     text: the prompt of a new run; of one that is there, its classes are added to what was asked.
     note: called with a line worth knowing. Masks that the threshold shows and that weren't made yet
@@ -71,9 +71,9 @@ def _begin(
     run: RunWriter, folder: Path, model: Model, text: str, note: Callable[[str], object]
 ) -> None:
     stored = run.settings
-    keeping = Keeping()
+    keeping = StorageSettings()
     if stored:
-        keeping = Keeping(
+        keeping = StorageSettings(
             floor=stored["floor"],
             floor_nms=stored["floor_nms"],
             tile=stored.get("tile"),
@@ -91,9 +91,9 @@ def _begin(
             note(_OTHER_MODEL)
             independent = None  # This model doesn't know what the run's needs.
     run.begin(settings, run.text or text, _files(folder), independent=independent)
-    known = {normalise(name) for name in run.classes}
+    known = {normalize(name) for name in run.classes}
     for name in parse(text).classes if text else ():
-        if normalise(name) not in known:
+        if normalize(name) not in known:
             run.add_class(name)
 
 
@@ -104,7 +104,7 @@ _OTHER_MODEL = (
 
 
 def _files(folder: Path) -> list[tuple[str, FileStamp | None]]:
-    """The pictures of a folder, of which there may be none yet."""
+    """The images of a folder, of which there may be none yet."""
     try:
         _, files = list_inputs([str(folder)])
         return list(files)
@@ -129,7 +129,7 @@ class ServedSegmenter(Segmenter, Protocol):
     def version(self) -> str: ...
 
     def restore(self, features: FloatArray, image_hw: tuple[int, int]) -> Embedding:
-        """The embedding of a picture of (H, W) whose features C x h x w were kept."""
+        """The embedding of an image of (H, W) whose features C x h x w were kept."""
         ...
 
 
@@ -172,6 +172,6 @@ def load_served(
     if isinstance(found, ServedSegmenter):
         return ServedModel(model, found)
     raise WeightsError(
-        f"{found.name}: the click page can't keep what this segmenter makes of a picture; use "
+        f"{found.name}: the click page can't keep what this segmenter makes of an image; use "
         "nano, a SAM by name, or a folder that perception export wrote (--segmenter)"
     )

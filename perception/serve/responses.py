@@ -73,7 +73,7 @@ def explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(MemoryError)
     async def _memory(_request: Request, _problem: MemoryError) -> Response:
-        return error(507, "not enough memory for this picture; close other programs")
+        return error(507, "not enough memory for this image; close other programs")
 
 
 def unchanged(request: Request, tag: str) -> Response | None:

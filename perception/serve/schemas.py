@@ -17,13 +17,13 @@ from perception.imaging.preprocess import Frame
 from perception.ops.masks import rle_to_mask
 from perception.ops.windows import Tile
 from perception.predictor.predictions import LowResMask
-from perception.prompts.grammar import normalise, tidy
+from perception.prompts.grammar import normalize, tidy
 from perception.runs.records import Mark, Origin
 from perception.serve.opening import ServedModel
 from perception.types import FloatArray, Prompt, Rle
 
-MOST_CHARACTERS = 100
-MOST_CLASSES = 2000
+MAX_CHARACTERS = 100
+MAX_CLASSES = 2000
 
 
 def check_printable(name: str) -> None:
@@ -36,39 +36,39 @@ def checked_name(name: str) -> str:
     """A class's name with single spaces; PromptError for one that can't be used."""
     check_printable(name)
     name = tidy(name)
-    if not normalise(name):
+    if not normalize(name):
         raise PromptError("a class's name is empty; give it at least one letter")
-    if len(name) > MOST_CHARACTERS:
-        raise PromptError(f"a class's name has at most {MOST_CHARACTERS} characters")
+    if len(name) > MAX_CHARACTERS:
+        raise PromptError(f"a class's name has at most {MAX_CHARACTERS} characters")
     return name
 
 
 def new_name(name: str, classes: Iterable[str]) -> str:
     """As ``checked_name``; PromptError also for one that is among some classes, in any case."""
-    name, known = checked_name(name), {normalise(one): one for one in classes}
-    if normalise(name) in known:
-        raise PromptError(f'there is a class "{known[normalise(name)]}" already')
-    if len(known) >= MOST_CLASSES:
-        raise PromptError(f"more than {MOST_CLASSES} classes")
+    name, known = checked_name(name), {normalize(one): one for one in classes}
+    if normalize(name) in known:
+        raise PromptError(f'there is a class "{known[normalize(name)]}" already')
+    if len(known) >= MAX_CLASSES:
+        raise PromptError(f"more than {MAX_CLASSES} classes")
     return name
 
 
 def known_name(name: str, classes: Iterable[str]) -> str:
     """A class as the run spells it; PromptError for one that it hasn't."""
     check_printable(name)
-    key = normalise(name)
+    key = normalize(name)
     for one in classes:
-        if normalise(one) == key:
+        if normalize(one) == key:
             return one
-    raise PromptError(f"no class is called {name[:MOST_CHARACTERS]!r}; add it first")
+    raise PromptError(f"no class is called {name[:MAX_CHARACTERS]!r}; add it first")
 
 
-MOST_POINTS = 1000
-MOST_MARKS = 10_000
-MOST_COUNTS_AT_ONCE = 200
-_MOST_COUNTS = 8 << 20
-_MOST_TEXT = 2000
-_MOST_BEYOND = 2
+MAX_POINTS = 1000
+MAX_MARKS = 10_000
+MAX_COUNTS_AT_ONCE = 200
+_MAX_COUNTS = 8 << 20
+_MAX_TEXT = 2000
+_MAX_BEYOND = 2
 """How many times the longer side of an image a window may be long."""
 _SMALL_WINDOW = 64
 """Pixels; a window may always be so long."""
@@ -99,7 +99,7 @@ class RleBody(Body):
     """A mask as COCO's compressed run lengths; size: height, width."""
 
     size: Size
-    counts: Annotated[str, Field(max_length=_MOST_COUNTS)]
+    counts: Annotated[str, Field(max_length=_MAX_COUNTS)]
 
 
 class PreviousBody(Body):
@@ -125,8 +125,8 @@ class ClickBody(Body):
     labels: 1 in, 0 out, for each point; without them all points are in.
     """
 
-    points: Annotated[list[Place], Field(max_length=MOST_POINTS)] = []
-    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] | None = None
+    points: Annotated[list[Place], Field(max_length=MAX_POINTS)] = []
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MAX_POINTS)] | None = None
     box: Box | None = None
     previous: PreviousBody | None = None
 
@@ -154,20 +154,20 @@ class ClickBody(Body):
 
 
 class TextBody(Body):
-    """What to find in a picture."""
+    """What to find in an image."""
 
-    text: Annotated[str, Field(max_length=_MOST_TEXT)]
+    text: Annotated[str, Field(max_length=_MAX_TEXT)]
     threshold: Part = THRESHOLD
 
 
 class ClassBody(Body):
     """A class to add."""
 
-    name: Annotated[str, Field(max_length=_MOST_TEXT)]
+    name: Annotated[str, Field(max_length=_MAX_TEXT)]
 
 
 class TabBody(Body):
-    """A tab that has a picture open. leaving: it is about to go."""
+    """A tab that has an image open. leaving: it is about to go."""
 
     tab: Tab
     leaving: bool = False
@@ -177,7 +177,7 @@ class CountsBody(Body):
     """Images whose numbers of instances are asked for."""
 
     pictures: Annotated[
-        list[Annotated[str, Field(max_length=4096)]], Field(max_length=MOST_COUNTS_AT_ONCE)
+        list[Annotated[str, Field(max_length=4096)]], Field(max_length=MAX_COUNTS_AT_ONCE)
     ]
 
 
@@ -187,7 +187,7 @@ class MarkBody(Body):
     model_config = ConfigDict(populate_by_name=True)
 
     uid: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    label: Annotated[str, Field(alias="class", min_length=1, max_length=_MOST_TEXT)]
+    label: Annotated[str, Field(alias="class", min_length=1, max_length=_MAX_TEXT)]
     origin: Origin
     rle: RleBody
     score: Part | None = None
@@ -195,18 +195,18 @@ class MarkBody(Body):
     stability: Part | None = None
 
     def mark(self, image_hw: tuple[int, int]) -> Mark:
-        """The mark, on a picture of (H, W); PromptError for a mask that can't be one of it."""
+        """The mark, on an image of (H, W); PromptError for a mask that can't be one of it."""
         rle = _checked_rle(self.rle, image_hw)
         score = None if self.origin == "hand" else self.score
         return Mark(self.uid, self.label, self.origin, rle, score, self.quality, self.stability)
 
 
 class MarksBody(Body):
-    """All marks of a picture, made from those of ``revision``."""
+    """All marks of an image, made from those of ``revision``."""
 
     revision: Annotated[int, Field(ge=0, le=2**53)]
     tab: Tab
-    marks: Annotated[list[MarkBody], Field(max_length=MOST_MARKS)]
+    marks: Annotated[list[MarkBody], Field(max_length=MAX_MARKS)]
 
     @model_validator(mode="after")
     def _uids_differ(self) -> Self:
@@ -222,7 +222,7 @@ def checked_window(window: Tile, image_hw: tuple[int, int]) -> Tile:
     inside = window.inside(image_hw)
     if (
         min(sides) < 1
-        or max(sides) > max(_MOST_BEYOND * max(image_hw), _SMALL_WINDOW)
+        or max(sides) > max(_MAX_BEYOND * max(image_hw), _SMALL_WINDOW)
         or inside.x0 >= inside.x1
         or inside.y0 >= inside.y1
     ):
@@ -237,7 +237,7 @@ def _checked_rle(rle: RleBody, image_hw: tuple[int, int]) -> Rle:
     """The mask, on an image of (H, W); PromptError for one that can't be of it."""
     if tuple(rle.size) != image_hw:
         raise PromptError(
-            f"a mask of {rle.size[0]} x {rle.size[1]} pixels on a picture of "
+            f"a mask of {rle.size[0]} x {rle.size[1]} pixels on an image of "
             f"{image_hw[0]} x {image_hw[1]} (height x width)"
         )
     try:

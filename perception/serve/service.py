@@ -1,7 +1,7 @@
-"""What the page asks for: the run's pictures, their embeddings and marks, and answers to prompts.
+"""What the page asks for: the run's images, their embeddings and marks, and answers to prompts.
 
 Everything here may be called by any number of threads. The run is written by one at a time; a
-prompt waits for no picture but its own to be encoded.
+prompt waits for no image but its own to be encoded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from perception.pipeline import find_masks
 from perception.predictor.predictions import PredictedMask
 from perception.predictor.protocol import EncodedImage
 from perception.predictor.refine import color_bins, shown_cells
-from perception.prompts.grammar import normalise, parse
+from perception.prompts.grammar import normalize, parse
 from perception.runs.annotate import write_annotations
 from perception.runs.read import RunReader
 from perception.runs.records import ListedPicture, Mark, MarkedContent, instances_to_marks
@@ -40,12 +40,12 @@ from perception.types import Embedding, ImageArray, IntArray
 
 
 class NoSuchPictureError(ImageError):
-    """A name that is none of the run's pictures."""
+    """A name that is none of the run's images."""
 
 
 @dataclass(frozen=True)
 class PictureState:
-    """A picture as it is opened. failed: why it can't be worked on, or None."""
+    """An image as it is opened. failed: why it can't be worked on, or None."""
 
     name: str
     image_hw: tuple[int, int]
@@ -68,10 +68,10 @@ class TextAnswer:
 
 
 class Service:
-    """A run, the model that answers, and the pictures.
+    """A run, the model that answers, and the images.
 
     out: the COCO file; threshold: the least score of what the model found in the run. Raises
-    RunError if the process that reads pictures doesn't start.
+    RunError if the process that reads images doesn't start.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Service:
         self.encoder = Encoder(served, cache)
         self._writing, self._saving, self._decoding = RLock(), Lock(), Lock()
         self._texts = ThreadPoolExecutor(1, "perception-text")
-        # So many at once, whoever asks: the rest wait without a thread or a copy of a picture.
+        # So many at once, whoever asks: the rest wait without a thread or a copy of an image.
         self.prompts = ThreadPoolExecutor(4, "perception-prompt")
         self._pixels = ThreadPoolExecutor(2, "perception-pixels")
         self._large = ThreadPoolExecutor(1, "perception-large")
@@ -136,7 +136,7 @@ class Service:
         return self.results.known_count(picture.name)
 
     def place(self, name: str, contains: str = "") -> int | None:
-        """Where a picture is in ``listing``, from 0; None if it isn't among these."""
+        """Where an image is in ``listing``, from 0; None if it isn't among these."""
         self.find(name)
         with self._writing:
             before = self.run.listed_count(contains=contains, before=name)
@@ -144,19 +144,19 @@ class Service:
         return before if up_to > before else None
 
     def find(self, name: str) -> ListedPicture:
-        """A picture of the run; NoSuchPictureError for any other name."""
+        """An image of the run; NoSuchPictureError for any other name."""
         with self._writing:
             found = self.run.find(name) if _is_text(name) else None
         if found is None:
-            raise NoSuchPictureError(f"{printable(name)}: no such picture in this folder")
+            raise NoSuchPictureError(f"{printable(name)}: no such image in this folder")
         return found
 
     def content(self, name: str) -> MarkedContent:
-        """What a picture of the run is; ImageError if it can't be read."""
+        """What an image of the run is; ImageError if it can't be read."""
         return self.pictures.content(self.find(name).name)
 
     def open(self, name: str, *, with_marks: bool = True) -> PictureState:
-        """A picture's state and marks; one that can't be read says why."""
+        """An image's state and marks; one that can't be read says why."""
         listed = self.find(name)
         try:
             content = self.pictures.content(name)
@@ -193,7 +193,7 @@ class Service:
         return self.pictures.get(name).image
 
     def pixel_threads(self, image: ImageArray) -> ThreadPoolExecutor:
-        """Where all of a picture's pixels are worked on: large ones wait for each other."""
+        """Where all of an image's pixels are worked on: large ones wait for each other."""
         return self._large if image.size > 3 * QUICK_PIXELS else self._pixels
 
     def cells(
@@ -244,7 +244,7 @@ class Service:
         return embed
 
     def text(self, name: str, text: str, threshold: float) -> Future[TextAnswer]:
-        """What a text names in a picture."""
+        """What a text names in an image."""
         check_printable("".join(text.split()))
         for one in parse(text).classes:
             checked_name(one)
@@ -262,16 +262,16 @@ class Service:
             embed=self._embed(picture),
         )
         with self._writing:
-            spelled = {normalise(one): one for one in self.run.classes}
+            spelled = {normalize(one): one for one in self.run.classes}
             for label in dict.fromkeys(found.labels):
-                if normalise(label) not in spelled:
+                if normalize(label) not in spelled:
                     self.changed = True
                     self.run.add_class(new_name(label, spelled.values()))
-                    spelled[normalise(label)] = label
+                    spelled[normalize(label)] = label
             if threshold <= self.threshold:  # Not found at a higher one says little.
                 self.run.note_asked(self.find(name).picture, found.classes)
         marks = tuple(
-            replace(mark, uid=uuid4().hex, label=spelled[normalise(mark.label)])
+            replace(mark, uid=uuid4().hex, label=spelled[normalize(mark.label)])
             for mark in instances_to_marks(found)
         )
         why = explain([found], parse(text), threshold=threshold, detector=model.detector)
@@ -279,7 +279,7 @@ class Service:
         return TextAnswer(marks, found.absent, tuple(lines))
 
     def mark(self, name: str, revision: int, marks: list[Mark]) -> int | None:
-        """Stores a picture's marks and returns their revision.
+        """Stores an image's marks and returns their revision.
 
         None if they weren't made from the stored revision, and are others than what is stored.
         Raises PromptError for a class that the run hasn't.
@@ -304,12 +304,12 @@ class Service:
             return self.run.classes
 
     def add_picture(self, name: str) -> None:
-        """Lists a picture that was put into the folder."""
+        """Lists an image that was put into the folder."""
         with self._writing:
             self.run.add_picture(name)
 
     def save(self, out: Path | None = None) -> tuple[int, int]:
-        """Writes the COCO file (default: the run's); returns how many instances and pictures."""
+        """Writes the COCO file (default: the run's); returns how many instances and images."""
         with self._saving, RunReader(self.run.path) as reader:
             count = write_annotations(reader, out or self.out, threshold=self.threshold)
             return count, reader.picture_count()

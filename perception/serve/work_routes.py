@@ -47,7 +47,7 @@ _MOST_CHARACTERS = 80
 async def receive_upload(request: Request, service: Service) -> str:
     """The one file of a form, put into the folder; returns its name there.
 
-    Raises ImageError for what is no picture, HTTPException for a form of another kind, OutputError
+    Raises ImageError for what is no image, HTTPException for a form of another kind, OutputError
     if it can't be written.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -56,7 +56,7 @@ async def receive_upload(request: Request, service: Service) -> str:
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise HTTPException(422, "the form has no file")
-        # One at a time: others' pictures are read meanwhile.
+        # One at a time: others' images are read meanwhile.
         taken_in = service.uploads.submit(_take_in, files[0], service)
         return await asyncio.shield(asyncio.wrap_future(taken_in))
 
@@ -64,9 +64,9 @@ async def receive_upload(request: Request, service: Service) -> str:
 def _take_in(upload: UploadFile, service: Service) -> str:
     content_type = (upload.content_type or "").partition(";")[0].strip().lower()
     if content_type not in _SUFFIX_OF:
-        raise HTTPException(415, "not a picture's content type; give a JPEG, PNG or WebP file")
+        raise HTTPException(415, "not an image's content type; give a JPEG, PNG or WebP file")
     folder = service.run.folder
-    # Hidden, so that nobody takes it for one of the pictures meanwhile.
+    # Hidden, so that nobody takes it for one of the images meanwhile.
     part = folder / f".{uuid.uuid4().hex}.part"
     try:
         try:

@@ -1,7 +1,7 @@
-"""A command line whose models look at colours, in a folder with pictures."""
+"""A command line whose models look at colors, in a folder with images."""
 
 import pytest
-from fakes import colour_model, drawing
+from fakes import color_model, drawing
 from PIL import Image
 
 from perception.cli.commands import status
@@ -25,7 +25,7 @@ def perception(pictures, monkeypatch, capfd):
     def load(name, *, device, precision, threads):
         loaded.append((name, threads))
         places.append((device, precision))
-        return colour_model()
+        return color_model()
 
     monkeypatch.setattr(loading, "load", load)
 

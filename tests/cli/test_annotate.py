@@ -28,7 +28,7 @@ def test_a_folder(perception, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     code, out, err = perception("annotate", "in", "--text", "red. sky: blue", "--out", "out.json")
     assert code == 0
-    assert out == "wrote out.json: 2 pictures, 3 annotations of 2 classes\n"
+    assert out == "wrote out.json: 2 images, 3 annotations of 2 classes\n"
     assert "drawn things" in err
     assert "3 instances, 0 failed" in err
     assert "2/2" in err
@@ -117,9 +117,9 @@ def test_failures_are_told_by_reason(perception):
     Path("list.txt").write_text("in/a.png\nin/gone.png\nin/empty0.png\nin/empty1.png\n")
     code, out, err = perception("annotate", "list.txt", "--text", "red", "--out", "out.json", "-q")
     assert code == 1
-    assert out == "wrote out.json: 1 picture, 1 annotation of 1 class\n"
+    assert out == "wrote out.json: 1 image, 1 annotation of 1 class\n"
     assert err.splitlines() == [
-        "3 pictures failed (--retry-failed tries again):",
+        "3 images failed (--retry-failed tries again):",
         "  in/empty0.png and 1 more: the file is empty (0 bytes); copy or download it again",
         "  in/gone.png: no such file; check the path",
     ]
@@ -127,7 +127,7 @@ def test_failures_are_told_by_reason(perception):
     Image.open("in/a.png").save("in/empty0.png")
     arguments = ["--text", "red", "--out", "out.json", "-q", "--retry-failed"]
     code, out, _ = perception("annotate", "list.txt", *arguments)
-    assert (code, out) == (1, "wrote out.json: 3 pictures, 3 annotations of 1 class\n")
+    assert (code, out) == (1, "wrote out.json: 3 images, 3 annotations of 1 class\n")
 
 
 def test_an_interrupt_says_how_to_go_on(perception, monkeypatch):
@@ -137,7 +137,7 @@ def test_an_interrupt_says_how_to_go_on(perception, monkeypatch):
     monkeypatch.setattr(reading, "read", read)
     code, _, err = perception("annotate", "in", "--text", "red", "--out", "out.json", "-q")
     assert code == 130
-    assert "interrupted; 0 of 2 pictures are done and kept; the same command goes on" in err
+    assert "interrupted; 0 of 2 images are done and kept; the same command goes on" in err
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_engines_have_options_of_their_own(perception, arguments, message):
         (["in", "--text", ""], "prompt is empty"),
         (["in", "--classes", "gone.txt"], "gone.txt: the classes can't be read"),
         (["void", "--text", "red"], "void: no such file or folder"),
-        (["in/*.gif", "--text", "red"], "no picture matches"),
+        (["in/*.gif", "--text", "red"], "no image matches"),
         (["in", "--text", "red", "--out", "in"], "in: a folder"),
         (["in", "--text", "red", "--out", "in/a.png"], "is of no run"),
         (["in", "--text", "red", "--out", "in/a.png/x"], "can't be written"),
@@ -184,7 +184,7 @@ def test_what_can_be_wrong_is_said_before_the_model_loads(perception):
     Path("void").mkdir()
     code, _, err = perception("annotate", "void", "--text", "red", "--out", "out.json", "-q")
     assert (code, perception.loaded) == (1, [])
-    assert "no picture in this folder" in err
+    assert "no image in this folder" in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--text", "red", "--classes", "c.txt"]])
@@ -208,7 +208,7 @@ def files(folder):
 def test_export_needs_no_model(done):
     for name in ("out.json", "out.json.run"):
         code, out, _ = done("export-annotations", name, "--out", "again.json")
-        assert (code, out) == (0, "wrote again.json: 2 pictures, 3 instances\n")
+        assert (code, out) == (0, "wrote again.json: 2 images, 3 instances\n")
         assert Path("again.json").read_bytes() == Path("out.json").read_bytes()
     assert done.loaded == []
 
@@ -284,8 +284,8 @@ def test_export_of_a_run_that_is_not_done(done):
     with RunWriter(Path("out.json.run")) as run:
         run._db.execute("UPDATE picture SET state = 'waiting' WHERE id = 1")
     code, out, err = done("export-annotations", "out.json", "--out", "x.json")
-    assert (code, out) == (0, "wrote x.json: 1 picture, 1 instance\n")
-    assert "1 picture of this run still to be done" in err
+    assert (code, out) == (0, "wrote x.json: 1 image, 1 instance\n")
+    assert "1 image of this run still to be done" in err
 
 
 @pytest.mark.parametrize(

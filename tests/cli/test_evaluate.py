@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import ColourDetector, HereReader
+from fakes import ColorDetector, HereReader
 
 from perception.ops.masks import window_to_rle
 from perception.runs import local_engine as runner
@@ -33,13 +33,13 @@ def truth(absent=False):
             {
                 "id": n,
                 "image_id": files.index(name),
-                "category_id": NAMES.index(colour) + 1,
+                "category_id": NAMES.index(color) + 1,
                 "bbox": [x, y, width, height],
                 "area": width * height,
                 "iscrowd": 0,
                 "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
             }
-            for n, ((name, colour), (x, y, width, height)) in enumerate(boxes.items())
+            for n, ((name, color), (x, y, width, height)) in enumerate(boxes.items())
         ],
     }
 
@@ -71,7 +71,7 @@ def test_the_same_command_goes_on(evaluate, monkeypatch):
     command = ("coco", "truth.json", "--images", "in", "--json", "-", "-q")
     first = evaluate(*command)
     with monkeypatch.context() as patch:
-        patch.setattr(ColourDetector, "candidates", lambda *_, **__: 1 / 0)
+        patch.setattr(ColorDetector, "candidates", lambda *_, **__: 1 / 0)
         assert evaluate(*command) == first
     other = evaluate(*command, "--threshold", "0.01")
     assert other[0] == 1
@@ -110,7 +110,7 @@ def test_a_run_and_its_file(evaluate):
 @pytest.fixture
 def unsure(monkeypatch):
     """A detector that takes everything red for blue, and thinks of red next."""
-    sure = ColourDetector._scores
+    sure = ColorDetector._scores
 
     def scores(self, image, phrases, floor):
         found = sure(self, image, phrases, floor)
@@ -118,7 +118,7 @@ def unsure(monkeypatch):
         blue = np.roll(red, 1, axis=1)
         return replace(found, scores=np.where(red, 0.5, np.where(blue, 0.95, found.scores)))
 
-    monkeypatch.setattr(ColourDetector, "_scores", scores)
+    monkeypatch.setattr(ColorDetector, "_scores", scores)
 
 
 @pytest.mark.usefixtures("unsure")
@@ -165,7 +165,7 @@ def test_what_was_not_asked_or_answered_is_a_note(evaluate):
     assert evaluate.perception(*text)[0] == 0
     code, _, err = evaluate("coco", "truth.json", "out.json")
     assert code == 0
-    assert "1 of the truth's pictures have no answer" in err
+    assert "1 of the truth's images have no answer" in err
     assert "nobody was asked for count as missed: blue" in err
     assert evaluate("coco", "truth.json", "out.json", "-q")[2] == ""
 
@@ -189,7 +189,7 @@ def test_the_first_images_alone(evaluate, command):
 
     first = measured("--images", "in", "--limit", "1")
     assert first["pictures"] == 1
-    assert "pictures without an answer" not in first
+    assert "images without an answer" not in first
     assert first["truth"] == "truth.json (first 1 images)"
     # The same run goes on with the others.
     whole = measured("--images", "in")
@@ -219,7 +219,7 @@ def test_quiet_figures_that_are_written_are_not_printed(evaluate):
 def test_lvis(evaluate):
     code, _, err = evaluate("lvis", "truth.json", "--images", "in", "-q")
     assert code == 1
-    assert "no picture has neg_category_ids" in err
+    assert "no image has neg_category_ids" in err
     Path("truth.json").write_text(json.dumps(truth(absent=True)))
     code, out, _ = evaluate("lvis", "truth.json", "--images", "in", "--json", "-", "-q")
     assert code == 0
@@ -248,14 +248,14 @@ def test_grounding(evaluate):
     code, out, _ = evaluate("grounding", "phrases.json", "answers.json", "--json", "-")
     assert json.loads(out)["any"]["R@1"] == 1
     code, out, _ = evaluate("grounding", "phrases.json", "--images", "in", "--json", "-", "-q")
-    assert json.loads(out)["any"]["R@1"] == 0  # "a" is no colour.
+    assert json.loads(out)["any"]["R@1"] == 0  # "a" is no color.
 
 
 def test_pictures_that_are_missing_are_noticed_before_the_model_loads(evaluate):
     for command in ("grounding", "coco"):
         code, _, err = evaluate(command, "truth.json", "--images", "gone", "-q")
         assert (code, evaluate.perception.loaded) == (1, [])
-        assert "gone: no such folder; --images names the one of the pictures" in err
+        assert "gone: no such folder; --images names the one of the images" in err
 
 
 def test_grounding_of_a_run(evaluate):
@@ -325,11 +325,11 @@ def test_a_report(evaluate):
     assert (code, err) == (0, "")
     page = Path("a/r.html").read_text("utf-8")
     assert page.startswith("<!DOCTYPE html>")
-    assert page.count("data:image/jpeg") >= 4  # Two pictures, with truth and answers.
+    assert page.count("data:image/jpeg") >= 4  # Two images, with truth and answers.
 
 
 def test_names_with_folders(evaluate):
-    """LVIS names its pictures by COCO's addresses; a folder of pictures is flat."""
+    """LVIS names its images by COCO's addresses; a folder of images is flat."""
     content = truth(absent=True)
     for image, name in zip(content["images"], ("x/a.png", "y/b.png"), strict=True):
         del image["file_name"]
@@ -346,13 +346,13 @@ def test_names_with_folders(evaluate):
 
 
 def test_a_picture_that_fails_counts_as_missed(evaluate):
-    Path("in/sub/a.png").write_bytes(b"no picture")
+    Path("in/sub/a.png").write_bytes(b"no image")
     code, out, err = evaluate("coco", "truth.json", "--images", "in", "--json", "-")
     assert code == 1
     assert json.loads(out)["box"]["AP50"] < 1
-    assert json.loads(out)["info"]["pictures without an answer"] == 1
-    assert "1 picture failed" in err
-    assert "1 of the truth's pictures have no answer" in err
+    assert json.loads(out)["info"]["images without an answer"] == 1
+    assert "1 image failed" in err
+    assert "1 of the truth's images have no answer" in err
 
 
 def test_what_a_hand_made_is_sure(evaluate):

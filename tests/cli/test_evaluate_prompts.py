@@ -39,7 +39,7 @@ def test_boxes_with_all_that_is_written(perception, truth):
     figures = json.loads(Path("out/b.json").read_text())
     assert figures["measured"] == "Boxes: 4 things"
     assert figures["miou"]["tight"] > 0.9
-    assert figures["info"]["segmenter"] == "colour-segmenter"
+    assert figures["info"]["segmenter"] == "color-segmenter"
     assert Path("out/b.html").read_text().startswith("<!DOCTYPE html>")
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
     assert sorted(path.name for path in before) == ["b.html", "b.json", "b.json.kept"]

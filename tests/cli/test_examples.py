@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import ColourSegmenter, ShowableDetector
+from fakes import ColorSegmenter, ShowableDetector
 
 from perception.models import load as loading
 from perception.models.model import Model
@@ -14,7 +14,7 @@ from perception.predictor.whole import WholeImagePredictor
 @pytest.fixture
 def showable(perception, monkeypatch):
     """The command line over a model that takes examples."""
-    model = Model(ShowableDetector(), WholeImagePredictor(ColourSegmenter()))
+    model = Model(ShowableDetector(), WholeImagePredictor(ColorSegmenter()))
     monkeypatch.setattr(loading, "load", lambda *_, **__: model)
     return perception
 
@@ -41,7 +41,7 @@ def test_with_a_text(showable, command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--example", "1,1,5,5"], "in/a.png: colour-detector reads text only"),
+        (["--example", "1,1,5,5"], "in/a.png: color-detector reads text only"),
         (["--not-example", "1,1,5,5"], "need a text or an example of what is"),
         (["--example", "1,1,1,5"], "box 1,1,1,5 is empty"),
         (["--text", "red", "--example", "1,1,5,5", "--tile", "64"], "not together with tiles"),

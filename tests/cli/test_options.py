@@ -103,7 +103,7 @@ def test_defaults_of_everything_come_from_the_library():
         (["a.png", "--text", "red", "--threshold", "2"], "not in the range"),
         (["a.png", "--text", "red", "--threads", "-1"], "not in the range"),
         (["a.png", "--text", "red", "--save", "overlay,photo"], "'photo' is none of"),
-        (["a.png", "--text", "red", "--colour"], "No such option"),
+        (["a.png", "--text", "red", "--color"], "No such option"),
     ],
 )
 def test_usage_errors_are_one_line(capsys, arguments, message):

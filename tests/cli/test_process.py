@@ -13,7 +13,7 @@ from perception.cli import commands
 from perception.runtime import batching as halving
 
 TESTS = Path(__file__).parents[1]
-# The command line with models that look at colours; "slow" ones wait to be interrupted.
+# The command line with models that look at colors; "slow" ones wait to be interrupted.
 SCRIPT = f"""
 import sys
 sys.path[:0] = [{str(TESTS)!r}, {str(TESTS.parent)!r}]
@@ -28,9 +28,9 @@ def load(name, *, device, precision, threads):
         print("waiting", flush=True)
         time.sleep(60)
     if name == "slow-pictures":
-        predictor = fakes.WholeImagePredictor(fakes.ColourSegmenter())
-        return SlowPictures(fakes.ColourDetector(), predictor)
-    return fakes.colour_model()
+        predictor = fakes.WholeImagePredictor(fakes.ColorSegmenter())
+        return SlowPictures(fakes.ColorDetector(), predictor)
+    return fakes.color_model()
 
 class SlowPictures(fakes.Model):
     asked = 0
@@ -76,7 +76,7 @@ def test_what_is_done_is_written_after_an_interrupt(pictures, printed):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     where = "" if printed else " and in perception-out/coco.json"
-    said = f"perception: error: interrupted; 2 of 6 pictures are done{where}"
+    said = f"perception: error: interrupted; 2 of 6 images are done{where}"
     assert err.decode().splitlines() == [said]
     made = json.loads(out if printed else Path("perception-out/coco.json").read_text("utf-8"))
     assert [image["file_name"] for image in made["images"]] == ["a.png", "more0.png"]

@@ -41,7 +41,7 @@ def test_pictures_that_are_gone_are_a_note(perception, run):
     Path("in/a.png").unlink()
     code, _, err = perception("review", "out.json")
     assert code == 0
-    assert err.startswith("note: 2 shown without their picture")
+    assert err.startswith("note: 2 shown without their image")
 
 
 def test_more_overlap_than_is_stored(perception, run):
@@ -69,5 +69,5 @@ def test_what_is_no_run(perception, run):
 def test_a_folder_that_is_gone(perception, run):
     code, _, err = perception("review", "out.json", "--images", "nowhere")
     assert code == 1
-    assert "nowhere: the run's pictures can't be looked for there" in err
+    assert "nowhere: the run's images can't be looked for there" in err
     assert not Path("out.review.html").exists()

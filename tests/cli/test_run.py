@@ -68,7 +68,7 @@ def test_tiles(perception, command, tile):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--text", "red", "--tile", "in/a.png"), "before a picture write --tile auto"),
+        (("--text", "red", "--tile", "in/a.png"), "before an image write --tile auto"),
         (("--text", "red", "--tile", "8"), "at least 32 pixels"),
         (("--point", "5,5", "--tile"), "for --text"),
         (("--box", "5,5,9,9", "--disjoint"), "for --text"),
@@ -104,7 +104,7 @@ def test_a_path_that_is_missing_is_noticed_before_the_models_load(perception):
     code, _, err = perception("segment", "missing.png", "in", "--text", "red")
     assert code == 1
     assert err.splitlines()[0] == "note: missing.png: no such file or folder"
-    assert "skipped 1 of 3 pictures" in err
+    assert "skipped 1 of 3 images" in err
     assert len(content()["images"]) == 2
 
 
@@ -150,7 +150,7 @@ def test_standard_input_beside_others(perception, monkeypatch):
     ("given", "message"),
     [
         (b"", "standard input: nothing came"),
-        (b"<html>", "standard input: not a picture"),
+        (b"<html>", "standard input: not an image"),
         (b"x" * 2000, "standard input: more than 0 MB"),
     ],
 )
@@ -282,7 +282,7 @@ def test_bad_pictures_do_not_stop_the_others(perception):
     Image.new("L", (1, 1), 255).save("in/one.png")
     code, _, err = perception("segment", "in", "missing.png", "--text", "red", "-q")
     assert code == 1
-    assert "skipped 3 of 6 pictures" in err
+    assert "skipped 3 of 6 images" in err
     for name, why in [("cut.jpg", "damaged"), ("empty.png", "0 bytes"), ("missing.png", "no such")]:
         assert any(name in line and why in line for line in err.splitlines())
     assert len(content()["images"]) == 3
@@ -304,10 +304,10 @@ def test_a_point_may_lie_in_some_pictures_only(perception):
         (["in/a.png", "--text", ""], "prompt is empty"),
         (["in/a.png", "--text", "!red"], "only negatives"),
         (["in/a.png", "--text", "a: b: c"], "more than one"),
-        (["in/a.png", "--point", "500,2"], "in/a.png: point 500,2 is outside the picture"),
+        (["in/a.png", "--point", "500,2"], "in/a.png: point 500,2 is outside the image"),
         (["in/a.png", "--box", "500,2,600,9"], "in/a.png: box 500,2,600,9 is outside"),
         (["in/a.png", "--box", "9,2,3,9"], "box 9,2,3,9 is empty"),
-        (["nothing*.png", "--text", "red"], "no picture matches"),
+        (["nothing*.png", "--text", "red"], "no image matches"),
         (["in/a.png", "--text", "red", "--out", "in/a.png"], "can't be written"),
         (["in/a.png", "--text", "red", "--json", "in"], "in: a folder"),
         (["in/a.png", "--text", "red", "--max-pixels", "9"], "more than the limit of 9"),
@@ -350,7 +350,7 @@ def test_why_nothing_was_found_stands_in_printed_json(perception, command):
     code, out, err = perception(*ask)
     assert code == 0
     assert json.loads(out)["info"]["not_found"]["classes"][0]["names"] == "dog"
-    assert err.count("reads as a question") == 1  # once for all pictures
+    assert err.count("reads as a question") == 1  # once for all images
     assert (
         "not_found"
         not in json.loads(perception(command, "in", "--text", "red", *ask[4:])[1])["info"]

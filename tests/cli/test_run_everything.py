@@ -8,7 +8,7 @@ import pytest
 
 from perception.cli import run
 
-# What the colour segmenter's masks pass: its predicted quality is 0.5, 0.9 and 0.7.
+# What the color segmenter's masks pass: its predicted quality is 0.5, 0.9 and 0.7.
 FEW = ("--points-per-side", "8", "--stability", "0.9")
 
 

@@ -50,7 +50,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(browser: Browser, cache: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Starts the real service on copies of sample pictures; wait: it is left to be started."""
+    """Starts the real service on copies of sample images; wait: it is left to be started."""
     from served import Served
 
     with ExitStack() as stack:
@@ -73,7 +73,7 @@ def serve(browser: Browser, cache: Path, tmp_path: Path) -> Iterator[Callable[..
 def shared(
     browser: Browser, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """One service for all tests that work on a picture of their own, or leave no marks behind."""
+    """One service for all tests that work on an image of their own, or leave no marks behind."""
     from served import Served
 
     folder = tmp_path_factory.mktemp("shared")

@@ -95,7 +95,7 @@ class Tab:
         return self.page.evaluate(f"perception.{what}")
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where a place of the picture is in the window."""
+        """Where a place of the image is in the window."""
         view, stage = self.see("view"), self.page.locator("#stage").bounding_box()
         assert stage is not None
         return (

@@ -200,7 +200,7 @@ def test_a_picture_that_is_left_keeps_its_unfinished_mask(serve: Serve, look: Lo
     tab.press("Control+s")
     until(lambda: "annotations.json" in tab.page.inner_text("#message"), "the file")
     assert tab.page.inner_text("#message") == (
-        "annotations.json: 0 instances in 0 pictures, without the masks that aren't accepted yet "
+        "annotations.json: 0 instances in 0 images, without the masks that aren't accepted yet "
         "(park.jpg)"
     )
     row = tab.page.locator("#picture-list .row", has_text="park.jpg")
@@ -259,7 +259,7 @@ def test_the_page_on_a_phone(serve: Serve, look: Look, width: int) -> None:
     tab.shot("work")
     hidden = tab.page.evaluate(
         """() => [...document.querySelectorAll("button, a.button, input, #name, #place")]
-          .filter((one) => one.offsetParent && !one.closest("#pictures, dialog"))
+          .filter((one) => one.offsetParent && !one.closest("#images, dialog"))
           .filter((one) => {
             const { left, right, top, bottom } = one.getBoundingClientRect();
             const at = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
@@ -497,7 +497,7 @@ def test_a_dropped_picture_joins_the_folder(serve: Serve, look: Look) -> None:
     )
     from served import until
 
-    until(lambda: tab.state("picture") != "shapes.jpg", "the new picture")
+    until(lambda: tab.state("picture") != "shapes.jpg", "the new image")
     tab.ready(tab.state("picture"))
     assert tab.page.inner_text("#place") in ("1 / 2", "2 / 2")
     assert len({path.name for path in served.folder.iterdir()} - before) == 1

@@ -1,4 +1,4 @@
-"""What the page keeps of a picture: marks, steps, merging two hands, saving, asking."""
+"""What the page keeps of an image: marks, steps, merging two hands, saving, asking."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_an_unfinished_mask_waits_with_its_undo() -> None:
         "left": [True, ["x"], False],
         "away": [None, False],
         "draft": [[1, 3], [[1, 1]], 0.9, False],
-        "fedBack": [1, 3],  # The worker keeps no answers of a picture that was left.
+        "fedBack": [1, 3],  # The worker keeps no answers of an image that was left.
         "accepted": 2,
         "undone": [["dog", 2], ["dog", 1], ["dog", 0], ["cat", 0]],
         "unfinished": [],

@@ -132,14 +132,14 @@ def test_what_a_brush_covers() -> None:
         """,
         {"hw": hw, "strokes": strokes},
     )
-    centres = np.stack(np.meshgrid(np.arange(50) + 0.5, np.arange(40) + 0.5), axis=-1)
+    centers = np.stack(np.meshgrid(np.arange(50) + 0.5, np.arange(40) + 0.5), axis=-1)
     for one, counts in zip(strokes, answers, strict=True):
         places = np.array(one["places"])
         distance = np.full(hw, np.inf)
         for a, b in zip(places, places[1:] if len(places) > 1 else places, strict=False):
             way = b - a
-            along = ((centres - a) @ way / max(way @ way, 1e-9)).clip(0, 1)
-            away = np.linalg.norm(centres - a - along[..., None] * way, axis=-1)
+            along = ((centers - a) @ way / max(way @ way, 1e-9)).clip(0, 1)
+            away = np.linalg.norm(centers - a - along[..., None] * way, axis=-1)
             distance = np.minimum(distance, away)
         wanted = distance <= max(one["radius"], 0.5)
         np.testing.assert_array_equal(rle_to_mask(Rle(hw, counts)), wanted)
@@ -159,7 +159,7 @@ def logits(seed: int, cells: int, level: float) -> np.ndarray:
 
 
 def hard_logits(frame: Frame, cells: int) -> list[np.ndarray]:
-    """Masks whose edges are everywhere, at the picture's edges, or hardly to be told from 0."""
+    """Masks whose edges are everywhere, at the image's edges, or hardly to be told from 0."""
     rng = np.random.default_rng(9)
     rim, spots = np.full((2, cells, cells), -6.0)
     in_picture = frame.logits_in_image(rim)

@@ -175,7 +175,7 @@ def test_no_pictures():
 
 
 def test_what_does_not_belong_in_one_file():
-    with pytest.raises(ValueError, match=r"2 pictures are called 'a\.jpg'"):
+    with pytest.raises(ValueError, match=r"2 images are called 'a\.jpg'"):
         to_coco([result(), result()])
     with pytest.raises(ValueError, match="different ways"):
         to_coco([result("a.jpg"), result("b.jpg", info={"version": "2"})])

@@ -108,7 +108,7 @@ def test_supervision(folder):
 @pytest.mark.filterwarnings("ignore:Skipping COCO polygon:UserWarning")
 def test_a_round_trip_through_supervision(tmp_path):
     supervision = pytest.importorskip("supervision")
-    # It writes pictures without their folders, and refuses equal names. With the crowd flags it
+    # It writes images without their folders, and refuses equal names. With the crowd flags it
     # would take masks with holes for polygons, because they are no crowds.
     pictures = {name.replace("/", "-"): masks for name, masks in PICTURES.items()}
     write_pictures(tmp_path, pictures)
@@ -148,7 +148,7 @@ def test_torchvision(folder):
             np.testing.assert_array_equal(target["boxes"].numpy(), tight(masks))
             assert (target["labels"].numpy() - 1 == labels(masks)).all()
         else:
-            # A picture without annotations has nothing but its id.
+            # An image without annotations has nothing but its id.
             assert set(target) == {"image_id"}
 
 

@@ -177,10 +177,10 @@ def unicode_names(count: int) -> list[str]:
 
 
 def lvis_names(count: int) -> list[str]:
-    """The classes of LVIS, in their order, where the shared pictures are at hand."""
+    """The classes of LVIS, in their order, where the shared images are at hand."""
     path = Path(__file__).parents[3] / "shared/data/names/lvis_v1_cat_info_synonyms_defs.json"
     if not path.is_file():
-        pytest.skip(f"needs {path.name} of the shared pictures")
+        pytest.skip(f"needs {path.name} of the shared images")
     return [entry["name"] for entry in json.loads(path.read_text("utf-8"))][:count]
 
 

@@ -8,7 +8,7 @@ from perception.detectors.nano.network import (
     STRIDES,
     NanoNetwork,
     build_nano_detector,
-    cell_centres,
+    cell_centers,
     edges_to_boxes,
 )
 from perception.runtime.convolutions import HalfBlock, pyramid_levels, pyramid_parts
@@ -77,11 +77,11 @@ def test_score_values(network: NanoNetwork) -> None:
     torch.testing.assert_close(network.score(region, words)[0, 0], want)
 
 
-def test_every_box_holds_the_centre_of_its_cell(network: NanoNetwork) -> None:
+def test_every_box_holds_the_center_of_its_cell(network: NanoNetwork) -> None:
     boxes, _ = network(draw(1, 3, SIDE, SIDE), draw(1, WIDTH))
-    centres = torch.cat([cell_centres((SIDE // s, SIDE // s), s) for s in STRIDES])
-    assert (boxes[0, :, :2] < centres).all()
-    assert (boxes[0, :, 2:] > centres).all()
+    centers = torch.cat([cell_centers((SIDE // s, SIDE // s), s) for s in STRIDES])
+    assert (boxes[0, :, :2] < centers).all()
+    assert (boxes[0, :, 2:] > centers).all()
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_every_box_holds_the_centre_of_its_cell(network: NanoNetwork) -> None:
         ((0, 3), 8, []),
     ],
 )
-def test_cell_centres(hw: tuple[int, int], stride: int, want: list[list[float]]) -> None:
-    assert cell_centres(hw, stride).tolist() == want
+def test_cell_centers(hw: tuple[int, int], stride: int, want: list[list[float]]) -> None:
+    assert cell_centers(hw, stride).tolist() == want
 
 
 def test_edges_to_boxes() -> None:

@@ -184,7 +184,7 @@ def test_a_phrase_that_is_too_long(detector: NanoDetector) -> None:
 
 
 def test_a_picture_of_another_kind(detector: NanoDetector) -> None:
-    with pytest.raises(ImageError, match="expected an RGB picture"):
+    with pytest.raises(ImageError, match="expected an RGB image"):
         detector.detect([np.zeros((5, 5), np.uint8)], parse("cat"))
 
 

@@ -53,7 +53,7 @@ def test_boxes_and_scores_are_those_of_transformers(
     height, width = image_hw
     clipped = want["boxes"].numpy().clip(0, [width, height, width, height])
     np.testing.assert_allclose(have.boxes, clipped[have.queries], atol=1e-2)
-    empty = (clipped[:, :2] >= clipped[:, 2:]).any(axis=1)  # beside the picture
+    empty = (clipped[:, :2] >= clipped[:, 2:]).any(axis=1)  # beside the image
     assert np.flatnonzero(~empty).tolist() == have.queries.tolist()
 
 

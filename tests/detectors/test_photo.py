@@ -107,7 +107,7 @@ def test_the_input_is_no_larger_than_needed(size: tuple[int, int], want: tuple[i
 
 
 def test_an_input_of_another_kind() -> None:
-    with pytest.raises(ImageError, match="expected an RGB picture"):
+    with pytest.raises(ImageError, match="expected an RGB image"):
         fit_input(np.zeros((5, 5), np.uint8), 96)
 
 

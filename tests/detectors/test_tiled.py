@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fakes import ColourDetector, NearSightedDetector, drawing
+from fakes import ColorDetector, NearSightedDetector, drawing
 
 from perception.detectors.decode import label
 from perception.detectors.tiled import USUAL_SIDE, TiledDetector, tile_side, tiled
@@ -24,7 +24,7 @@ def red(*box, height=100, width=150):
 
 
 def test_a_picture_that_fits_is_asked_as_it_is():
-    inner = ColourDetector()
+    inner = ColorDetector()
     image = drawing()
     for side in (128, 200):
         outer = TiledDetector(inner, side)
@@ -59,7 +59,7 @@ def test_a_thing_anywhere_is_found_once(at):
         (30, 20, 90, 90),  # four
         (5, 10, 145, 22),  # a long one across all of a row
         (5, 5, 145, 95),  # all of them
-        (0, 0, 150, 100),  # to the picture's edges
+        (0, 0, 150, 100),  # to the image's edges
         (40, 45, 110, 55),  # thin, along the seam between two rows
     ],
 )
@@ -94,7 +94,7 @@ def test_things_of_two_classes_are_never_joined():
 
 def test_nothing():
     assert boxes(drawing(100, 150, [])) == []
-    (found,) = TiledDetector(ColourDetector(), 64).candidates(
+    (found,) = TiledDetector(ColorDetector(), 64).candidates(
         [drawing(100, 150, [])], ALL, floor=0.1
     )
     assert found.scores.shape == (0, 3)
@@ -112,17 +112,17 @@ def test_pictures_of_all_sizes_together():
 
 def test_many_things_once_each():
     rng = np.random.default_rng(0)
-    colours = ["red", "blue", "green"]
+    colors = ["red", "blue", "green"]
     cells = [(x, y) for y in range(0, 280, 20) for x in range(0, 380, 20)]
     things = []
     for n in rng.permutation(len(cells))[:150]:
         x, y = cells[n]
         w, h = rng.integers(6, 18, 2).tolist()
-        things.append((colours[n % 3], (x, y, x + w, y + h)))
+        things.append((colors[n % 3], (x, y, x + w, y + h)))
     image = drawing(280, 380, things)
     detector = TiledDetector(Uneven(0.55, far=False), 64)
     (found,) = detector.detect([image], ALL)
-    expected = sorted((*map(float, box), ALL.classes.index(colour)) for colour, box in things)
+    expected = sorted((*map(float, box), ALL.classes.index(color)) for color, box in things)
     assert (
         sorted((*b, c) for b, c in zip(found.boxes.tolist(), found.class_ids.tolist(), strict=True))
         == expected
@@ -164,7 +164,7 @@ def test_another_threshold_needs_no_other_boxes(threshold):
 
 
 def test_boxes_beyond_their_tile_are_cut():
-    class Wide(ColourDetector):
+    class Wide(ColorDetector):
         def _scores(self, image, phrases, floor):
             found = super()._scores(image, phrases, floor)
             return type(found)(
@@ -176,11 +176,11 @@ def test_boxes_beyond_their_tile_are_cut():
 
 
 def test_sides():
-    assert tile_side(ColourDetector(), None) == 0
-    assert tile_side(ColourDetector(), "auto") == USUAL_SIDE
+    assert tile_side(ColorDetector(), None) == 0
+    assert tile_side(ColorDetector(), "auto") == USUAL_SIDE
     assert tile_side(NearSightedDetector(), "auto") == 64
     assert tile_side(NearSightedDetector(), 200) == 200
-    detector = ColourDetector()
+    detector = ColorDetector()
     assert tiled(detector, None) is detector
     assert tiled(detector, 64).side == 64
     with pytest.raises(PromptError, match="32 pixels"):
@@ -188,4 +188,4 @@ def test_sides():
 
 
 def test_phrases_depend_on_one_another():
-    assert not TiledDetector(ColourDetector(), 64).phrases_independent
+    assert not TiledDetector(ColorDetector(), 64).phrases_independent

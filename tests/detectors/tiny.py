@@ -54,7 +54,7 @@ def build_tiny() -> NanoNetwork:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        # Without the right statistics the signal fades, and all pictures look the same.
+        # Without the right statistics the signal fades, and all images look the same.
         network.train()(torch.randn(8, 3, SIDE, SIDE), torch.randn(3, WIDTH))
         network.bias.fill_(-1.0)
     return network.eval()

@@ -24,7 +24,7 @@ def row(picture, category, box, *, score=None, mask=True, **more):
 
 
 def coco(annotations, *, names=("cat", "dog"), pictures=2, images=None):
-    """A COCO file's content; images: what each picture has beside its size and name."""
+    """A COCO file's content; images: what each image has beside its size and name."""
     extra = images or {}
     return {
         "images": [

@@ -1,4 +1,4 @@
-"""Real pictures for measuring, where they are at hand."""
+"""Real images for measuring, where they are at hand."""
 
 from pathlib import Path
 

@@ -12,8 +12,8 @@ from evaluate.things_on_disk import (
     coco_file,
     grabcut_folder,
     part,
+    stub_model,
     thing_under,
-    told_model,
 )
 from perception.evaluate.average_precision import mask_iou
 from perception.evaluate.boxes import (
@@ -36,7 +36,7 @@ def things(tmp_path):
 
 
 def test_the_truth_is_all_right(things):
-    result = measure_boxes(told_model(thing_under), things)
+    result = measure_boxes(stub_model(thing_under), things)
     for figure in ("tight", "jittered", "oracle", "oracle_jittered", "box"):
         assert result.miou(figure) == 1
     assert result.tables()[0].rows[0] == ("all", 4, 1, 1, 1, 1, 1)
@@ -50,7 +50,7 @@ def test_the_single_mask_is_its_choice_and_the_oracle_takes_any(things):
         half[:, ::2] = False
         return np.stack([half, right, half, half])
 
-    result = measure_boxes(told_model(tell), things)
+    result = measure_boxes(stub_model(tell), things)
     assert (result.miou("tight"), result.miou("jittered")) == (0.5, 0.5)
     assert (result.miou("oracle"), result.miou("oracle_jittered")) == (1, 1)
 
@@ -62,7 +62,7 @@ def test_boxes_are_asked_tight_first_then_jittered(things):
         seen.append(prompt.boxes[0])
         return thing_under(prompt)
 
-    measure_boxes(told_model(tell), things)
+    measure_boxes(stub_model(tell), things)
     assert len(seen) == 4 * (1 + DRAWS)
     assert seen[0].tolist() == list(BOXES["red"])
     assert seen[1 + DRAWS].tolist() == list(BOXES["blue"])
@@ -98,14 +98,14 @@ def test_the_order_of_pictures_changes_nothing(things):
         return mask
 
     turned = Things(things.name, things.folder, things.pictures[::-1], things.sha256, {})
-    one, other = (measure_boxes(told_model(tell), some) for some in (things, turned))
+    one, other = (measure_boxes(stub_model(tell), some) for some in (things, turned))
     assert {row.jittered for row in one.rows} == {row.jittered for row in other.rows}
     assert 0.75 < one.miou("jittered") < 1
     assert one.miou("tight") == 1
 
 
 def test_without_jittered_boxes(things):
-    result = measure_boxes(told_model(thing_under), things, draws=0)
+    result = measure_boxes(stub_model(thing_under), things, draws=0)
     assert result.to_json()["miou"] == {
         "tight": 1,
         "jittered": None,
@@ -146,7 +146,7 @@ def test_grabcut_of_the_whole_picture_is_the_whole_picture():
 def test_grabcut_gives_the_figure_of_its_set():
     folder = Path(__file__).parents[3] / "shared/data/grabcut"
     if not folder.is_dir():
-        pytest.skip("needs the GrabCut pictures in ../shared/data/grabcut")
+        pytest.skip("needs the GrabCut images in ../shared/data/grabcut")
     from perception.evaluate.check import grabcut_checks
 
     (check,) = grabcut_checks(folder)

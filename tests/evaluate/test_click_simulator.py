@@ -17,7 +17,7 @@ def box(hw, x0, y0, x1, y1):
 
 
 def slow_depth(region):
-    """To the nearest pixel that isn't of the region, those around the picture included."""
+    """To the nearest pixel that isn't of the region, those around the image included."""
     outside = np.argwhere(~np.pad(region, 1)) - 1
     depth = np.zeros(region.shape)
     for row, column in np.argwhere(region):
@@ -30,7 +30,7 @@ def test_the_first_click_is_in_the_middle():
 
 
 def test_the_pictures_border_is_a_border():
-    # Without it the deepest pixels would be those on the picture's left edge.
+    # Without it the deepest pixels would be those on the image's left edge.
     assert first_click(box((9, 30), 0, 0, 9, 9)) == Click(4.5, 4.5, 1)
     assert first_click(np.ones((5, 5), bool)) == Click(2.5, 2.5, 1)
 

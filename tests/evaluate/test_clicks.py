@@ -9,8 +9,8 @@ from evaluate.things_on_disk import (
     coco_file,
     grabcut_folder,
     part,
+    stub_model,
     thing_under,
-    told_model,
 )
 from perception.evaluate.average_precision import mask_iou
 from perception.evaluate.click_result import measure_clicks
@@ -35,11 +35,11 @@ def rows_told(count):
         mask[top + side * count(len(prompt.points)) // 32 :] = False
         return mask
 
-    return told_model(tell)
+    return stub_model(tell)
 
 
 def test_the_truth_needs_one_click(things):
-    result = measure_clicks(told_model(thing_under), things)
+    result = measure_clicks(stub_model(thing_under), things)
     assert len(result.rows) == 4
     for choice in ("own", "oracle"):
         assert result.miou(choice) == (1.0,) * 20
@@ -75,7 +75,7 @@ def test_the_oracle_knows_best_and_the_model_believes(things):
         whole = np.ones_like(right)
         return np.stack([right, whole, whole, right])
 
-    result = measure_clicks(told_model(tell), things, most=3)
+    result = measure_clicks(stub_model(tell), things, most=3)
     assert result.miou("own")[0] < 0.5
     assert result.miou("own")[1:] == (1, 1)
     assert result.miou("oracle") == (1, 1, 1)
@@ -89,7 +89,7 @@ def test_the_single_mask_is_no_candidate_for_the_first_click(things):
         none = np.zeros_like(right)
         return np.stack([right, none, none, none])
 
-    assert measure_clicks(told_model(tell), things, most=2).miou("oracle") == (0, 1)
+    assert measure_clicks(stub_model(tell), things, most=2).miou("oracle") == (0, 1)
 
 
 def test_the_mask_before_is_fed_back(things):
@@ -103,7 +103,7 @@ def test_the_mask_before_is_fed_back(things):
         return np.stack([mask, none, mask, none])
 
     thing = things.pictures[0].things[0]
-    encoded = told_model(tell).predictor.encode(np.zeros((*HW, 3), np.uint8))
+    encoded = stub_model(tell).predictor.encode(np.zeros((*HW, 3), np.uint8))
     click_through(encoded, thing, choose=own_choice, most=3)
     first, second, third = seen
     assert first.mask_logits is None
@@ -119,7 +119,7 @@ def test_the_mask_before_is_fed_back(things):
 def test_a_wrong_excess_gets_a_negative_click():
     truth = part(BOXES["red"])
     thing = Thing("0", "red", mask_to_rle(truth))
-    model = told_model(lambda prompt: truth | part(BOXES["blue"]))
+    model = stub_model(lambda prompt: truth | part(BOXES["blue"]))
     encoded = model.predictor.encode(np.zeros((*HW, 3), np.uint8))
     walk = click_through(encoded, thing, most=2)
     assert walk.clicks[1] == (87.5, 55.5, 0)
@@ -129,15 +129,15 @@ def test_unknown_pixels_dont_count(tmp_path):
     things = read_grabcut_things(grabcut_folder(tmp_path))
     x0, y0, x1, y1 = BOXES["red"]
     wide = part((x0 - 1, y0 - 1, x1 + 1, y1 + 1))
-    assert measure_clicks(told_model(lambda prompt: wide), things).noc(0.9) == 1
+    assert measure_clicks(stub_model(lambda prompt: wide), things).noc(0.9) == 1
     wider = part((x0 - 2, y0 - 2, x1 + 2, y1 + 2))
     # 32 x 32 are right, a ring of 36 x 36 - 34 x 34 is too much.
-    result = measure_clicks(told_model(lambda prompt: wider), things, most=1)
+    result = measure_clicks(stub_model(lambda prompt: wider), things, most=1)
     assert result.miou()[0] == pytest.approx(1024 / (1024 + 36**2 - 34**2))
 
 
 def test_sizes_are_coco_s(things):
-    result = measure_clicks(told_model(thing_under), things, most=2)
+    result = measure_clicks(stub_model(thing_under), things, most=2)
     figures = result.to_json()["own"]
     # 32 x 32 pixels are medium already.
     assert (figures["small"]["things"], figures["medium"]["things"]) == (0, 4)
@@ -151,7 +151,7 @@ def test_the_worst_come_first(things):
         right = thing_under(prompt)
         return right if prompt.points[0, 0] > 50 else right & part((8, 8, 40, 24))
 
-    cases = measure_clicks(told_model(tell), things, most=2).cases()
+    cases = measure_clicks(stub_model(tell), things, most=2).cases()
     assert [case.value for case in cases] == [0.5, 0.5, 1, 1]
     assert [case.file_name for case in cases] == ["a.png", "b.png", "a.png", "b.png"]
     assert cases[0].caption == "red: IoU 0.50 after 1 click, 0.50 after 2"
@@ -180,7 +180,7 @@ def test_obedience_is_of_each_click_s_own_pixel(things):
             mask[np.flatnonzero(mask.any(axis=1))[0] + 16 :] = False
         return mask
 
-    result = measure_clicks(told_model(tell), things, most=5)
+    result = measure_clicks(stub_model(tell), things, most=5)
     assert [row.own.obeyed[1:] for row in result.rows] == [(False, True)] * 4
     assert result.obedience(1) == (8, 0.5)
     count, share = result.obedience(0)
@@ -192,7 +192,7 @@ def test_obedience_is_of_each_click_s_own_pixel(things):
 
 
 def test_an_excess_that_stays_is_not_obeyed(things):
-    model = told_model(lambda prompt: thing_under(prompt) | part(BOXES["blue"]))
+    model = stub_model(lambda prompt: thing_under(prompt) | part(BOXES["blue"]))
     result = measure_clicks(model, things, most=3)
     negative = [row.own for row in result.rows if row.thing.label != "blue"]
     assert all(walk.obedience(0, 10) == (False, False) for walk in negative)
@@ -211,6 +211,6 @@ def test_a_click_that_takes_away_what_was_right_is_harmful(things):
             mask[rows[0] + 16 :] = False
         return mask
 
-    walk = measure_clicks(told_model(tell), things, most=4).rows[0].own
+    walk = measure_clicks(stub_model(tell), things, most=4).rows[0].own
     assert walk.harmed(10) == (True, False)
     assert walk.harmed(1) == ()

@@ -197,7 +197,7 @@ def test_what_nobody_looked_for_is_said(tmp_path):
     assert (answers.unanswered, answers.not_asked) == (2, ("dog",))
     result = measure_coco(truth, answers)
     assert result.figure("box", "AP") == about(0.5)
-    assert result.info["pictures without an answer"] == 2
+    assert result.info["images without an answer"] == 2
     assert result.info["categories not asked for"] == ["dog"]
 
 
@@ -208,13 +208,13 @@ GOOD = row(1, 1, (0, 0, 20, 20), score=0.5)
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        ([GOOD | {"image_id": 7}], "result [0] is of picture 7, which the truth hasn't"),
+        ([GOOD | {"image_id": 7}], "result [0] is of image 7, which the truth hasn't"),
         ([GOOD, GOOD | {"category_id": "cat"}], "result [1] is of category 'cat', which"),
         ([row(1, 1, (0, 0, 20, 20))], "result [0] has no score"),
         ([{"image_id": 1, "category_id": 1, "score": 1}], "neither a bbox nor a mask"),
         ([3], "result [0] is no object"),
         (coco([GOOD], names=("cat", "cow")), '"cow": no such category in the truth'),
-        (coco([GOOD], images={n: {"file_name": f"x{n}"} for n in (1, 2)}), "no picture of the"),
+        (coco([GOOD], images={n: {"file_name": f"x{n}"} for n in (1, 2)}), "no image of the"),
     ],
 )
 def test_what_does_not_fit(tmp_path, found, says):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes import colour_model, drawing
+from fakes import color_model, drawing
 from PIL import Image
 
 from evaluate.coco_files import coco, row, write
@@ -101,7 +101,7 @@ def test_phrases_of_a_coco_file(tmp_path):
     )
     truth = read_truth(write(tmp_path / "t.json", content))
     phrases = phrases_of(truth).phrases
-    # The cats of picture 1 are a crowd as well.
+    # The cats of image 1 are a crowd as well.
     assert [(one.picture, one.phrase) for one in phrases] == [
         ("1.png", "hot dog"),
         ("2.png", "cat"),
@@ -129,7 +129,7 @@ def pictures(tmp_path):
 
 
 def test_a_model_is_asked(pictures, tmp_path):
-    result = ground(colour_model(), pictures, tmp_path)
+    result = ground(color_model(), pictures, tmp_path)
     assert result.recall(1) == pytest.approx(2 / 3)
     assert result.info["pictures"] == 2
     assert len(result.cases()) == 3
@@ -138,8 +138,8 @@ def test_a_model_is_asked(pictures, tmp_path):
 
 def test_answers_are_kept(pictures, tmp_path, monkeypatch):
     keep = tmp_path / "out.kept"
-    first = ground(colour_model(), pictures, tmp_path, keep=keep)
-    model = colour_model()
+    first = ground(color_model(), pictures, tmp_path, keep=keep)
+    model = color_model()
     monkeypatch.setattr(model.detector, "candidates", None)
     again = ground(model, pictures, tmp_path, keep=keep)
     assert again.to_json() == first.to_json()
@@ -148,10 +148,10 @@ def test_answers_are_kept(pictures, tmp_path, monkeypatch):
 
 def test_pictures_that_are_not_there(pictures, tmp_path):
     with pytest.raises(EvaluationError, match="no such folder"):
-        ground(colour_model(), pictures, tmp_path / "none")
+        ground(color_model(), pictures, tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EvaluationError, match=r"none of the 2 pictures is there, such as a\.png"):
-        ground(colour_model(), pictures, tmp_path / "empty")
+    with pytest.raises(EvaluationError, match=r"none of the 2 images is there, such as a\.png"):
+        ground(color_model(), pictures, tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

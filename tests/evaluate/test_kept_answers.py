@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evaluate.things_on_disk import coco_file, thing_under, told_model
+from evaluate.things_on_disk import coco_file, stub_model, thing_under
 from perception.errors import EvaluationError, ImageError, OutputError, RunError
 from perception.evaluate.boxes import measure_boxes
 from perception.evaluate.cache import answer_all
@@ -88,7 +88,7 @@ def test_another_question_is_refused(things, tmp_path):
 
 def test_measurements_ask_in_full(things, tmp_path):
     keep = tmp_path / "out.kept"
-    model = told_model(thing_under)
+    model = stub_model(thing_under)
     first = measure_clicks(model, things, most=2, keep=keep)
     assert measure_clicks(model, things, most=2, keep=keep).to_json() == first.to_json()
     with pytest.raises(EvaluationError, match="most: 2 there, 3 now"):

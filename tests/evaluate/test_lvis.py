@@ -23,7 +23,7 @@ def measured(tmp_path, truth, found):
 
 
 def test_only_what_was_judged_counts(tmp_path):
-    # Picture 1: a cat, no dog for sure. Picture 2: a dog; of cats nobody knows.
+    # Image 1: a cat, no dog for sure. Image 2: a dog; of cats nobody knows.
     truth = coco([row(1, 1, A), row(2, 2, A)], names=NAMES, images={1: {"neg_category_ids": [2]}})
     found = [row(1, 1, A, score=0.5), row(2, 2, A, score=0.5)]
     assert measured(tmp_path, truth, found).figure("mask", "AP") == about(1)
@@ -78,7 +78,7 @@ def test_300_are_chosen_before_the_unjudged_are_left_out(tmp_path):
 
 
 def test_a_truth_without_absence(tmp_path):
-    with pytest.raises(EvaluationError, match="no picture has neg_category_ids"):
+    with pytest.raises(EvaluationError, match="no image has neg_category_ids"):
         measured(tmp_path, coco([row(1, 1, A)]), [])
 
 
@@ -91,7 +91,7 @@ def test_frequency_that_nobody_noted(tmp_path):
 
 @pytest.fixture
 def random_files(tmp_path):
-    """Federated: of each picture some classes are judged, some not in full."""
+    """Federated: of each image some classes are judged, some not in full."""
     rng = np.random.default_rng(1)
     names = [{"name": f"c{n}", "frequency": "rcf"[n % 3], "image_count": 1} for n in range(9)]
     true, found, images = [], [], {}
@@ -153,7 +153,7 @@ def test_the_figures_are_those_of_faster_coco_eval(random_files, kind, code):
     package = pytest.importorskip(
         "faster_coco_eval", reason="needs faster-coco-eval (pip install faster-coco-eval)"
     )
-    # It has no limit of a picture: the best 300 are chosen for it.
+    # It has no limit of an image: the best 300 are chosen for it.
     rows = json.loads(random_files[1].read_text())
     if code == "segm":
         rows = [{key: value for key, value in one.items() if key != "bbox"} for one in rows]

@@ -1,4 +1,4 @@
-"""Where pictures lie."""
+"""Where images lie."""
 
 import pytest
 
@@ -22,5 +22,5 @@ def test_by_the_whole_name_or_its_last_part(tmp_path):
 def test_folders_without_the_pictures(tmp_path):
     with pytest.raises(EvaluationError, match="no such folder"):
         picture_paths(["a.png"], tmp_path / "none")
-    with pytest.raises(EvaluationError, match=r"none of the 1 pictures is there, such as a\.png"):
+    with pytest.raises(EvaluationError, match=r"none of the 1 images is there, such as a\.png"):
         picture_paths(["a.png"], tmp_path)

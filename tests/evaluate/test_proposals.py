@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluate.things_on_disk import BOXES, HW, coco_file, part, thing_under, told_model
+from evaluate.things_on_disk import BOXES, HW, coco_file, part, stub_model, thing_under
 from perception.evaluate.objects import read_coco_things
 from perception.evaluate.proposals import (
     ProposalResult,
@@ -24,14 +24,14 @@ def things(tmp_path):
 
 
 def proposed(things, *boxes):
-    """The same proposals on each picture, by falling quality."""
+    """The same proposals on each image, by falling quality."""
     rles = tuple(mask_to_rle(part(box)) for box in boxes)
     quality = tuple(1 - n / 1000 for n in range(len(rles)))
     return [ProposedPicture(picture, rles, quality) for picture in things.pictures]
 
 
 def test_everything_there_is(things):
-    result = measure_proposals(told_model(thing_under), things, SETTINGS)
+    result = measure_proposals(stub_model(thing_under), things, SETTINGS)
     for recalls in result.recalls.values():
         assert [recalls.ar(most=most) for most in (10, 100, 1000)] == [1, 1, 1]
         assert recalls.ar(most=10, size="large") is None
@@ -98,5 +98,5 @@ def test_only_the_best_thousand_count(things, monkeypatch):
         return replace(found, quality=found.scores)
 
     monkeypatch.setattr(proposal_result, "find_everything", everything)
-    result = measure_proposals(told_model(lambda prompt: np.zeros(HW, bool)), things, SETTINGS)
+    result = measure_proposals(stub_model(lambda prompt: np.zeros(HW, bool)), things, SETTINGS)
     assert result.proposed == 1000

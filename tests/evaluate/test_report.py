@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate.things_on_disk import HW, coco_file, grabcut_folder, part, thing_under, told_model
+from evaluate.things_on_disk import HW, coco_file, grabcut_folder, part, stub_model, thing_under
 from perception.errors import OutputError
 from perception.evaluate import report
 from perception.evaluate.boxes import measure_boxes
@@ -91,7 +91,7 @@ def written(measured, tmp_path, images=None):
 
 @pytest.mark.parametrize("which", ["clicks", "boxes", "everything"])
 def test_what_prompts_give(things, tmp_path, which):
-    model = told_model(thing_under)
+    model = stub_model(thing_under)
     if which == "clicks":
         measured = measure_clicks(model, things)
     elif which == "boxes":
@@ -107,7 +107,7 @@ def test_what_prompts_give(things, tmp_path, which):
 
 
 def test_nothing_from_elsewhere(things, tmp_path):
-    text = written(measure_clicks(told_model(thing_under), things), tmp_path, things.folder)
+    text = written(measure_clicks(stub_model(thing_under), things), tmp_path, things.folder)
     page = Page(text)
     assert page.named("script") == page.named("link") == []
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.named("img"))
@@ -233,7 +233,7 @@ def test_clicks_are_drawn_on_both():
 
 def test_unknown_pixels_have_their_words(tmp_path):
     things = read_grabcut_things(grabcut_folder(tmp_path / "set"))
-    measured = measure_boxes(told_model(thing_under), things)
+    measured = measure_boxes(stub_model(thing_under), things)
     assert "nobody has judged" in " ".join(Page(written(measured, tmp_path, things.folder)).text)
 
 

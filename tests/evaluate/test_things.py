@@ -99,7 +99,7 @@ def test_folders_of_another_kind(tmp_path):
         read_grabcut_things(folder)
     for file in folder.rglob("*.png"):
         file.unlink()
-    with pytest.raises(EvaluationError, match="no picture in it"):
+    with pytest.raises(EvaluationError, match="no image in it"):
         read_grabcut_things(folder)
 
 

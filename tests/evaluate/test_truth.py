@@ -60,12 +60,12 @@ GOOD = row(1, 1, (0, 0, 20, 20))
     ("content", "says"),
     [
         (coco([]), "no annotations in it"),
-        (coco([GOOD | {"image_id": 9}]), "is of picture 9, which isn't listed"),
+        (coco([GOOD | {"image_id": 9}]), "is of image 9, which isn't listed"),
         (coco([GOOD | {"category_id": 9}]), "is of category 9, which isn't listed"),
         (coco([{"image_id": 1, "category_id": 1}]), "has neither a bbox nor a mask"),
         (coco([GOOD], images={1: {"height": 0}}), "no whole numbers for id, height and width"),
-        (coco([GOOD], images={2: {"file_name": "1.png"}}), "two pictures are called 1.png"),
-        (coco([GOOD], images={2: {"id": 1}}), "the picture id 1 stands there twice"),
+        (coco([GOOD], images={2: {"file_name": "1.png"}}), "two images are called 1.png"),
+        (coco([GOOD], images={2: {"id": 1}}), "the image id 1 stands there twice"),
         (coco([GOOD], names=("cat", {"name": " "})), "category 2 has no id and name"),
     ],
 )

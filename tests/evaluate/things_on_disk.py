@@ -8,8 +8,8 @@ import numpy as np
 from fakes import drawing
 from PIL import Image
 
-from perception.evaluate.synthetic import ToldSegmenter
-from perception.models.missing import NoDetector
+from perception.evaluate.synthetic import StubSegmenter
+from perception.models.missing import MissingDetector
 from perception.models.model import Model
 from perception.ops.masks import mask_to_rle
 from perception.predictor.whole import WholeImagePredictor
@@ -31,7 +31,7 @@ def rle(mask):
 
 
 def coco_file(folder, pictures=("a.png", "b.png"), **first):
-    """Two pictures, each with a red square of 32 and a blue one of 48; returns (file, images)."""
+    """Two images, each with a red square of 32 and a blue one of 48; returns (file, images)."""
     images = folder / "images"
     images.mkdir(parents=True)
     annotations = []
@@ -79,14 +79,14 @@ def grabcut_folder(folder, names=("one", "two")):
     return folder
 
 
-def told_model(tell):
+def stub_model(tell):
     """A model that answers what it is told: prompt -> four masks 4 x H x W, or one of them."""
 
     def four(prompt):
         masks = tell(prompt)
         return masks if masks.ndim == 3 else np.repeat(masks[None], 4, axis=0)
 
-    return Model(NoDetector("told"), WholeImagePredictor(ToldSegmenter(four)))
+    return Model(MissingDetector("told"), WholeImagePredictor(StubSegmenter(four)))
 
 
 def thing_under(prompt):

@@ -65,7 +65,7 @@ def test_the_core_gives_what_torch_gives(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert (core.name, core.phrases_independent, core.side) == ("tiny", False, 64)
     phrases = parse(PROMPT)
-    # Pictures that need no resizing give the same; in others, Pillow's and torch's resizing are a
+    # Images that need no resizing give the same; in others, Pillow's and torch's resizing are a
     # level of 255 apart here and there.
     for size, scores, boxes in (((64, 64), 1e-4, 1e-2), ((90, 120), 0.01, 1.0)):
         images = published_tiny.pictures(size, size)

@@ -69,7 +69,7 @@ def test_the_file_can_stand_in_for_the_published_export(
     have = open_session(path).run(None, {k: v.numpy() for k, v in inputs.items()})
     with torch.no_grad():
         model = published(sam, single_mask=single_mask)
-        # The published post-processing takes a picture of 1024; the tiny one is smaller.
+        # The published post-processing takes an image of 1024; the tiny one is smaller.
         _, quality, low = model(**inputs)
         decoder = ReferenceDecoder(sam, single_mask=single_mask)
         masks, *_ = decoder(*inputs.values())
@@ -116,7 +116,7 @@ def test_the_upsampling_is_the_published_predictors(hw: tuple[int, int]) -> None
 def test_the_published_export_bakes_one_aspect_ratio_in_and_is_refused(
     sam: Sam, tmp_path: Path
 ) -> None:
-    """It turns the size of the picture that it is traced with into a constant."""
+    """It turns the size of the image that it is traced with into a constant."""
     draw = torch.Generator().manual_seed(0)
     metadata = SegmenterMetadata("tiny", "1", SIDE, sam.embedding_shape)
     cases = list(_reference_cases(metadata, draw))

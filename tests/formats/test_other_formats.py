@@ -26,7 +26,7 @@ CLASSES = ("cat", "dog: 'x'", "猫")
 
 
 def in_parts():
-    """One instance of three parts in a picture of 40 x 60."""
+    """One instance of three parts in an image of 40 x 60."""
     mask = np.zeros((40, 60), bool)
     mask[5:15, 10:20] = mask[20:30, 30:50] = mask[35:38, 2:9] = True
     return Instances(
@@ -60,7 +60,7 @@ def test_one_outline_encloses_all_parts():
 
 
 def with_a_hole():
-    """One instance of two parts, the first with a hole, in a picture of 40 x 60."""
+    """One instance of two parts, the first with a hole, in an image of 40 x 60."""
     mask = np.zeros((40, 60), bool)
     mask[5:25, 10:30] = mask[30:34, 40:44] = True
     mask[10:14, 15:22] = False
@@ -103,7 +103,7 @@ def test_yolo_polygons(tmp_path):
 
 
 def disc():
-    """One round instance in a picture of 40 x 60."""
+    """One round instance in an image of 40 x 60."""
     y, x = np.mgrid[:40, :60]
     mask = (y - 20) ** 2 + (x - 30) ** 2 < 15**2
     return replace(
@@ -140,7 +140,7 @@ def test_outlines_of_yolo_and_labelme_have_few_corners_unless_told(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder with the pictures a.jpg and b/a.jpg."""
+    """A folder with the images a.jpg and b/a.jpg."""
     folder = tmp_path / "pictures"
     (folder / "b").mkdir(parents=True)
     for name in ("a.jpg", "b/a.jpg"):
@@ -166,7 +166,7 @@ def test_yolo_has_its_images_beside_its_labels(tmp_path, pictures, copy):
         assert path.is_symlink() != copy
         head, _, tail = str(path).rpartition("/images/")
         assert Path(f"{head}/labels/{tail}").with_suffix(".txt").is_file()
-    # The folder can be moved together with the pictures.
+    # The folder can be moved together with the images.
     (tmp_path / "there").mkdir()
     out.rename(tmp_path / "there" / "yolo")
     pictures.rename(tmp_path / "there" / "pictures")
@@ -195,12 +195,12 @@ def test_yolo_beside_the_pictures_themselves(pictures):
 
 def test_yolo_of_images_that_are_gone_or_elsewhere(tmp_path, pictures):
     (pictures / "a.jpg").unlink()
-    with pytest.warns(RuntimeWarning, match=r"1 image is no longer in .*pictures: put them into"):
+    with pytest.warns(RuntimeWarning, match=r"1 image is no longer in .*images: put them into"):
         write_yolo(RESULTS, tmp_path / "yolo", classes=CLASSES, images=pictures)
     assert (tmp_path / "yolo" / "images" / "b" / "a.jpg").is_file()
     assert (tmp_path / "yolo" / "labels" / "a.txt").is_file()
     for name in ("../x.jpg", "/x.jpg", "a/../../x.jpg"):
-        with pytest.raises(OutputError, match="no name of a picture below a folder"):
+        with pytest.raises(OutputError, match="no name of an image below a folder"):
             write_yolo([result(name)], tmp_path / "y" / "y", classes=CLASSES, images=pictures)
     (tmp_path / "z" / "images").mkdir(parents=True)
     (tmp_path / "z" / "images" / "b").touch()

@@ -43,8 +43,8 @@ def test_masks_or_boxes_are_drawn_on_a_copy(masks):
     assert not changed.all()
 
 
-def test_colours_are_rgb():
-    """The first colour is a red: green and blue are less, inside the mask, below the label."""
+def test_colors_are_rgb():
+    """The first color is a red: green and blue are less, inside the mask, below the label."""
     instances = squares(1)
     x1, y1 = instances.boxes[0, 2:].astype(int)
     red, green, blue = draw_overlay(instances)[y1 - 4, x1 - 4].astype(int)
@@ -140,7 +140,7 @@ def test_masks_without_a_name_have_no_labels():
     assert (changed_by(unnamed, labels=True) == changed_by(instances, labels=True)).all()
 
 
-def test_a_hundred_masks_have_colours_of_their_own():
+def test_a_hundred_masks_have_colors_of_their_own():
     image_hw = (100, 100)
     drawn = np.zeros((96, *image_hw), bool)
     for n, mask in enumerate(drawn):

@@ -96,7 +96,7 @@ def outside(yard):
 @pytest.mark.parametrize("name", ["../mine.png", "../../../mine.png", "/{yard}/mine.png", "a\0b"])
 def test_every_writer_refuses(yard, write, name):
     before = outside(yard)
-    with pytest.raises(OutputError, match="no name of a picture below a folder") as error:
+    with pytest.raises(OutputError, match="no name of an image below a folder") as error:
         write(picture(name.format(yard=yard)), yard / "a" / "b" / "out")
     assert len(str(error.value).splitlines()) == 1
     assert outside(yard) == before
@@ -131,7 +131,7 @@ def test_links_that_stay_are_followed(yard, write):
 
 
 def renamed(path, name):
-    """A run whose first picture has another name, as a stranger might have made it."""
+    """A run whose first image has another name, as a stranger might have made it."""
     shutil.copy(RUNS / "version_3.run", path)
     raw = name.encode("utf-8", "surrogatepass")
     with closing(sqlite3.connect(path)) as db:
@@ -164,7 +164,7 @@ PARTS = [
 
 @pytest.mark.slow
 def test_fuzz_names(yard):
-    """Whatever a picture is called, files appear below --out, or there is one line."""
+    """Whatever an image is called, files appear below --out, or there is one line."""
     chosen, out = random.Random(17), yard / "a" / "b" / "out"  # noqa: S311
     links = [(out / "sub", yard), (out / "labels" / "sub", yard / "a")]
     came = {"files": 0, "line": 0}
@@ -196,7 +196,7 @@ def test_fuzz_names(yard):
 
 
 def test_names_in_labelme_files_stay_relative(yard):
-    """What labelme reads is where the picture lies."""
+    """What labelme reads is where the image lies."""
     out = yard / "a" / "b" / "out"
     write_labelme([picture("sub/x.png")], out, images=yard)
     content = json.loads((out / "sub" / "x.json").read_text())

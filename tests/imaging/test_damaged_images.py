@@ -47,7 +47,7 @@ import fakes
 from perception.models import load as loading
 from perception.cli.commands import main
 
-loading.load = lambda name, **where: fakes.colour_model()
+loading.load = lambda name, **where: fakes.color_model()
 if __name__ == "__main__":
     main()
 """
@@ -123,7 +123,7 @@ def test_one_line_each(folder: Path, unreadable: set[str], command: str) -> None
         folder, command, "in", "--text", "red", "--save", "", "--json", "out.json", "-q"
     )
     head, *lines = done.stderr.splitlines()
-    assert head == f"skipped {len(unreadable)} of {len(FORMATS) * EACH + 1} pictures:"
+    assert head == f"skipped {len(unreadable)} of {len(FORMATS) * EACH + 1} images:"
     assert {Path(line.split(": ")[0].strip()).name for line in lines} == unreadable
     assert len(lines) == len(unreadable)
     assert done.returncode == 1

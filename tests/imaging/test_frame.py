@@ -41,7 +41,7 @@ def test_pixels_are_normalised_and_then_padded():
 
 
 def test_resize_refuses_another_picture():
-    with pytest.raises(ValueError, match="expected a picture"):
+    with pytest.raises(ValueError, match="expected an image"):
         Frame((2, 4), 8).resize(np.zeros((4, 2, 3), np.uint8))
 
 
@@ -77,7 +77,7 @@ def test_boxes_are_clipped_and_points_kept():
 
 @pytest.mark.parametrize("box", [(10, 0, 12, 5), (-4, 0, 0, 5), (0, -9, 5, -1)])
 def test_box_wholly_outside_is_refused(box):
-    with pytest.raises(PromptError, match="outside the picture"):
+    with pytest.raises(PromptError, match="outside the image"):
         Frame((5, 10), 8).fit_prompt(Prompt(boxes=[box]))
 
 
@@ -151,7 +151,7 @@ def test_a_stretched_picture_fills_the_square(image_hw):
 
 @pytest.mark.parametrize("image_hw", SHAPES)
 def test_a_stretched_picture_s_masks_take_one_step(image_hw):
-    """Straight to the picture's size, as ``torch.nn.functional.interpolate`` does it."""
+    """Straight to the image's size, as ``torch.nn.functional.interpolate`` does it."""
     functional = pytest.importorskip("torch.nn.functional")
     torch = pytest.importorskip("torch")
     logits = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Reading pictures: every kind reads right or is refused in one line."""
+"""Reading images: every kind reads right or is refused in one line."""
 
 import io
 import os
@@ -30,7 +30,7 @@ def gradient(height=6, width=8):
     return image
 
 
-def raw_png(width, height, *, bits=8, colour_type=2, data=b"", extra=b""):
+def raw_png(width, height, *, bits=8, color_type=2, data=b"", extra=b""):
     """A PNG written by hand, so that its size can be a lie."""
 
     def chunk(kind, body):
@@ -38,7 +38,7 @@ def raw_png(width, height, *, bits=8, colour_type=2, data=b"", extra=b""):
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         )
 
-    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -91,14 +91,14 @@ def test_damaged_exif_is_ignored():
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr"])
-def test_other_modes_read_as_their_colour(mode):
-    colour = (255, 255, 255) if mode in "1L" else RED
+def test_other_modes_read_as_their_color(mode):
+    color = (255, 255, 255) if mode in "1L" else RED
     suffix = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
-    image = Image.new("RGB", (4, 3), colour)
+    image = Image.new("RGB", (4, 3), color)
     converted = image.quantize(2) if mode == "P" else image.convert(mode)
     read = read_image(file_bytes(converted, suffix))
     assert read.shape == (3, 4, 3)
-    assert np.abs(read.astype(int) - colour).max() <= 30
+    assert np.abs(read.astype(int) - color).max() <= 30
 
 
 def test_cmyk_jpeg():
@@ -118,7 +118,7 @@ def test_half_transparency_blends():
     assert read_image(image)[0].tolist() == [[127] * 3, [255, 204, 204], [9, 9, 9]]
 
 
-def test_palette_and_colour_key_transparency():
+def test_palette_and_color_key_transparency():
     palette = Image.new("P", (2, 1), 0)
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.putpixel((1, 0), 1)
@@ -138,7 +138,7 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(suffix):
     assert (read[..., 0] == read[..., 2]).all()
 
 
-def test_sixteen_bit_colour_png():
+def test_sixteen_bit_color_png():
     data = raw_png(1, 1, bits=16, data=b"\x00" + struct.pack(">HHH", 65535, 32768, 0))
     assert np.abs(read_image(data)[0, 0].astype(int) - (255, 128, 0)).max() <= 1
 
@@ -214,7 +214,7 @@ def test_huge_picture_is_refused_before_it_is_unpacked():
 def test_limit_can_be_raised_above_pillows():
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(ImageError, match="damaged or cut off"):
-        read_image(raw_png(20_000, 20_000, colour_type=0), max_pixels=400_000_000)
+        read_image(raw_png(20_000, 20_000, color_type=0), max_pixels=400_000_000)
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
@@ -230,7 +230,7 @@ def test_truncated_files_are_refused(suffix, share):
 
 @pytest.mark.parametrize("data", [b"hello", b"<html>", b"\x00" * 100, b"%!PS-Adobe-3.0 EPSF-3.0\n"])
 def test_other_files_are_refused(data):
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         read_image(data)
 
 
@@ -286,10 +286,10 @@ def test_a_header_is_read_without_the_pixels(tmp_path):
 def test_a_header_of_no_picture(tmp_path):
     with pytest.raises(ImageError, match="no such file"):
         read_header(tmp_path / "none.jpg")
-    with pytest.raises(ImageError, match="a folder, not a picture"):
+    with pytest.raises(ImageError, match="a folder, not an image"):
         read_header(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"nothing")
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         read_header(tmp_path / "a.jpg")
 
 
@@ -324,7 +324,7 @@ def test_a_decoder_with_errors_of_its_own(tmp_path):
 
 
 def test_memory_that_runs_out_is_no_damage(monkeypatch):
-    """Whoever asked for the picture reports it, or tries with fewer at once."""
+    """Whoever asked for the image reports it, or tries with fewer at once."""
 
     def exhausted(image):
         raise MemoryError
@@ -350,7 +350,7 @@ def test_tiffs_are_held_to_our_limit_alone(monkeypatch, compression):
 
 def test_an_image_that_is_larger_inside_than_its_header_says():
     """An icon whose entry says 16 x 16 and holds a PNG of 20,000 x 20,000."""
-    inner = raw_png(20_000, 20_000, colour_type=0)
+    inner = raw_png(20_000, 20_000, color_type=0)
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
     with pytest.raises(ImageError, match=r"more than the limit of 200,000,000"):
         read_image(struct.pack("<HHH", 0, 1, 1) + entry + inner)

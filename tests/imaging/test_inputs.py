@@ -1,4 +1,4 @@
-"""Files, folders and globs become pictures with names of their own."""
+"""Files, folders and globs become images with names of their own."""
 
 import os
 
@@ -71,7 +71,7 @@ def test_own_results_are_passed_over(tree, kind):
 
 @pytest.mark.parametrize("text", ["void", "*.gif", "void/*"])
 def test_nothing_there(tree, text):
-    with pytest.raises(ImageError, match=r"no picture .*\.jpg"):
+    with pytest.raises(ImageError, match=r"no image .*\.jpg"):
         find_images([text])
 
 

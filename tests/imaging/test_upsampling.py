@@ -1,4 +1,4 @@
-"""Upsampling: a window of a picture is exactly a cut-out of the whole."""
+"""Upsampling: a window of an image is exactly a cut-out of the whole."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_nothing_is_above_the_level_outside_its_window(image_hw, side, cells, le
 def test_a_window_is_no_larger_than_what_its_cells_reach():
     logits = np.full((16, 16), -5, np.float32)
     logits[4, 6] = 5
-    # A cell is 8 pixels; it has a part in pixels up to a whole cell (and one) from its centre.
+    # A cell is 8 pixels; it has a part in pixels up to a whole cell (and one) from its center.
     assert Frame((128, 128), 64).window_above(logits, 0) == (43, 27, 61, 45)
 
 
@@ -78,7 +78,7 @@ def test_nothing_above():
 
 
 def test_columns_come_in_pieces():
-    """A tall picture's columns don't all fit into one piece."""
+    """A tall image's columns don't all fit into one piece."""
     frame, logits = Frame((9000, 40), 64), clouds(16, 0)
     columns = frame.logits_to_columns(logits, Window(0, 0, 40, 9000))
     pieces = [(start, len(some)) for start, some in columns]

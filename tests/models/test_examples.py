@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import ColourSegmenter, ShowableDetector, colour_model, drawing
+from fakes import ColorSegmenter, ShowableDetector, color_model, drawing
 
 from perception.detectors.protocol import as_examples, examples_info
 from perception.errors import PromptError
@@ -15,7 +15,7 @@ from perception.types import Examples
 
 @pytest.fixture
 def model() -> Model:
-    return Model(ShowableDetector(), WholeImagePredictor(ColourSegmenter()))
+    return Model(ShowableDetector(), WholeImagePredictor(ColorSegmenter()))
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_what_makes_no_sense(model, method, given, error):
 
 
 def test_a_detector_that_takes_none():
-    with pytest.raises(PromptError, match=r"colour-detector reads text only .* --model sam3"):
-        colour_model()(drawing(), "red", examples=[[1, 2, 3, 4]])
+    with pytest.raises(PromptError, match=r"color-detector reads text only .* --model sam3"):
+        color_model()(drawing(), "red", examples=[[1, 2, 3, 4]])
 
 
 def test_boxes_of_both_kinds():

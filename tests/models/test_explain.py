@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes import ColourDetector, ColourSegmenter, drawing
+from fakes import ColorDetector, ColorSegmenter, drawing
 
 import perception as pc
 from perception.detectors.nano.onnx import SPECIAL, Tokenizer
@@ -17,8 +17,8 @@ from perception.predictor.whole import WholeImagePredictor
 from perception.prompts.grammar import parse
 
 
-class EnglishDetector(ColourDetector):
-    """Looks at colours, and says which words it was never taught."""
+class EnglishDetector(ColorDetector):
+    """Looks at colors, and says which words it was never taught."""
 
     name = "english"
 
@@ -59,28 +59,26 @@ def test_the_best_score_below_the_threshold():
 @pytest.mark.parametrize("threshold", [0.95, 0.91])
 def test_the_threshold_to_try_finds_the_class(threshold):
     try_threshold = explained("red", threshold=threshold).try_threshold
-    assert find_boxes(ColourDetector(), drawing(), "red", threshold=try_threshold).labels == (
-        "red",
-    )
+    assert find_boxes(ColorDetector(), drawing(), "red", threshold=try_threshold).labels == ("red",)
 
 
 def test_a_class_that_another_beats_is_not_near():
     """What wins none of the boxes isn't found at any threshold."""
     image = drawing(things=[("red", (8, 8, 40, 40))])
-    negative = find_boxes(ColourDetector(), image, "sky, !red", threshold=0.3)
+    negative = find_boxes(ColorDetector(), image, "sky, !red", threshold=0.3)
     assert negative.best_scores == {}
 
 
 def test_scores_come_from_one_run_of_the_detector():
     calls = []
 
-    class Counting(ColourDetector):
+    class Counting(ColorDetector):
         def candidates(self, images, phrases, *, floor):
             calls.append(floor)
             return super().candidates(images, phrases, floor=floor)
 
     found = find_masks(
-        Counting(), WholeImagePredictor(ColourSegmenter()), drawing(), "red. green", threshold=0.95
+        Counting(), WholeImagePredictor(ColorSegmenter()), drawing(), "red. green", threshold=0.95
     )
     assert found.best_scores == {"red": pytest.approx(0.9)}
     assert calls == [0.05]
@@ -94,7 +92,7 @@ def test_of_many_images_the_best_counts():
     explanation = explained("red. dog", results=[one(red=0.1), one(red=0.21, dog=0.12), one()])
     assert [(c.name, c.best_score) for c in explanation.classes] == [("red", 0.21), ("dog", 0.12)]
     assert explanation.try_threshold == 0.21
-    found = find_boxes(ColourDetector(), drawing(), "red. dog")
+    found = find_boxes(ColorDetector(), drawing(), "red. dog")
     partly = explained("red. dog", results=[found, one(dog=0.12)])
     assert [one.name for one in partly.classes] == ["dog"]
     assert not partly.nothing
@@ -118,7 +116,7 @@ def test_a_box_whose_mask_is_empty():
     ("text", "reading", "names"),
     [
         ("where is the dog?", "question", "dog"),
-        ("find all red cars in the picture", "order", "red cars"),
+        ("find all red cars in the image", "order", "red cars"),
         ("show me the cats and the dogs", "order", "cats. dogs"),
         ("is there a cat?", "question", "cat"),
         ("How many people are there?", "question", "people"),
@@ -185,7 +183,7 @@ def test_words_outside_of_the_vocabulary():
 
 
 def test_of_published_models_no_such_claim_is_made():
-    explanation = explained("qipao. собака", detector=ColourDetector())
+    explanation = explained("qipao. собака", detector=ColorDetector())
     assert explanation.try_model == explanation.vocabulary == ""
     assert all(one.unknown_words == () for one in explanation.classes)
     assert len(explanation_lines(explanation)) == 1

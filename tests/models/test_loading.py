@@ -37,7 +37,7 @@ def test_the_record_of_what_was_used(nano):
 
 
 def test_twenty_pictures_in_one_call_are_as_twenty_calls(nano):
-    """Crops of all shapes, so that no two pictures fill the model's frame alike."""
+    """Crops of all shapes, so that no two images fill the model's frame alike."""
     text, rng, crops = "star. apple, vehicle: car | bus, dog", np.random.default_rng(0), []
     for n in range(20):
         image = read_image(PICTURES[n % len(PICTURES)])

@@ -1,4 +1,4 @@
-"""A model that is called with pictures from anywhere."""
+"""A model that is called with images from anywhere."""
 
 import inspect
 import io
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import NearSightedDetector, colour_model, drawing
+from fakes import NearSightedDetector, color_model, drawing
 from PIL import Image
 
 import perception as pc
@@ -16,7 +16,7 @@ from perception import defaults
 from perception.coco.write import to_coco
 from perception.errors import ImageError, PromptError, WeightsError
 from perception.models.load import load
-from perception.models.missing import NoSegmenter
+from perception.models.missing import MissingSegmenter
 from perception.models.model import Model
 from perception.predictor.everything_settings import EverythingSettings, MaskLimits
 from perception.predictor.whole import WholeImagePredictor
@@ -31,7 +31,7 @@ def as_sources(image, tmp_path):
 
 
 def test_all_sources_give_the_same(tmp_path):
-    results = colour_model()(as_sources(drawing(), tmp_path), "red. blue")
+    results = color_model()(as_sources(drawing(), tmp_path), "red. blue")
     assert [result.labels for result in results] == [("red", "blue")] * 5
     assert len({result.rles for result in results}) == 1
     assert len({result.uid for result in results}) == 1
@@ -44,7 +44,7 @@ def test_a_list_gives_what_single_calls_give():
     for _ in range(20):
         x, y = rng.integers(0, 60, 2)
         images.append(drawing(things=[("red", (x, y, x + 30, y + 30))]))
-    model = colour_model()
+    model = color_model()
     together = model(images, "red thing, blue thing")
     assert [one.rles for one in together] == [
         model(i, "red thing, blue thing").rles for i in images
@@ -53,23 +53,23 @@ def test_a_list_gives_what_single_calls_give():
 
 
 def test_info_says_how():
-    result = colour_model()(drawing(), {"warm": ["red", "orange"]}, threshold=0.5)
+    result = color_model()(drawing(), {"warm": ["red", "orange"]}, threshold=0.5)
     info = dict(result.info)
     assert info.pop("version")
     assert info == {
         "description": "made with perception",
-        "detector": "colour-detector",
-        "segmenter": "colour-segmenter",
+        "detector": "color-detector",
+        "segmenter": "color-segmenter",
         "weights": {"fake.onnx": "0" * 64},
         "text": {"warm": ["red", "orange"]},
         "threshold": 0.5,
     }
-    assert "segmenter" not in colour_model().detect(drawing(), "red").info
+    assert "segmenter" not in color_model().detect(drawing(), "red").info
 
 
 def test_choices_of_what_comes_after_the_models():
     things = [("red", (8, 8, 40, 40)), ("blue", (10, 10, 20, 20)), ("red", (60, 50, 100, 90))]
-    model, image = colour_model(), drawing(things=things)
+    model, image = color_model(), drawing(things=things)
     plain = model(image, "red. blue")
     assert plain.parent.tolist() == [-1, 0, -1]
     assert not {"tile", "disjoint", "drop_nested"} & set(plain.info)
@@ -81,7 +81,7 @@ def test_choices_of_what_comes_after_the_models():
 
 
 def test_tiles_of_many_pictures():
-    model = Model(NearSightedDetector(), colour_model().predictor)
+    model = Model(NearSightedDetector(), color_model().predictor)
     images = [drawing(40, 60, [("red", (8, 8, 20, 20))]), drawing(), drawing(200, 90)]
     together = model(images, "red. blue", tile="auto")
     for one, image in zip(together, images, strict=True):
@@ -94,14 +94,14 @@ def test_tiles_of_many_pictures():
 
 
 def test_detect():
-    result = colour_model().detect(drawing(), "red")
+    result = color_model().detect(drawing(), "red")
     assert len(result) == 1
     assert result.rles == ()
-    assert len(colour_model().detect([drawing(), drawing()], "red")) == 2
+    assert len(color_model().detect([drawing(), drawing()], "red")) == 2
 
 
 def test_segment_points_and_boxes():
-    model = colour_model()
+    model = color_model()
     point = model.segment(drawing(), points=[[20, 20]])
     assert point.labels == ("object",)
     assert point.boxes.tolist() == [[8, 8, 40, 40]]
@@ -117,9 +117,7 @@ def test_segment_points_and_boxes():
 
 def test_everything():
     steps = []
-    found = colour_model().everything(
-        drawing(), points_per_side=8, stability=0.9, step=steps.append
-    )
+    found = color_model().everything(drawing(), points_per_side=8, stability=0.9, step=steps.append)
     assert found.labels == ("object",) * 3
     assert [8, 8, 40, 40] in found.boxes.tolist()
     assert found.points.shape == (3, 2)
@@ -128,9 +126,9 @@ def test_everything():
     info = found.info["everything"]
     assert (info["points_per_side"], info["stability"], info["quality"]) == (8, 0.9, 0.88)
     assert "detector" not in found.info
-    assert len(colour_model().everything(drawing(), grid=[[0.2, 0.2]], min_area=9000)) == 0
+    assert len(color_model().everything(drawing(), grid=[[0.2, 0.2]], min_area=9000)) == 0
     with pytest.raises(PromptError, match="points_per_side is"):
-        colour_model().everything(drawing(), points_per_side=0)
+        color_model().everything(drawing(), points_per_side=0)
 
 
 def settings_of(function):
@@ -148,9 +146,9 @@ def test_settings_of_everything_are_the_same_everywhere():
 
 
 def test_limits_that_suit_the_model():
-    asked = colour_model().everything(drawing(), points_per_side=4).info["everything"]
+    asked = color_model().everything(drawing(), points_per_side=4).info["everything"]
     assert (asked["quality"], asked["stability"]) == (0.88, 0.95)
-    model = replace(colour_model(), limits=MaskLimits(0.4, 0.2))
+    model = replace(color_model(), limits=MaskLimits(0.4, 0.2))
     asked = model.everything(drawing(), points_per_side=4).info["everything"]
     assert (asked["quality"], asked["stability"]) == (0.4, 0.2)
     asked = model.everything(drawing(), points_per_side=4, quality=0.0).info["everything"]
@@ -162,7 +160,7 @@ def test_everything_in_one_call(monkeypatch, tmp_path):
 
     def load(name, *, device, precision, threads):
         loaded.append((name, device, precision, threads))
-        return colour_model()
+        return color_model()
 
     monkeypatch.setattr(one_call, "load", load)
     given = {
@@ -194,19 +192,19 @@ def test_everything_in_one_call(monkeypatch, tmp_path):
 def test_encode_once_decode_often():
     from perception.types import Prompt
 
-    segmenter = colour_model().segmenter
+    segmenter = color_model().segmenter
     embedding = segmenter.encode(drawing())
     for place in ([20, 20], [70, 40]):
         assert segmenter.decode(embedding, Prompt(points=[place])).masks().shape == (1, 96, 128)
 
 
 def test_a_model_says_what_it_is():
-    model = colour_model()
-    assert repr(model) == "<Model: colour-detector + colour-segmenter, fp32>"
+    model = color_model()
+    assert repr(model) == "<Model: color-detector + color-segmenter, fp32>"
     boxes = Model(
-        model.detector, WholeImagePredictor(NoSegmenter("colour-detector")), precision="bf16"
+        model.detector, WholeImagePredictor(MissingSegmenter("color-detector")), precision="bf16"
     )
-    assert repr(boxes) == "<Model: colour-detector, bf16>"
+    assert repr(boxes) == "<Model: color-detector, bf16>"
 
 
 @pytest.mark.parametrize(
@@ -228,12 +226,12 @@ def test_segment_in_one_call(monkeypatch, prompt, same):
 
     def load(name, **where):
         loaded.append((name, where))
-        return colour_model()
+        return color_model()
 
     monkeypatch.setattr(one_call, "load", load)
     found = one_call.segment(drawing(), **prompt, model="other", device="cpu")
     assert loaded == [("other", {"device": "cpu"})]
-    wanted = same(colour_model(), drawing())
+    wanted = same(color_model(), drawing())
     assert len(found)
     assert found.rles == wanted.rles
     assert found.labels == wanted.labels
@@ -250,7 +248,7 @@ def test_detect_in_one_call():
 
 
 def test_errors():
-    model = colour_model()
+    model = color_model()
     with pytest.raises(PromptError, match="outside"):
         model.segment(drawing(), points=[[500, 20]])
     with pytest.raises(PromptError, match="empty"):
@@ -272,5 +270,5 @@ def test_defaults_are_shared():
 def test_one_coco_file_of_many():
     buffer = io.BytesIO()
     Image.fromarray(drawing()).save(buffer, "PNG")
-    result = colour_model()(buffer.getvalue(), "red")
+    result = color_model()(buffer.getvalue(), "red")
     assert to_coco([result]) == result.to_coco()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import SIDE, ColourDetector, ColourSegmenter, drawing
+from fakes import SIDE, ColorDetector, ColorSegmenter, drawing
 
 from perception import pipeline
 from perception.detectors.decode import label
@@ -23,7 +23,7 @@ from perception.types import BoxMasks, Candidates, Detections
 CELLS = 64
 
 
-class MaskingColourDetector(ColourDetector):
+class MaskingColorDetector(ColorDetector):
     """Gives the upper half of each box as its mask; of blue things an empty one."""
 
     def candidates(self, images, phrases, *, floor):
@@ -49,10 +49,10 @@ class MaskingColourDetector(ColourDetector):
 
 
 def test_the_segmenter_is_not_asked():
-    segmenter = ColourSegmenter()
+    segmenter = ColorSegmenter()
     image = drawing(64, 64, [("red", (8, 8, 40, 40)), ("blue", (44, 4, 60, 20))])
     found = pipeline.find_masks(
-        MaskingColourDetector(), WholeImagePredictor(segmenter), image, "red. blue"
+        MaskingColorDetector(), WholeImagePredictor(segmenter), image, "red. blue"
     )
     assert segmenter.encoded == 0
     assert found.labels == ("red",)  # an empty mask is no instance
@@ -65,21 +65,21 @@ def test_the_segmenter_is_not_asked():
 
 def test_nothing_found():
     image = drawing(64, 64, [])
-    predictor = WholeImagePredictor(ColourSegmenter())
-    found = pipeline.find_masks(MaskingColourDetector(), predictor, image, "red")
+    predictor = WholeImagePredictor(ColorSegmenter())
+    found = pipeline.find_masks(MaskingColorDetector(), predictor, image, "red")
     assert found.masks.shape == (0, 64, 64)
 
 
 def test_boxes_only():
     image = drawing(64, 64)
-    found = pipeline.find_boxes(MaskingColourDetector(), image, "red")
+    found = pipeline.find_boxes(MaskingColorDetector(), image, "red")
     assert found.boxes.tolist() == [[8, 8, 40, 40]]
     assert found.rles == ()
 
 
 def test_a_run_stores_the_same_masks():
     image = drawing(64, 64, [("red", (8, 8, 40, 40)), ("blue", (44, 4, 60, 20))])
-    model = Model(MaskingColourDetector(), WholeImagePredictor(ColourSegmenter()))
+    model = Model(MaskingColorDetector(), WholeImagePredictor(ColorSegmenter()))
     question = Question(parse("red. blue"), True, 0.05, 0.9, 0.3, 10**6)
     picture = ReadPicture(Task(1, "1.png"), image, "uid", None)
     (record,) = answer_pictures(model, [picture], question)

@@ -1,14 +1,14 @@
-"""Several pictures in one call of a detector, each asked for by itself."""
+"""Several images in one call of a detector, each asked for by itself."""
 
 from __future__ import annotations
 
-from fakes import ColourDetector, drawing
+from fakes import ColorDetector, drawing
 
-from perception.models.inference import Together
+from perception.models.inference import BatchedDetector
 from perception.prompts.grammar import parse
 
 
-class Counting(ColourDetector):
+class Counting(ColorDetector):
     def __init__(self):
         self.given = []
 
@@ -20,10 +20,10 @@ class Counting(ColourDetector):
 def test_one_call_for_all():
     images = [drawing(things=[("red", (8, 8, 20 + n, 40))]) for n in range(3)]
     detector, phrases = Counting(), parse("red. blue")
-    together = Together(detector, images)
+    together = BatchedDetector(detector, images)
     for image in images:
         (found,) = together.detect([image], phrases, threshold=0.3)
-        (alone,) = ColourDetector().detect([image], phrases)
+        (alone,) = ColorDetector().detect([image], phrases)
         assert found.boxes.tolist() == alone.boxes.tolist()
     assert detector.given == [3]
     assert together.name == detector.name
@@ -33,7 +33,7 @@ def test_one_call_for_all():
 
 def test_other_pictures_are_asked_as_they_come():
     detector, phrases = Counting(), parse("red")
-    together = Together(detector, [drawing(), drawing()])
+    together = BatchedDetector(detector, [drawing(), drawing()])
     together.detect([drawing()], phrases)
     together.detect([drawing(), drawing(), drawing()], phrases)
     assert detector.given == [1, 3]

@@ -1,4 +1,4 @@
-"""How a picture is divided into tiles."""
+"""How an image is divided into tiles."""
 
 from itertools import pairwise
 
@@ -54,7 +54,7 @@ def test_masks_of_a_tile_in_the_picture():
     assert pasted.shape == (2, 3, 5, 7)
     assert np.array_equal(pasted[..., 2:5, 0:4], masks[..., :3, 1:])
     assert pasted.sum() == masks[..., :3, 1:].sum()
-    assert Tile(0, 0, 5, 4).pasted(masks, (4, 5)) is masks  # the whole picture
+    assert Tile(0, 0, 5, 4).pasted(masks, (4, 5)) is masks  # the whole image
     assert not Tile(9, 9, 14, 13).pasted(masks, (5, 7)).any()
 
 

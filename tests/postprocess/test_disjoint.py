@@ -3,12 +3,12 @@
 import numpy as np
 from things import rectangle, things
 
-from perception.postprocess.suppress import settle
+from perception.postprocess.suppress import postprocess_masks
 
 
 def owners(*rows):
     """Things made disjoint: their masks, and which of the rows they are."""
-    found, kept = settle(things(*rows), disjoint=True)
+    found, kept = postprocess_masks(things(*rows), disjoint=True)
     assert not len(found) or found.masks.sum(axis=0).max() <= 1
     return found, kept.tolist()
 
@@ -70,13 +70,13 @@ def test_a_whole_that_is_all_parts_is_dropped_and_no_parent():
 
 def test_masks_that_touch_nobody_stay_as_they_are():
     found = things((0, 0.9, (0, 0, 20, 20)), (0, 0.8, (20, 0, 40, 20)))
-    settled, _ = settle(found, disjoint=True)
+    settled, _ = postprocess_masks(found, disjoint=True)
     assert settled.rles == found.rles
     assert settled.boxes.tolist() == found.boxes.tolist()
 
 
 def test_nothing():
     none = things((0, 0.9, (0, 0, 20, 20)))[:0]
-    settled, rows = settle(none, disjoint=True)
+    settled, rows = postprocess_masks(none, disjoint=True)
     assert len(settled) == len(rows) == 0
     assert np.asarray(settled.masks).shape == (0, 60, 80)

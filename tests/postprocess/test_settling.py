@@ -1,4 +1,4 @@
-"""Duplicates, parts and wholes among the masks of one picture."""
+"""Duplicates, parts and wholes among the masks of one image."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from things import HW, rectangle, things
 from perception.instances import Instances
 from perception.ops.boxes import box_iou
 from perception.ops.masks import mask_to_rle
-from perception.postprocess.suppress import settle
+from perception.postprocess.suppress import postprocess_masks
 
 WHOLE, MOST = (10, 10, 50, 50), (10, 10, 50, 48)
 PART, DEEPER = (12, 12, 30, 30), (14, 14, 20, 20)
@@ -17,16 +17,16 @@ PART, DEEPER = (12, 12, 30, 30), (14, 14, 20, 20)
 
 def kept(*rows, **options):
     """Which of some things stay, and their parents."""
-    found, rows = settle(things(*rows), **options)
+    found, rows = postprocess_masks(things(*rows), **options)
     return rows.tolist(), found.parent.tolist()
 
 
 def test_nothing_and_boxes_only():
-    found, rows = settle(Instances.empty(HW, ("a",)))
+    found, rows = postprocess_masks(Instances.empty(HW, ("a",)))
     assert len(found) == len(rows) == 0
     assert found.parent.shape == (0,)
     boxes = replace(things((0, 0.9, WHOLE), (0, 0.8, WHOLE)), rles=())
-    found, rows = settle(boxes)
+    found, rows = postprocess_masks(boxes)
     assert found is boxes
     assert rows.tolist() == [0, 1]
 
@@ -40,7 +40,7 @@ def test_boxes_that_differ_with_masks_that_do_not():
     twice = things((0, 0.9, WHOLE), (0, 0.8, WHOLE))
     twice = replace(twice, boxes=np.float32([WHOLE, PART]))
     assert box_iou(twice.boxes[:1], twice.boxes[1:]) < 0.5
-    assert settle(twice)[1].tolist() == [0]
+    assert postprocess_masks(twice)[1].tolist() == [0]
 
 
 @pytest.mark.parametrize(("high", "stays"), [(24, [0, 1]), (33, [0, 1]), (34, [0])])
@@ -58,12 +58,12 @@ def test_two_classes_are_one_thing_only_if_hardly_anything_differs():
 def test_a_displaced_class_becomes_the_runner_up():
     rows = (0, 0.9, WHOLE), (1, 0.8, MOST), (2, 0.7, MOST), (0, 0.6, MOST)
     more = {"runner_up": [2, -1, -1, -1], "margin": np.float32([0.5, 0.8, 0.7, 0.6])}
-    found, _ = settle(things(*rows, **more))
+    found, _ = postprocess_masks(things(*rows, **more))
     assert found.labels == ("a",)
     assert found.runner_up.tolist() == [1]
     np.testing.assert_allclose(found.margin, [0.1], rtol=1e-5)
     near = {**more, "margin": np.float32([0.05, 0.8, 0.7, 0.6])}
-    found, _ = settle(things(*rows, **near))
+    found, _ = postprocess_masks(things(*rows, **near))
     assert (found.runner_up.tolist(), found.margin.tolist()) == ([2], [np.float32(0.05)])
 
 
@@ -103,7 +103,7 @@ def test_the_order_of_equal_scores_never_matters():
     rows += rows[:4]
 
     def described(rows, **options):
-        found, _ = settle(things(*rows), **options)
+        found, _ = postprocess_masks(things(*rows), **options)
         wholes = [None if n < 0 else found.rles[n].counts for n in found.parent]
         parts = zip(found.labels, found.rles, wholes, strict=True)
         return sorted((label, rle.counts, str(whole)) for label, rle, whole in parts)
@@ -121,9 +121,9 @@ def test_a_higher_threshold_gives_what_was_above_it():
     found = things(*((0, s, (x, y, x + 30, y + 30)) for s, (x, y) in enumerate(corners)))
     found = replace(found, scores=rng.random(40).astype(np.float32))
     above = np.flatnonzero(found.scores >= 0.5)
-    all_kept = settle(found)[1]
+    all_kept = postprocess_masks(found)[1]
     assert 3 < len(all_kept) < 40
-    assert above[settle(found[above])[1]].tolist() == [n for n in all_kept if n in above]
+    assert above[postprocess_masks(found[above])[1]].tolist() == [n for n in all_kept if n in above]
 
 
 def test_a_limit_of_ones_own():
@@ -135,15 +135,15 @@ def test_a_limit_of_ones_own():
 
 def test_hundreds_of_masks_that_overlap():
     rng = np.random.default_rng(3)
-    centres, radii = rng.random((500, 2)) * HW, 2 + 20 * rng.random(500)
+    centers, radii = rng.random((500, 2)) * HW, 2 + 20 * rng.random(500)
     ys, xs = np.mgrid[: HW[0], : HW[1]]
     rles = tuple(
         mask_to_rle((ys - y) ** 2 + (xs - x) ** 2 <= r * r)
-        for (y, x), r in zip(centres, radii, strict=True)
+        for (y, x), r in zip(centers, radii, strict=True)
     )
     found = things(*((int(n % 3), 0.5, (0, 0, 1, 1)) for n in range(500)))
     found = replace(found, rles=rles, scores=rng.random(500).astype(np.float32))
-    settled, rows = settle(found, disjoint=True)
+    settled, rows = postprocess_masks(found, disjoint=True)
     assert 50 < len(settled) <= len(rows) < 500
     assert settled.masks.sum(axis=0).max() == 1
     assert (settled.masks.any(axis=0) == found[rows].masks.any(axis=0)).all()
@@ -157,7 +157,7 @@ def test_every_part_is_picked_alike():
         quality=[0.1, 0.2, 0.3],
         prompt_ids=[4, 5, 6],
     )
-    settled, rows = settle(found)
+    settled, rows = postprocess_masks(found)
     assert rows.tolist() == [0, 2]
     np.testing.assert_allclose(settled.quality, [0.1, 0.3])
     assert settled.prompt_ids.tolist() == [4, 6]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fakes import ColourSegmenter, drawing
+from fakes import ColorSegmenter, drawing
 
 from perception.imaging.preprocess import Frame
 from perception.ops.windows import Tile
@@ -41,7 +41,7 @@ def test_a_box_thinner_than_a_cell_leaves_the_cells_around_it():
     assert odds[20, 28:32].tolist() == pytest.approx([-6, -3, -2.4, -6], abs=0.01)
 
 
-class Generous(ColourSegmenter):
+class Generous(ColorSegmenter):
     """Says that everything is in the mask, a little."""
 
     def decode(self, embedding, prompt):

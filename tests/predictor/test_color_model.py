@@ -1,16 +1,16 @@
-"""Masks agree with the colours of the picture, and with nothing else."""
+"""Masks agree with the colors of the image, and with nothing else."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import SIDE, ColourDetector, ColourSegmenter, drawing
+from fakes import SIDE, ColorDetector, ColorSegmenter, drawing
 
 from perception.evaluate.boxes import PredictorBoxMasks
 from perception.imaging.preprocess import Frame
 from perception.models.model import Model
 from perception.ops.masks import rle_to_mask
-from perception.ops.windows import MEAN_COLOUR, Tile
+from perception.ops.windows import MEAN_COLOR, Tile
 from perception.pipeline import predict_masks
 from perception.predictor import refine as color_model
 from perception.predictor.crop import ImageCrops
@@ -62,7 +62,7 @@ def test_a_mask_that_is_a_little_off_is_put_right(image):
     assert np.array_equal(logits, logits_of(off, inside(BLUE)))  # a copy
 
 
-def test_colours_do_not_outvote_a_network_that_is_sure(image):
+def test_colors_do_not_outvote_a_network_that_is_sure(image):
     off = inside((45, 28, 93, 76))
     for logit, changed in ((2.9, True), (3.1, False)):
         refined = ColorHistogram(image).agreeing(
@@ -71,15 +71,15 @@ def test_colours_do_not_outvote_a_network_that_is_sure(image):
         assert ((refined > 0) != off).any() == changed
 
 
-def test_colours_that_are_everywhere_say_nothing():
+def test_colors_that_are_everywhere_say_nothing():
     """Noise of one kind in the mask and around it: what is added is small."""
     noise = np.random.default_rng(1).integers(0, 256, (*HW, 3)).astype(np.uint8)
     logits = np.where(inside(BLUE), np.float32(2), np.float32(-2))
     assert np.array_equal(ColorHistogram(noise).agreeing(logits) > 0, inside(BLUE))
 
 
-def test_another_thing_of_that_colour_is_another_thing():
-    """Though colours alone would join it; what the network has seen of it, it keeps."""
+def test_another_thing_of_that_color_is_another_thing():
+    """Though colors alone would join it; what the network has seen of it, it keeps."""
     other = (96, 24, 120, 72)
     picture = drawing(*HW, [("blue", BLUE), ("blue", other)])
     network = logits_of(inside(BLUE))
@@ -96,7 +96,7 @@ def test_another_thing_of_that_colour_is_another_thing():
     assert iou(both, inside(BLUE) | inside(other)) > 0.93
 
 
-def test_colours_have_the_say_where_the_network_saw_nothing(image):
+def test_colors_have_the_say_where_the_network_saw_nothing(image):
     """It thought of two things, and of neither enough."""
     network = np.full((1, 128, 128), -4, np.float32)
     network[0, :96, :128][inside(BLUE)] = -0.5
@@ -107,10 +107,10 @@ def test_colours_have_the_say_where_the_network_saw_nothing(image):
 
 
 def test_what_lies_beyond_the_picture_stays_and_has_no_say():
-    """A thing at the right border that has the colour of the padding; the view goes on there."""
+    """A thing at the right border that has the color of the padding; the view goes on there."""
     picture = np.full((96, 64, 3), 250, np.uint8)
     thing = inside((40, 24, 64, 72), (96, 64))
-    picture[thing] = MEAN_COLOUR
+    picture[thing] = MEAN_COLOR
     view = Tile(-16, 0, 112, 128)
     off = inside((36, 20, 60, 68), (96, 64))
     mask = np.zeros((128, 128), bool)
@@ -124,7 +124,7 @@ def test_what_lies_beyond_the_picture_stays_and_has_no_say():
     assert iou(view.pasted(frame.logits_to_masks(refined)[0], (96, 64)), thing) > 0.9
 
 
-def test_a_view_of_nothing_of_the_picture_has_no_colours(image):
+def test_a_view_of_nothing_of_the_picture_has_no_colors(image):
     logits = logits_of(inside(BLUE))
     unseen = ColorModel(image, Tile(200, 0, 328, 128), Frame((128, 128), 128), (128, 128))
     assert np.array_equal(unseen.refine_masks(logits), logits)
@@ -149,7 +149,7 @@ def test_the_bins_are_of_lightness_and_of_two_opposites():
     assert lightness[1] == 15
 
 
-def test_neighbours_share_a_colour_and_none_is_lost():
+def test_neighbours_share_a_color_and_none_is_lost():
     cells = color_model._histogram(np.array([0, 0]), np.ones(2, np.float32))
     assert cells.sum() == pytest.approx(2)
     assert cells[0] > cells[1] > cells[2] > cells[3] == 0  # along b
@@ -176,7 +176,7 @@ def test_all_cells_that_the_picture_touches_are_refined(image_hw, stretched):
         assert (refined[0, :rows, :columns] != logits[0, :rows, :columns]).all()
 
 
-class OffTheMark(ColourSegmenter):
+class OffTheMark(ColorSegmenter):
     """Its masks lie too far to the right, by a sixteenth of what it sees."""
 
     def decode(self, embedding, prompt):
@@ -188,7 +188,7 @@ class OffTheMark(ColourSegmenter):
 def test_only_refined_crops_agree_with_the_colors(image):
     whole = Tile(0, 0, 128, 96)
     plain, refined = (
-        ImageCrops(ColourSegmenter(), image, refined=refined).crop(whole)
+        ImageCrops(ColorSegmenter(), image, refined=refined).crop(whole)
         for refined in (False, True)
     )
     logits = logits_of(inside((45, 28, 93, 76)))
@@ -199,7 +199,7 @@ def test_only_refined_crops_agree_with_the_colors(image):
 
 
 def test_a_crop_is_asked_in_pixels_of_the_image(image):
-    segmenter, window = ColourSegmenter(), Tile(30, 10, 110, 90)
+    segmenter, window = ColorSegmenter(), Tile(30, 10, 110, 90)
     prompt = Prompt(points=[(50, 30)], boxes=[BLUE])
     inner = Prompt(points=[(20, 20)], boxes=[(10, 14, 58, 62)])
     expected = segmenter.decode(segmenter.encode(window.cut_from(image).copy()), inner)
@@ -214,7 +214,7 @@ def test_every_way_to_a_mask_shows_it_refined(image):
     assert iou(network, inside(BLUE)) < 0.8
     predictor = ZoomPredictor(off)
     encoded = predictor.encode(image)
-    model = Model(ColourDetector(), predictor)
+    model = Model(ColorDetector(), predictor)
     shown = {
         "a box": rle_to_mask(predict_masks(encoded, box).rles[0]),
         "evaluated": next(PredictorBoxMasks(predictor).masks(image, box))[0],

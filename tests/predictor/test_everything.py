@@ -1,10 +1,10 @@
-"""Segment everything with a segmenter that looks at colours: order, filters, crops, emptiness."""
+"""Segment everything with a segmenter that looks at colors: order, filters, crops, emptiness."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import ColourSegmenter, drawing
+from fakes import ColorSegmenter, drawing
 
 from perception.imaging.preprocess import Frame
 from perception.ops.boxes import nms
@@ -22,7 +22,7 @@ def everything(image=None, segmenter=None, *, step=None, **settings):
     picture = drawing() if image is None else image
     options = EverythingSettings(**({"points_per_side": 8, "stability": 0.9} | settings))
     return find_everything(
-        WholeImagePredictor(segmenter or ColourSegmenter()), picture, options, step=step
+        WholeImagePredictor(segmenter or ColorSegmenter()), picture, options, step=step
     )
 
 
@@ -53,7 +53,7 @@ class Scripted:
 
 
 def ask(table, **settings):
-    """Asks at (x + 0.5, 0.5) for every x of a table, in a picture of 64 x 64."""
+    """Asks at (x + 0.5, 0.5) for every x of a table, in an image of 64 x 64."""
     grid = [[(x + 0.5) / 64, 0.5 / 64] for x in table]
     segmenter = Scripted(table)
     return everything(np.zeros((64, 64, 3), np.uint8), segmenter, grid=grid, **settings), segmenter
@@ -139,7 +139,7 @@ def test_batches_change_nothing():
 
 
 def test_crops_are_asked_too_and_preferred():
-    segmenter = ColourSegmenter()
+    segmenter = ColorSegmenter()
     steps = []
     found = everything(segmenter=segmenter, crop_layers=1, points_per_side=4, step=steps.append)
     assert segmenter.encoded == 5
@@ -249,7 +249,7 @@ def test_every_candidate_is_kept_or_counted():
         assert len(found) + fell == found.dropped["candidates"] > 0
 
 
-class Doubtful(ColourSegmenter):
+class Doubtful(ColorSegmenter):
     """A lone point's masks are believed less than any limit, a box's are not."""
 
     def __init__(self):

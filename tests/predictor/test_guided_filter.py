@@ -26,15 +26,15 @@ def guide():
 
 def by_definition(guide, values):
     """Equations 14 to 16 of He et al. 2010, one window after the other."""
-    colours = guide.astype(np.float64) / 255
+    colors = guide.astype(np.float64) / 255
     hw = values.shape
-    # Beyond the edge the picture is mirrored without its last row, as OpenCV's blur does.
-    colours = np.pad(colours, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)), "reflect")
+    # Beyond the edge the image is mirrored without its last row, as OpenCV's blur does.
+    colors = np.pad(colors, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)), "reflect")
     padded = np.pad(values.astype(np.float64), RADIUS, "reflect")
     slopes, starts = np.zeros((*hw, 3)), np.zeros(hw)
     for y, x in np.ndindex(hw):
         window = np.s_[y : y + 2 * RADIUS + 1, x : x + 2 * RADIUS + 1]
-        seen, asked = colours[window].reshape(-1, 3), padded[window].ravel()
+        seen, asked = colors[window].reshape(-1, 3), padded[window].ravel()
         spread = np.cov(seen.T, bias=True) + EPSILON * np.eye(3)
         both = ((seen - seen.mean(0)) * (asked - asked.mean())[:, None]).mean(0)
         slopes[y, x] = np.linalg.solve(spread, both)
@@ -50,7 +50,7 @@ def by_definition(guide, values):
 
 
 GUIDES = {
-    "colours": picture(),
+    "colors": picture(),
     "grey": grey(picture()),
     "black and white": grey(picture()) // 100 * 255,
     "flat": np.full((14, 11, 3), 7, np.uint8),

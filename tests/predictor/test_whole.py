@@ -1,8 +1,8 @@
-"""Masks of a large picture from views that are large enough."""
+"""Masks of a large image from views that are large enough."""
 
 import numpy as np
 import pytest
-from fakes import ColourSegmenter, NearSightedDetector, drawing
+from fakes import ColorSegmenter, NearSightedDetector, drawing
 
 from perception import pipeline
 from perception.errors import PromptError
@@ -19,8 +19,8 @@ def predict(segmenter, image, boxes, side=0):
     return predict_masks(encoded, boxes, tile=side)
 
 
-class Seen(ColourSegmenter):
-    """Notes the sizes of the pictures that it encodes."""
+class Seen(ColorSegmenter):
+    """Notes the sizes of the images that it encodes."""
 
     def __init__(self):
         super().__init__()
@@ -74,13 +74,13 @@ def test_masks_lie_where_they_are():
     boxes = [(201, 33, 207, 39), (10, 20, 30, 30), (100, 5, 104, 195), (250, 100, 320, 200)]
     image = drawing(*HW, [("red", box) for box in boxes])
     prompts = np.float32(boxes)[[2, 0, 3, 1]]
-    answers = predict(ColourSegmenter(), image, prompts, side=SIDE)
+    answers = predict(ColorSegmenter(), image, prompts, side=SIDE)
     assert answers.prompt_ids.tolist() == [0, 1, 2, 3]
     assert np.abs(answers.boxes - prompts)[[1, 3]].max() == 0
     assert np.abs(answers.boxes - prompts).max() <= 4  # Of 256 pixels a side, 64 cells.
     for rle, box in zip(answers.rles, answers.boxes, strict=True):
         assert rle.size == HW
-        alone = predict(ColourSegmenter(), image, box[None], side=SIDE)
+        alone = predict(ColorSegmenter(), image, box[None], side=SIDE)
         assert np.abs(alone.boxes - box).max() <= 4
 
 
@@ -98,21 +98,21 @@ def test_a_view_is_encoded_once_and_only_if_it_is_needed():
 def test_an_empty_mask_is_no_answer():
     image = drawing(*HW, [("red", (20, 20, 30, 30))])
     boxes = np.float32([(200, 100, 210, 110), (20, 20, 30, 30)])
-    assert predict(ColourSegmenter(), image, boxes, side=SIDE).prompt_ids.tolist() == [1]
+    assert predict(ColorSegmenter(), image, boxes, side=SIDE).prompt_ids.tolist() == [1]
 
 
 @pytest.mark.parametrize("side", [0, 128, 500])
 def test_a_picture_that_fits_is_answered_as_it_is(side):
     boxes = np.float32([[64, 32, 112, 80], [8, 8, 40, 40]])
-    ours = predict(ColourSegmenter(), drawing(), boxes, side=side)
-    theirs = predict(ColourSegmenter(), drawing(), boxes)
+    ours = predict(ColorSegmenter(), drawing(), boxes, side=side)
+    theirs = predict(ColorSegmenter(), drawing(), boxes)
     assert ours.rles == theirs.rles
     assert ours.prompt_ids.tolist() == theirs.prompt_ids.tolist()
 
 
 def find(image, text, **options):
     return pipeline.find_masks(
-        NearSightedDetector(), WholeImagePredictor(ColourSegmenter()), image, text, **options
+        NearSightedDetector(), WholeImagePredictor(ColorSegmenter()), image, text, **options
     )
 
 

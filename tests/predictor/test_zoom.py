@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fakes import ColourDetector, ColourSegmenter, drawing
+from fakes import ColorDetector, ColorSegmenter, drawing
 
 from perception.errors import PromptError
 from perception.models.model import Model
@@ -19,7 +19,7 @@ HW = (200, 320)
 RED, BLUE = (201, 33, 209, 45), (10, 20, 150, 90)
 
 
-class Noting(ColourSegmenter):
+class Noting(ColorSegmenter):
     """Notes the sizes that it encodes and the prompts that it decodes."""
 
     def __init__(self):
@@ -180,7 +180,7 @@ def test_any_mask_of_the_image_can_be_corrected(image):
 def test_clicks_without_a_previous_mask_are_replayed(image):
     encoded = zoom(image)
     prompt = click((60, 60), (100, 60), (205, 39), labels=[1, 1, 0])
-    session = Model(ColourDetector(), ZoomPredictor(Middle())).interactive(image)
+    session = Model(ColorDetector(), ZoomPredictor(Middle())).interactive(image)
     for (x, y), label in zip(prompt.points, prompt.point_labels, strict=True):
         session.click(x, y, int(label))
     (at_once, *_) = encoded.predict(prompt)
@@ -189,7 +189,7 @@ def test_clicks_without_a_previous_mask_are_replayed(image):
 
 
 def test_a_box_and_clicks_are_replayed_too(image):
-    session = Model(ColourDetector(), ZoomPredictor(Middle())).interactive(image)
+    session = Model(ColorDetector(), ZoomPredictor(Middle())).interactive(image)
     session.box(RED)
     session.click(205, 39)
     at_once = zoom(image).predict(Prompt([(205, 39)], [1], [RED]))
@@ -207,7 +207,7 @@ def test_clicks_may_begin_with_negative_ones(image):
 
 
 def test_candidates_come_best_first_from_all_scales(image):
-    model = Model(ColourDetector(), ZoomPredictor(Middle()))
+    model = Model(ColorDetector(), ZoomPredictor(Middle()))
     three = model.segment(image, points=[(205, 39)], candidates=True)
     assert three.quality.tolist() == pytest.approx([0.9, 0.6, 0.6])
     one = model.segment(image, points=[(205, 39)])
@@ -255,7 +255,7 @@ def test_the_whole_image_predictor_sees_the_whole(image):
 
 def test_an_encoded_image_answers_as_the_image_does(image):
     segmenter = Middle()
-    model = Model(ColourDetector(), ZoomPredictor(segmenter))
+    model = Model(ColorDetector(), ZoomPredictor(segmenter))
     encoded = model.encode(image)
     for prompt in ({"points": [(60, 60)]}, {"boxes": [RED, BLUE]}, {"points": [(205, 39)]}):
         ours, theirs = model.segment(encoded, **prompt), model.segment(image, **prompt)
@@ -268,7 +268,7 @@ def test_an_encoded_image_answers_as_the_image_does(image):
 
 
 def test_a_session_goes_back_and_chooses(image):
-    session = Model(ColourDetector(), ZoomPredictor(Middle())).interactive(image)
+    session = Model(ColorDetector(), ZoomPredictor(Middle())).interactive(image)
     assert not session.mask().any()
     first = session.click(60, 60).mask()
     assert np.array_equal(session.choose(1).mask(), session.mask())
@@ -291,7 +291,7 @@ def test_a_point_outside_is_named_as_it_was_given(image, prompt, predictor):
     x, y = prompt.points[-1]
     encoded = predictor(Middle()).encode(image)
     for boxes in ((), [(1, 1, 9, 9)]):
-        with pytest.raises(PromptError, match=f"point {x:g},{y:g} is outside the picture: .* 320"):
+        with pytest.raises(PromptError, match=f"point {x:g},{y:g} is outside the image: .* 320"):
             encoded.predict(Prompt(prompt.points, None, np.float32(boxes).reshape(-1, 4)))
 
 
@@ -321,7 +321,7 @@ def test_what_sticks_out_of_the_picture_moves_no_view():
     assert zoom_window(outside, HW) == zoom_window(inside, HW)
 
 
-def test_a_view_shows_the_mean_colour_beyond_the_picture():
+def test_a_view_shows_the_mean_color_beyond_the_picture():
     image = drawing(*HW, [("red", (0, 0, 10, 10))])
     view = Tile(-5, -3, 15, 17)
     pixels = view.cut_from(image)
@@ -350,7 +350,7 @@ def test_a_box_thinner_than_rounding_stays_one():
     box = np.array([[x, 12, np.nextafter(x, np.float32(99)), 60]], np.float32)
     image = drawing(*HW, [("red", (30, 10, 50, 70))])
     for predictor, side in ((ZoomPredictor, 0), (WholeImagePredictor, 64)):
-        encoded = predictor(ColourSegmenter()).encode(image)
+        encoded = predictor(ColorSegmenter()).encode(image)
         assert predict_masks(encoded, box, tile=side).prompt_ids.tolist() in ([], [0])
     moved = moved_boxes(box, np.float32([3.3, -8]))
     assert (moved[:, 2:] > moved[:, :2]).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perception.errors import PromptError
-from perception.prompts.grammar import NEGATIVE, Phrases, _Builder, normalise, parse
+from perception.prompts.grammar import NEGATIVE, Phrases, _Builder, normalize, parse
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_errors_are_one_line(prompt, message):
 
 @pytest.mark.parametrize("text", ["Straße", "ＣＡＴ", "Café.", "dr. pepper", "İ"])
 def test_normalise_is_settled(text):
-    assert normalise(normalise(text)) == normalise(text)
-    assert normalise(text.lower()) == normalise(text)
+    assert normalize(normalize(text)) == normalize(text)
+    assert normalize(text.lower()) == normalize(text)
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_spellings_of_one_word_are_the_same(text):
     """In any case, and with accents as characters of their own; dialytika with tonos weren't."""
     forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
     forms += [change(form) for form in forms for change in (str.upper, str.lower, str.casefold)]
-    assert {normalise(form) for form in forms} == {normalise(text)}
+    assert {normalize(form) for form in forms} == {normalize(text)}
 
 
 def unsettled(texts):
-    return [text for text in texts if normalise(normalise(text)) != normalise(text)]
+    return [text for text in texts if normalize(normalize(text)) != normalize(text)]
 
 
 def test_normalise_is_settled_for_characters_that_change():

@@ -1,15 +1,15 @@
-"""A folder with small pictures, and runs over it with a model that looks at colours."""
+"""A folder with small images, and runs over it with a model that looks at colors."""
 
 from dataclasses import replace
 
 import pytest
-from fakes import colour_model, drawing, read_and_answer
+from fakes import color_model, drawing, read_and_answer
 from PIL import Image
 
 from perception.detectors.decode import Labelling
 from perception.prompts.grammar import parse
 from perception.runs.listing import list_inputs
-from perception.runs.settings import Keeping, run_settings
+from perception.runs.settings import StorageSettings, run_settings
 from perception.runs.worker import Question
 from perception.runs.write import RunWriter
 
@@ -30,10 +30,10 @@ class Drive:
 
     def __init__(self, folder, path, model):
         self.folder, self.path, self.model = folder, path, model
-        self.keeping = Keeping()
+        self.keeping = StorageSettings()
 
     def __call__(self, text, *, most=None, **options):
-        """Works through all pictures that wait, or the first few; returns their records."""
+        """Works through all images that wait, or the first few; returns their records."""
         with RunWriter(self.path) as run:
             base, files = list_inputs([str(self.folder)])
             settings = run_settings(self.model, self.keeping, pictures=base, run=self.path)
@@ -49,7 +49,7 @@ class Drive:
 
 @pytest.fixture
 def drive(pictures, tmp_path):
-    return Drive(pictures, tmp_path / "out.json.run", colour_model())
+    return Drive(pictures, tmp_path / "out.json.run", color_model())
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""A process that annotates with a model that looks at colours, and takes its time.
+"""A process that annotates with a model that looks at colors, and takes its time.
 
-``python process.py FOLDER OUT SECONDS [THRESHOLD]``: prints a line for each picture that the
+``python process.py FOLDER OUT SECONDS [THRESHOLD]``: prints a line for each image that the
 detector is asked about, and, where a threshold is given, that the segmenter encodes; SECONDS is how
 long the model works on one.
 """
@@ -16,12 +16,12 @@ def main():
     threshold = sys.argv[4:]
     # A shell that starts the tests in the background has them ignore interrupts, and us with them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from fakes import colour_model
+    from fakes import color_model
 
     from perception.cli import commands
     from perception.models import load as loading
 
-    model = colour_model()
+    model = color_model()
     right, encode = model.detector.candidates, model.segmenter.encode
 
     def candidates(images, phrases, *, floor):

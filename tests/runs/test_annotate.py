@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import HereReader, NearSightedDetector, colour_model, drawing
+from fakes import HereReader, NearSightedDetector, color_model, drawing
 from PIL import Image
 
 import perception as pc
@@ -20,7 +20,7 @@ from perception.runs import write as writer
 from perception.runs.annotate import annotate, export_annotations
 from perception.runs.read import RunReader, run_path
 from perception.runs.records import Answer, Counts
-from perception.runs.settings import Keeping
+from perception.runs.settings import StorageSettings
 from runs.test_reading import serve
 
 DEMOS = Path(__file__).parents[2] / "demos" / "images"
@@ -40,14 +40,14 @@ def readers_in_this_process(request, monkeypatch):
 
 
 def run(folder, out, text=TEXT, model=None, **options):
-    return annotate(lambda: model or colour_model(), [str(folder)], text, out, **options)
+    return annotate(lambda: model or color_model(), [str(folder)], text, out, **options)
 
 
 def segmented(folder, text=TEXT, model=None, **options):
     """What ``perception segment`` writes of a folder."""
     results = []
     for picture in find_images([str(folder)]):
-        found = (model or colour_model())(picture.path, text, **options)
+        found = (model or color_model())(picture.path, text, **options)
         results.append(replace(found, file_name=picture.name))
     return coco_bytes(to_coco(results))
 
@@ -72,7 +72,7 @@ def test_the_same_file_as_segment(pictures, out, batch, parallel):
 
 @pytest.fixture
 def large(pictures):
-    """Also larger pictures: things in things, across seams, and so small that tiles show them."""
+    """Also larger images: things in things, across seams, and so small that tiles show them."""
     image = drawing(200, 320, [("red", (20, 20, 90, 90)), ("blue", (150, 10, 310, 30))])
     image[30:80, 30:80] = 255
     image[36:70, 36:70] = drawing(34, 34, [("red", (0, 0, 34, 34)), ("blue", (8, 8, 18, 18))])
@@ -83,7 +83,7 @@ def large(pictures):
 
 
 def far_sighted():
-    return replace(colour_model(), detector=NearSightedDetector())
+    return replace(color_model(), detector=NearSightedDetector())
 
 
 AFTER = [
@@ -99,7 +99,7 @@ AFTER = [
 @pytest.mark.parametrize("threshold", [0.3, 0.85])
 def test_after_the_models_the_same_as_segment(large, out, options, threshold):
     after = {name: value for name, value in options.items() if name != "tile"}
-    keeping = Keeping(tile=options.get("tile"))
+    keeping = StorageSettings(tile=options.get("tile"))
     run(large, out, model=far_sighted(), threshold=threshold, keeping=keeping, **after)
     expected = segmented(large, model=far_sighted(), threshold=threshold, **options)
     assert out.read_bytes() == expected
@@ -119,22 +119,22 @@ def test_another_choice_of_masks_needs_no_model(large, out):
 
 
 def test_a_run_has_one_size_of_tiles(large, out):
-    run(large, out, model=far_sighted(), keeping=Keeping(tile="auto"))
+    run(large, out, model=far_sighted(), keeping=StorageSettings(tile="auto"))
     before = out.read_bytes()
-    run(large, out, model=far_sighted(), keeping=Keeping(tile=64))
+    run(large, out, model=far_sighted(), keeping=StorageSettings(tile=64))
     assert out.read_bytes() == before
     with pytest.raises(RunError, match="tile 64, now 96"):
-        run(large, out, model=far_sighted(), keeping=Keeping(tile=96))
+        run(large, out, model=far_sighted(), keeping=StorageSettings(tile=96))
     with pytest.raises(RunError, match="tile 64, now none"):
         run(large, out, model=far_sighted())
 
 
 def test_more_classes_in_tiles_ask_again(large, out):
     notes = []
-    run(large, out, "red", far_sighted(), keeping=Keeping(tile=64))
-    run(large, out, model=far_sighted(), keeping=Keeping(tile=64), note=notes.append)
+    run(large, out, "red", far_sighted(), keeping=StorageSettings(tile=64))
+    run(large, out, model=far_sighted(), keeping=StorageSettings(tile=64), note=notes.append)
     assert out.read_bytes() == segmented(large, model=far_sighted(), tile=64)
-    assert "all pictures run again" in notes[0]
+    assert "all images run again" in notes[0]
 
 
 def test_with_processes(pictures, out):
@@ -193,13 +193,13 @@ def test_progress(pictures, out):
 def test_other_settings_are_refused(pictures, out, tmp_path):
     run(pictures, out)
     with pytest.raises(RunError, match=r"other settings \(floor 0.05, now 0.2\); go on with"):
-        run(pictures, out, keeping=Keeping(floor=0.2))
-    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+        run(pictures, out, keeping=StorageSettings(floor=0.2))
+    other = replace(color_model(), weights={"fake.onnx": "1" * 64})
     with pytest.raises(RunError, match=r"fake\.onnx 000000000000…, now 111111111111…"):
         run(pictures, out, model=other)
-    with pytest.raises(RunError, match=r"pictures in, now in/sub"):
+    with pytest.raises(RunError, match=r"images in, now in/sub"):
         run(pictures / "sub", out)
-    run(pictures, out, keeping=Keeping(floor=0.2), overwrite=True)
+    run(pictures, out, keeping=StorageSettings(floor=0.2), overwrite=True)
 
 
 def test_notes(pictures, out):
@@ -208,10 +208,10 @@ def test_notes(pictures, out):
     assert notes == []
     run(pictures, out, "red, blue", note=notes.append)
     assert "asked only for that" in notes.pop()
-    model = colour_model()
+    model = color_model()
     model.detector.phrases_independent = False
     run(pictures, out, "red, green", model=model, note=notes.append)
-    assert "all pictures run again" in notes.pop()
+    assert "all images run again" in notes.pop()
     assert out.read_bytes() == segmented(pictures, "red, green")
 
 
@@ -241,7 +241,7 @@ def test_thresholds_that_can_not_be(pictures, out, threshold):
 @pytest.mark.parametrize("floors", [{"floor": 0}, {"floor": 2}, {"floor_nms": 0.3}])
 def test_floors_that_can_not_be(floors):
     with pytest.raises(PromptError, match="lies"):
-        Keeping(**floors)
+        StorageSettings(**floors)
 
 
 def test_a_full_disk_ends_the_run_with_what_is_done(pictures, out, monkeypatch):

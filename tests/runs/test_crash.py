@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import COLOURS, colour_model, drawing
+from fakes import COLORS, color_model, drawing
 from PIL import Image
 
 from perception.runs.annotate import annotate
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 @pytest.fixture
 def folder(tmp_path):
-    """30 small pictures, no two alike."""
+    """30 small images, no two alike."""
     random_numbers = np.random.default_rng(0)
     for n in range(30):
         things = []
-        for colour in COLOURS:
+        for color in COLORS:
             x, y = random_numbers.integers(0, 50, 2)
-            things.append((colour, (x, y, x + 12, y + 9)))
+            things.append((color, (x, y, x + 12, y + 9)))
         path = tmp_path / "in" / f"{n % 3}" / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawing(64, 64, things)).save(path)
@@ -56,7 +56,7 @@ def rows(out):
 
 def test_killed_at_any_moment(folder, tmp_path):
     whole = tmp_path / "whole.json"
-    annotate(colour_model, [str(folder)], "red. blue. green", whole, workers=1)
+    annotate(color_model, [str(folder)], "red. blue. green", whole, workers=1)
     torn, moments = tmp_path / "torn.json", random.Random(time.time_ns())  # noqa: S311
     for answers in (0, moments.randint(1, 8), moments.randint(1, 12)):
         process = start(folder, torn)
@@ -83,8 +83,7 @@ def test_interrupted_in_the_middle_of_a_model(folder, tmp_path):
     assert time.monotonic() - began < 10  # A second, on a machine with nothing else to do.
     assert process.returncode == 130
     assert err.decode().splitlines() == [
-        "perception: error: interrupted; 0 of 30 pictures are done and kept; "
-        "the same command goes on"
+        "perception: error: interrupted; 0 of 30 images are done and kept; the same command goes on"
     ]
 
 
@@ -103,4 +102,4 @@ def test_two_processes_on_one_run(folder, tmp_path):
     assert len(err.splitlines()) == 1
     out, err = first.communicate(timeout=60)
     assert (first.returncode, err) == (0, b"")
-    assert b"30 pictures" in out
+    assert b"30 images" in out

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from fakes import HereReader, colour_model, drawing, read_and_answer
+from fakes import HereReader, color_model, drawing, read_and_answer
 from PIL import Image
 
 from perception.cli.commands import status
@@ -34,7 +34,7 @@ RUNS = Path(__file__).parents[1] / "data" / "runs"
 
 @pytest.fixture
 def marked(drive):
-    """A run with marks on one of its pictures."""
+    """A run with marks on one of its images."""
     drive(TEXT)
     with RunWriter(drive.path) as run:
         run.mark(run.find("b.png").picture, [HAND, MODEL, FIXED], CONTENT, revision=0)
@@ -117,7 +117,7 @@ def test_found_when_a_picture_is_read(marked, statement):
 
 
 def test_damage_is_not_sealed_by_what_is_added(drive):
-    """More phrases add to a picture's rows."""
+    """More phrases add to an image's rows."""
     drive("red")
     change(drive.path, "UPDATE instance SET x0 = x0 + 1")
     with pytest.raises(RunError, match="damaged"):
@@ -140,10 +140,10 @@ NEVER_SEALED = [
     ("UPDATE score SET score = 'best'", "a score that can't be"),
     ("UPDATE score SET phrase = phrase + 90", "a score that can't be"),
     ("DELETE FROM instance", "a score that can't be"),
-    ("UPDATE picture SET height = 0", "a picture's size that can't be"),
-    ("UPDATE picture SET height = 1000000, width = 1000000", "a picture's size that can't be"),
+    ("UPDATE picture SET height = 0", "an image's size that can't be"),
+    ("UPDATE picture SET height = 1000000, width = 1000000", "an image's size that can't be"),
     ("UPDATE picture SET height = 95", "runs of 12288 pixels in a mask of 12160"),
-    ("UPDATE picture SET uid = NULL", "a picture without what it shows"),
+    ("UPDATE picture SET uid = NULL", "an image without what it shows"),
     ("UPDATE mark SET mask = '0'", "a mask: "),
     ("UPDATE mark SET class = 'none of its'", "'none of its', which is no class of it"),
     ("UPDATE mark SET score = 'high'", "a mark that can't be"),
@@ -217,7 +217,7 @@ def here(monkeypatch):
 @pytest.mark.parametrize("state", ["is empty", "was never begun"])
 def test_an_output_beside_an_empty_run_is_kept(pictures, tmp_path, here, state):
     out = tmp_path / "out.json"
-    annotate(colour_model, [str(pictures)], TEXT, out)
+    annotate(color_model, [str(pictures)], TEXT, out)
     before = out.read_bytes()
     if state == "is empty":
         run_path(out).write_bytes(b"")
@@ -227,9 +227,9 @@ def test_an_output_beside_an_empty_run_is_kept(pictures, tmp_path, here, state):
             run_path(out), "UPDATE tally SET count = 0, sum = 0 WHERE name IN ('run', 'picture')"
         )
     with pytest.raises(OutputError, match=rf"is of no run \(out\.json\.run {state}\)"):
-        annotate(colour_model, [str(pictures)], "green", out)
+        annotate(color_model, [str(pictures)], "green", out)
     assert out.read_bytes() == before
-    annotate(colour_model, [str(pictures)], TEXT, out, overwrite=True)
+    annotate(color_model, [str(pictures)], TEXT, out, overwrite=True)
     assert out.read_bytes() == before
 
 
@@ -254,7 +254,7 @@ def test_tables_of_a_run_that_was_never_begun_are_read_as_an_empty_one(tmp_path)
 
 @pytest.fixture
 def killed(drive, tmp_path):
-    """A run whose last two pictures are in its log alone, as its process was killed."""
+    """A run whose last two images are in its log alone, as its process was killed."""
     drive(TEXT, most=1)
     path = tmp_path / "killed" / "out.json.run"
     path.parent.mkdir()
@@ -288,7 +288,7 @@ def test_a_log_that_lost_what_was_stored(killed, drive, here):
     with pytest.raises(RunError, match=r"what was stored last is lost.*; perception annotate goes"):
         RunReader(killed)
     told, out = [], killed.with_suffix("")
-    annotate(colour_model, [str(killed.parent / "in")], TEXT, out, note=told.append)
+    annotate(color_model, [str(killed.parent / "in")], TEXT, out, note=told.append)
     assert [line for line in told if "what was stored last is lost" in line] == told != []
     assert exported(killed)[0] == exported(drive.path)[0]
 
@@ -311,7 +311,7 @@ def runs(tmp_path_factory):
             Image.fromarray(drawing(things=things)).save(folder / "in" / where)
         (folder / "in" / "torn.png").write_bytes(b"\x89PNG")
         path = folder / "out.json.run"
-        drive = Drive(folder / "in", path, colour_model())
+        drive = Drive(folder / "in", path, color_model())
         drive(TEXT, most=4)
         change(path, "PRAGMA page_size = 512", "VACUUM")
         with RunWriter(path) as run:
@@ -389,7 +389,7 @@ class Damage:
 def go_on(path):
     """The same command again."""
     out = path.with_suffix("")
-    annotate(colour_model, [str(path.parent / "in")], TEXT, out, retry_failed=True)
+    annotate(color_model, [str(path.parent / "in")], TEXT, out, retry_failed=True)
     return out.read_bytes()
 
 
@@ -463,7 +463,7 @@ def test_fuzz_going_on(runs, here):
 @pytest.mark.slow
 def test_fuzz_the_commands(runs, tmp_path, monkeypatch, here, capfd):
     """What a person sees: no stack trace, one line on standard error, the same files."""
-    monkeypatch.setattr(loading, "load", lambda *_, **__: colour_model())
+    monkeypatch.setattr(loading, "load", lambda *_, **__: color_model())
     damage = Damage(runs["plain"])
     commands = {
         "csv": ["export-annotations", "--format", "csv"],

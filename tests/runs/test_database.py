@@ -1,4 +1,4 @@
-"""What a run stores and when a picture waits."""
+"""What a run stores and when an image waits."""
 
 import os
 import sqlite3
@@ -134,7 +134,7 @@ def test_failures_wait_when_told_so_or_mended(drive):
         assert run.counts() == Counts(done=2, failed=1)
         ((name, reason),) = run.failures()
         assert name == "b.png"
-        assert "not a picture" in reason
+        assert "not an image" in reason
         assert "b.png" not in reason
         assert run.failure_reasons() == [(reason, 1, "b.png")]
     assert names(drive(TEXT, retry_failed=True), drive.path) == ["b.png"]

@@ -1,4 +1,4 @@
-"""Folders, lists and COCO files become the pictures of a run."""
+"""Folders, lists and COCO files become the images of a run."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_a_list(pictures, content):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(ImageError, match="phtos: no such folder or picture; check the path"):
+    with pytest.raises(ImageError, match="phtos: no such folder or image; check the path"):
         listed(tmp_path / "phtos")
     assert listed(tmp_path / "gone.png")[1] == {"gone.png": None}
 
@@ -78,9 +78,9 @@ def test_what_is_no_coco_file(tmp_path, content):
 def test_what_lists_nothing(tmp_path):
     for name, content in (("x.txt", "\n \n"), ("x.json", '{"images": []}')):
         (tmp_path / name).write_text(content)
-        with pytest.raises(ImageError, match="no picture in this list"):
+        with pytest.raises(ImageError, match="no image in this list"):
             listed(tmp_path / name)
     with pytest.raises(ImageError, match=r"y\.txt: can't be read \(no such file"):
         listed(tmp_path / "y.txt")
-    with pytest.raises(ImageError, match="no picture in this folder"):
+    with pytest.raises(ImageError, match="no image in this folder"):
         listed(tmp_path)

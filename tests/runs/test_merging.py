@@ -1,7 +1,7 @@
 """Shards beside a run: taken in while a job writes them, and after one that was broken off."""
 
 import pytest
-from fakes import HereReader, colour_model, read_and_answer
+from fakes import HereReader, color_model, read_and_answer
 
 from perception.errors import MissingExtraError
 from perception.runs.annotate import annotate
@@ -27,7 +27,7 @@ def run(pictures, out, text=TEXT, **options):
     """Annotates here; returns what was told, and the COCO file."""
     told = []
     watch = lambda counts: told.append(counts) or told.append  # noqa: E731
-    annotate(colour_model, [str(pictures)], text, out, watch=watch, **options)
+    annotate(color_model, [str(pictures)], text, out, watch=watch, **options)
     return told, out.read_bytes()
 
 
@@ -43,7 +43,7 @@ class Stop(Exception):  # noqa: N818
 
 
 def broken_off(run, model, question, tell):
-    """An engine whose job is gone, with two pictures in a shard that comes too late to be seen."""
+    """An engine whose job is gone, with two images in a shard that comes too late to be seen."""
     with merging(run, tell) as folder:
         (folder / "torn.parquet").write_bytes(b"PAR1 and no end")
         pq.write_table(answered(run, model, question, 2), folder / "late")
@@ -94,7 +94,7 @@ def test_overwrite_forgets_them(pictures, out, left_behind):
 
 
 def masks_alone(run, model, question, tell):
-    """An engine whose job is gone; its shard holds masks of two pictures that were done."""
+    """An engine whose job is gone; its shard holds masks of two images that were done."""
     tasks = list(run.tasks())
     assert [task.uid != "" for task in tasks] == [True, True]
     return broken_off(run, model, question, tell)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import HereReader, colour_model, drawing
+from fakes import HereReader, color_model, drawing
 from PIL import Image
 
 from perception.cli.commands import status
@@ -59,7 +59,7 @@ class Watched:
     """A model of colors that counts what is asked of it."""
 
     def __init__(self, **changes):
-        self.model = replace(colour_model(), **changes)
+        self.model = replace(color_model(), **changes)
         self.detected = 0
         right = self.model.detector.candidates
 
@@ -163,7 +163,7 @@ def test_what_another_class_shows(pictures, out, tmp_path):
     """A place that scores little for one class and much for another is one box."""
 
     def both():
-        model = colour_model()
+        model = color_model()
         right = model.detector.candidates
 
         def candidates(images, phrases, *, floor):
@@ -219,7 +219,7 @@ def test_images_that_are_elsewhere_now(folder, out, tmp_path):
     assert (again.detected, again.encoded) == (0, 0)
 
 
-def refused(out, labelling=None, load=colour_model):
+def refused(out, labelling=None, load=color_model):
     """The line that says why masks can't be made, after which the run is as before."""
     before = rows(out)
     with pytest.raises(RunError) as caught:
@@ -253,22 +253,22 @@ def test_images_that_are_others_now(folder, out, what, monkeypatch):
         monkeypatch.setattr("perception.runs.missing_masks.os.path.exists", lambda _: True)
         path.unlink()
     line = refused(out)
-    reasons = {"another": "the image is another now", b"\x89PNG": "not a picture"}
+    reasons = {"another": "the image is another now", b"\x89PNG": "not an image"}
     assert f"0/4.png: {reasons.get(what, 'no such file')}" in line
     with RunReader(run_path(out)) as reader:
         assert reader.counts() == Counts(done=6)
         write_annotations(reader, out, threshold=0.85)
     with pytest.raises(RunError, match=r"4 masks in 1 image are missing"):
-        make_missing(run_path(out), Labelling(0.3), lambda *_: colour_model())
+        make_missing(run_path(out), Labelling(0.3), lambda *_: color_model())
 
 
 def test_a_model_that_is_gone_or_another(folder, out):
     run(folder, out, threshold=0.85)
-    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+    other = replace(color_model(), weights={"fake.onnx": "1" * 64})
     line = refused(out, load=lambda: other)
     assert "the model isn't the one that found their boxes (weights fake.onnx 0000" in line
     assert made(out) == (10, 22)
-    with pytest.raises(RunError, match=r"12 masks in 6 images are missing.*colour"):
+    with pytest.raises(RunError, match=r"12 masks in 6 images are missing.*color"):
         make_missing(run_path(out), Labelling(0.3), lambda name, *_: load(name))
 
 
@@ -295,7 +295,7 @@ SHOWN = [Labelling(0.1), Labelling(0.06, 0.8), Labelling(0.1, all_labels=True)]
 @pytest.mark.parametrize("labelling", SHOWN, ids=["threshold", "nms", "labels"])
 def test_nano_makes_the_same_later(out, tmp_path, labelling):
     """To the last bit: bytes of the file, and quality, stability and consensus in the run."""
-    from perception.runs.results import whole_results
+    from perception.runs.results import iter_results
 
     model = load("nano", threads=1)
     annotate(lambda: model, [str(DEMOS)], NANO, out, threshold=0.5)
@@ -310,7 +310,7 @@ def test_nano_makes_the_same_later(out, tmp_path, labelling):
     for path in (out, whole):
         with RunReader(run_path(path)) as reader:
             options = {"nms": labelling.same_class_iou, "all_labels": labelling.all_labels}
-            results = whole_results(reader, threshold=labelling.threshold, **options)
+            results = iter_results(reader, threshold=labelling.threshold, **options)
             found.append(list(results))
     for late, early in zip(*found, strict=True):
         assert late.instances.rles == early.instances.rles

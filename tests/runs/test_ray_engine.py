@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fakes import colour_model, drawing
+from fakes import color_model, drawing
 from PIL import Image
 
 from perception.cli.commands import status
@@ -43,7 +43,7 @@ def cluster():
 
 @pytest.fixture
 def many(tmp_path):
-    """12 small pictures, one that is cut off."""
+    """12 small images, one that is cut off."""
     numbers = np.random.default_rng(0)
     (tmp_path / "in" / "süb").mkdir(parents=True)
     for n in range(12):
@@ -54,22 +54,22 @@ def many(tmp_path):
 
 
 def _places(numbers):
-    return [(colour, numbers.integers(0, 50, 2)) for colour in ("red", "green", "blue")]
+    return [(color, numbers.integers(0, 50, 2)) for color in ("red", "green", "blue")]
 
 
-def run(folder, out, text=TEXT, *, load=colour_model, **options):
+def run(folder, out, text=TEXT, *, load=color_model, **options):
     engine = RayEngine(load, workers=2, batch=2)
-    return annotate(colour_model, [str(folder)], text, out, engine=engine, **options)
+    return annotate(color_model, [str(folder)], text, out, engine=engine, **options)
 
 
 def local(folder, out, text=TEXT):
-    annotate(colour_model, [str(folder)], text, out, workers=1)
+    annotate(color_model, [str(folder)], text, out, workers=1)
     return out.read_bytes()
 
 
 def dying(marker):
     """A model whose first call on any actor kills its process."""
-    model = colour_model()
+    model = color_model()
     right = model.detector.candidates
 
     def candidates(images, phrases, *, floor):
@@ -113,7 +113,7 @@ def test_new_classes_on_a_local_run(many, tmp_path):
 
 def test_masks_that_were_left_out(many, tmp_path):
     out = tmp_path / "out.json"
-    annotate(colour_model, [str(many)], TEXT, out, workers=1, threshold=0.95)
+    annotate(color_model, [str(many)], TEXT, out, workers=1, threshold=0.95)
     told = []
     run(many, out, watch=lambda counts: told.append(counts) or told.extend)
     assert told[0] == Counts(waiting=12, failed=1)
@@ -138,7 +138,7 @@ def test_a_model_that_is_not_the_runs(pictures, tmp_path):
 
 
 def other_model():
-    model = colour_model()
+    model = color_model()
     return type(model)(model.detector, model.predictor, {"fake.onnx": "1" * 64})
 
 
@@ -151,7 +151,7 @@ def test_the_command(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     words = ["annotate", "in", "--text", "red square", "-q", "--out"]
     assert status([*words, "out.json", "--engine", "ray", "--workers", "1"]) == 0
-    assert capfd.readouterr().out.startswith("wrote out.json: 1 picture")
+    assert capfd.readouterr().out.startswith("wrote out.json: 1 image")
     assert status([*words, "local.json"]) == 0
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "local.json").read_bytes()
 
@@ -160,7 +160,7 @@ def noting(folder):
     """A model that notes which GPUs its actor has."""
     import ray
 
-    model = colour_model()
+    model = color_model()
     right = model.detector.candidates
 
     def candidates(images, phrases, *, floor):
@@ -177,7 +177,7 @@ def test_a_gpu_for_each_worker(pictures, tmp_path, gpus, each):
     said = []
     load = partial(noting, tmp_path / "actors")
     engine = RayEngine(load, batch=1, gpus=gpus, note=said.append)
-    annotate(colour_model, [str(pictures)], TEXT, tmp_path / "out.json", engine=engine)
+    annotate(color_model, [str(pictures)], TEXT, tmp_path / "out.json", engine=engine)
     own = [path.read_text() for path in (tmp_path / "actors").iterdir()]
     assert all(len(ids.split(",") if ids else []) == each for ids in own)
     assert len(own) > 0
@@ -188,7 +188,7 @@ def test_a_gpu_for_each_worker(pictures, tmp_path, gpus, each):
 
 def test_a_cluster_without_gpus_says_so():
     said = []
-    assert RayEngine(colour_model, gpus=None, note=said.append)._gpus(0) == 0
+    assert RayEngine(color_model, gpus=None, note=said.append)._gpus(0) == 0
     assert said == ["the cluster has no GPU: the model computes on the CPUs"]
 
 
@@ -212,7 +212,7 @@ def test_what_a_device_means_on_a_cluster(pictures, tmp_path, monkeypatch, devic
 
 def test_no_cluster_for_clients():
     with pytest.raises(RunError, match="ray://head:10001: this is for a machine of the cluster"):
-        RayEngine(colour_model, address="ray://head:10001")
+        RayEngine(color_model, address="ray://head:10001")
 
 
 def test_without_ray(monkeypatch):
@@ -220,4 +220,4 @@ def test_without_ray(monkeypatch):
     with pytest.raises(
         MissingExtraError, match=r"needs Ray: pip install 'perception-masks\[ray\]'"
     ):
-        RayEngine(colour_model)
+        RayEngine(color_model)

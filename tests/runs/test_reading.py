@@ -1,4 +1,4 @@
-"""Readers are processes that a picture may kill."""
+"""Readers are processes that an image may kill."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def test_a_picture_that_kills_its_reader(reader, pictures):
     again = reader.read(Task(1, str(pictures / "a.png")))
     assert again.uid == first.uid
     (pictures / "cut.png").write_bytes(b"\x89PNG")
-    assert "not a picture" in reader.read(Task(2, str(pictures / "cut.png"))).reason
+    assert "not an image" in reader.read(Task(2, str(pictures / "cut.png"))).reason
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

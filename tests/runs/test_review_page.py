@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
     @property
     def thumbnails(self):
-        """Alternative text and pixels of each picture."""
+        """Alternative text and pixels of each image."""
         return [(image["alt"], pixels(image["src"])) for image in self.all("img")]
 
 
@@ -79,11 +79,11 @@ def test_a_run(drive, review):
     page = review()
     said = page.said
     assert "Review of out.json" in said
-    assert "3 of 3 pictures done 0 failed 0 still to be done 3 instances from 0.3 up" in said
+    assert "3 of 3 images done 0 failed 0 still to be done 3 instances from 0.3 up" in said
     assert "2 of 3 classes found" in said
     assert "red thing (red, green) 2 2 0 sky (blue) 1 1 0" in said
     assert "Asked for and not found: cat." in said
-    assert "colour-detector" in said
+    assert "color-detector" in said
     assert "never reported dog" in said
     assert "000000000000" in said
     assert "0" * 13 not in said
@@ -143,7 +143,7 @@ def test_markup_in_names_is_text(drive, review):
     evil = "<img src=x onerror=alert(1)>&\"'.png"
     if sys.platform != "win32":
         Image.fromarray(drawing()).save(drive.folder / evil)
-        (drive.folder / "<script>.png").write_bytes(b"no picture")
+        (drive.folder / "<script>.png").write_bytes(b"no image")
     drive({'</title><script>alert("1")</script>': "red", "<b>&amp;": "yellow"})
     page = review()
     assert not page.all("script")
@@ -173,8 +173,8 @@ def test_an_unfinished_run(drive, review):
     (drive.folder / "cut.png").write_bytes(b"\x89PNG")
     drive("red", most=1)
     said = review().said
-    assert "1 of 4 pictures done 0 failed 3 still to be done" in said
-    assert "3 pictures are still to be done: the same annotate command goes on." in said
+    assert "1 of 4 images done 0 failed 3 still to be done" in said
+    assert "3 images are still to be done: the same annotate command goes on." in said
 
 
 def test_nothing_found(drive, review):
@@ -187,13 +187,13 @@ def test_nothing_found(drive, review):
 
 def test_nothing_done(drive, review):
     drive("red", most=0)
-    assert "0 of 3 pictures done" in review().said
+    assert "0 of 3 images done" in review().said
 
 
 def test_failures(drive, review):
     for name in ("x.png", "y.png"):
         (drive.folder / name).write_bytes(b"")
-    (drive.folder / "z.png").write_bytes(b"no picture")
+    (drive.folder / "z.png").write_bytes(b"no image")
     drive("red")
     said = review().said
     assert "3 failed" in said
@@ -208,8 +208,8 @@ def test_pictures_that_are_gone_or_others(drive, review):
     page = review()
     assert page.thumbnails == []
     assert "Pictures that can't be shown" in page.said
-    assert "the picture is no longer there 1 b.png" in page.said
-    assert "the picture is another now 1 a.png" in page.said
+    assert "the image is no longer there 1 b.png" in page.said
+    assert "the image is another now 1 a.png" in page.said
 
 
 def test_pictures_that_have_moved(drive, review, tmp_path):
@@ -231,4 +231,4 @@ def test_what_can_not_be(drive, review, tmp_path):
 def test_while_another_process_writes(drive, review):
     drive("red", most=1)
     with RunWriter(drive.path):
-        assert "1 of 3 pictures done" in review().said
+        assert "1 of 3 images done" in review().said

@@ -1,4 +1,4 @@
-"""Thumbnails: what is cut out, what is drawn on it, and how pictures are read for it."""
+"""Thumbnails: what is cut out, what is drawn on it, and how images are read for it."""
 
 import io
 
@@ -127,10 +127,10 @@ def test_what_can_not_be_shown(tmp_path):
         one("a.png", box=(2, 2, 4, 4), image_hw=(100, 90), file_bytes=3),
     )
     said = [text for _, text in sorted((shown.name, text) for shown, text in found.items())]
-    assert said[0] == "the picture has another size now"
+    assert said[0] == "the image has another size now"
     assert said[2].startswith("damaged or cut off")
-    assert said[3].startswith("a folder, not a picture")
-    assert said[4] == "the picture is no longer there"
+    assert said[3].startswith("a folder, not an image")
+    assert said[4] == "the image is no longer there"
 
 
 def test_pictures_behind_a_url(tmp_path):

@@ -1,6 +1,6 @@
 """Runs of earlier versions: ``tests/data/runs`` holds one of each, and what it was exported to.
 
-version_3: pictures in tiles of 64, two classes and a negative, marks, one picture that failed.
+version_3: images in tiles of 64, two classes and a negative, marks, one image that failed.
 """
 
 import json
@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import HereReader, NearSightedDetector, colour_model, drawing
+from fakes import HereReader, NearSightedDetector, color_model, drawing
 from PIL import Image
 
 from perception.runs.annotate import annotate, write_annotations
 from perception.runs.read import RunReader, run_path
 from perception.runs.records import Counts
-from perception.runs.settings import Keeping
+from perception.runs.settings import StorageSettings
 from perception.runs.store import VERSION
 from perception.runs.write import RunWriter
 
@@ -109,16 +109,16 @@ def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
 
 
 def test_goes_on(old, tmp_path, in_this_process):
-    """The same command: nothing is asked again, one picture that is new is."""
+    """The same command: nothing is asked again, one image that is new is."""
     for name, things in {**THINGS, "new.png": [("blue", (8, 8, 40, 40))]}.items():
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawing(things=things)).save(path)
     (tmp_path / "in" / "torn.png").write_bytes(b"\x89PNG")
     asked = []
-    model = replace(colour_model(), detector=NearSightedDetector())
+    model = replace(color_model(), detector=NearSightedDetector())
     model.detector.candidates = _watched(model.detector.candidates, asked)
-    annotate(lambda: model, [str(tmp_path / "in")], TEXT, old, keeping=Keeping(tile=64))
+    annotate(lambda: model, [str(tmp_path / "in")], TEXT, old, keeping=StorageSettings(tile=64))
     assert len(asked) == 1
     found = json.loads(old.read_text())
     assert [image["file_name"] for image in found["images"]] == sorted([*THINGS, "new.png"])

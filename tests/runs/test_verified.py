@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import HereReader, colour_model, drawing
+from fakes import HereReader, color_model, drawing
 from PIL import Image
 
 import perception as pc
@@ -15,7 +15,7 @@ from perception.runs.annotate import Shapes, annotate, export_annotations
 from perception.runs.read import RunReader, run_path
 
 SCENES = Path(__file__).parents[1] / "data" / "scenes"
-# Valid, and meant: masks are run lengths, and pictures are listed as they are read, upright.
+# Valid, and meant: masks are run lengths, and images are listed as they are read, upright.
 MEANT = {"rle-not-crowd", "file-exif-turned"}
 
 
@@ -25,7 +25,7 @@ def readers_in_this_process(monkeypatch):
 
 
 def faults(path, images):
-    """The codes of all that is wrong with a file and its pictures."""
+    """The codes of all that is wrong with a file and its images."""
     findings = Findings()
     content = read_coco(path, findings)
     lint(content, findings)
@@ -63,7 +63,7 @@ EXPORTS = [
 def test_drawings(odd_pictures, tmp_path, options):
     out, again = tmp_path / "out.json", tmp_path / "again.json"
     text = "red thing: red | green, blue, yellow"
-    annotate(colour_model, [str(odd_pictures)], text, out)
+    annotate(color_model, [str(odd_pictures)], text, out)
     assert faults(out, odd_pictures) == set()
     with RunReader(run_path(out)) as run:
         export_annotations(run, again, as_format="coco", **options)

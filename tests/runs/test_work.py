@@ -1,11 +1,11 @@
-"""One batch: pictures in, records out."""
+"""One batch: images in, records out."""
 
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import ColourDetector, ColourSegmenter, colour_model, drawing, read_and_answer
+from fakes import ColorDetector, ColorSegmenter, color_model, drawing, read_and_answer
 
 from perception.models.model import Model
 from perception.predictor.whole import WholeImagePredictor
@@ -25,7 +25,7 @@ def picture(number=1, image=None, **task):
 
 
 def stored(*queries, asked="red. blue", score=0.1, made=True):
-    """Boxes that a picture has from before; their scores are of the prompt's first phrase."""
+    """Boxes that an image has from before; their scores are of the prompt's first phrase."""
     count = len(queries)
     scores = np.zeros((count, len(parse(asked))), np.float32)
     scores[:, 0] = score
@@ -34,15 +34,15 @@ def stored(*queries, asked="red. blue", score=0.1, made=True):
 
 
 def detector_of(found):
-    detector = ColourDetector()
+    detector = ColorDetector()
     detector.candidates = lambda images, phrases, *, floor: [found] * len(images)
-    return Model(detector, WholeImagePredictor(ColourSegmenter()))
+    return Model(detector, WholeImagePredictor(ColorSegmenter()))
 
 
 def test_records_can_travel(pictures):
     tasks = [Task(1, str(pictures / "a.png")), Task(2, str(pictures / "missing.png"))]
     tasks, question = pickle.loads(pickle.dumps((tasks, QUESTION)))  # noqa: S301
-    records = {one.picture: one for one in read_and_answer(colour_model(), tasks, question)}
+    records = {one.picture: one for one in read_and_answer(color_model(), tasks, question)}
     first = pickle.loads(pickle.dumps(records[1]))  # noqa: S301
     assert isinstance(first, Answer)
     assert first.boxes.tolist() == [[8, 8, 40, 40], [64, 32, 112, 80]]
@@ -54,11 +54,11 @@ def test_records_can_travel(pictures):
 
 
 def test_nothing_to_do():
-    assert read_and_answer(colour_model(), [], QUESTION) == []
+    assert read_and_answer(color_model(), [], QUESTION) == []
 
 
 def test_nothing_found():
-    (record,) = answer_pictures(colour_model(), [picture(image=drawing(things=[]))], QUESTION)
+    (record,) = answer_pictures(color_model(), [picture(image=drawing(things=[]))], QUESTION)
     assert record.boxes.shape == (0, 4)
     assert len(record.scores) == 0
 
@@ -66,9 +66,9 @@ def test_nothing_found():
 def test_a_batch_is_the_same_as_one_by_one():
     images = [drawing(), drawing(64, 64, [("blue", (0, 0, 20, 20))]), drawing(things=[])]
     many = [picture(n, image) for n, image in enumerate(images)]
-    together = answer_pictures(colour_model(), many, QUESTION)
+    together = answer_pictures(color_model(), many, QUESTION)
     for one, record in zip(many, together, strict=True):
-        (alone,) = answer_pictures(colour_model(), [one], QUESTION)
+        (alone,) = answer_pictures(color_model(), [one], QUESTION)
         assert alone.masks == record.masks
         np.testing.assert_array_equal(alone.boxes, record.boxes)
 
@@ -100,7 +100,7 @@ def test_a_box_outside_and_an_empty_mask():
 def test_negatives_alone_are_new():
     question = replace(QUESTION, phrases=parse("red, !blue"))
     one = picture(uid="uid", asked=("red",), stored=stored(0))
-    (record,) = answer_pictures(colour_model(), [one], question)
+    (record,) = answer_pictures(color_model(), [one], question)
     assert record.adds
     assert record.asked == ("red", "blue")
     assert record.queries.tolist() == [200]
@@ -158,7 +158,7 @@ def test_a_place_that_is_shown_now_gets_its_mask(before, now, threshold, masked)
     (record,) = answer_pictures(detector_of(found), [one], question)
     assert record.mask_queries.tolist() == masked
     one = picture(uid="uid", asked=("red", "blue"), stored=known)
-    (record,) = answer_pictures(colour_model(), [one], question)
+    (record,) = answer_pictures(color_model(), [one], question)
     assert record.mask_queries.tolist() == [7] * (before >= threshold)
     assert record.asked == ("red", "blue")
     assert len(record.scores) == 0
@@ -168,7 +168,7 @@ def test_masks_alone_of_what_was_answered():
     question = replace(QUESTION, masks_only=True)
     known = {"asked": ("red",), "stored": stored(7, 9, score=0.5, made=False)}
     same, other = picture(1, uid="uid", **known), picture(2, uid="other", **known)
-    model = colour_model()
+    model = color_model()
     model.detector.candidates = lambda *_, **__: pytest.fail("detected")
     records = {one.picture: one for one in answer_pictures(model, [same, other], question)}
     assert records[1].mask_queries.tolist() == [7]  # 9 is the same thing again.
@@ -177,14 +177,14 @@ def test_masks_alone_of_what_was_answered():
 
 def test_other_content_is_asked_everything():
     one = picture(uid="other", asked=("red",), stored=stored(0))
-    (record,) = answer_pictures(colour_model(), [one], QUESTION)
+    (record,) = answer_pictures(color_model(), [one], QUESTION)
     assert not record.adds
     assert record.asked == ("red", "blue")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("no room\non the device")])
 def test_a_picture_on_which_the_model_fails(error):
-    model = colour_model()
+    model = color_model()
     right = model.detector.candidates
 
     def candidates(images, phrases, *, floor):
@@ -201,7 +201,7 @@ def test_a_picture_on_which_the_model_fails(error):
 
 
 def test_a_batch_that_runs_out_of_memory_halves_and_stays_small():
-    model, given = colour_model(), []
+    model, given = color_model(), []
     right = model.detector.candidates
 
     def candidates(images, phrases, *, floor):
@@ -212,7 +212,7 @@ def test_a_batch_that_runs_out_of_memory_halves_and_stays_small():
 
     model.detector.candidates = candidates
     pictures = [picture(n) for n in range(8)]
-    with pytest.warns(RuntimeWarning, match="8 pictures at once") as said:
+    with pytest.warns(RuntimeWarning, match="8 images at once") as said:
         records = answer_pictures(model, pictures, QUESTION)
     assert [record.picture for record in records] == list(range(8))
     assert all(isinstance(record, Answer) for record in records)
@@ -222,7 +222,7 @@ def test_a_batch_that_runs_out_of_memory_halves_and_stays_small():
 
 
 def test_one_picture_that_is_too_large_slows_down_no_other():
-    model, given = colour_model(), []
+    model, given = color_model(), []
     right = model.detector.candidates
 
     def candidates(images, phrases, *, floor):
@@ -233,9 +233,9 @@ def test_one_picture_that_is_too_large_slows_down_no_other():
 
     model.detector.candidates = candidates
     bad = picture(2, np.zeros((50, 50, 3), np.uint8))
-    with pytest.warns(RuntimeWarning, match="4 pictures at once"):
+    with pytest.warns(RuntimeWarning, match="4 images at once"):
         records = answer_pictures(model, [picture(1), bad, picture(3), picture(4)], QUESTION)
     assert [type(record) for record in records] == [Answer, Failure, Answer, Answer]
-    assert "not enough memory for one picture" in records[1].reason
+    assert "not enough memory for one image" in records[1].reason
     assert "--device cpu" in records[1].reason
     assert given == [4, 2, 1, 1, 2]

@@ -1,4 +1,4 @@
-"""Batches that halve when memory runs out."""
+"""AdaptiveBatcher that halve when memory runs out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from fakes import ColourDetector, colour_model, drawing
+from fakes import ColorDetector, color_model, drawing
 
 from perception.errors import ImageError, OutOfMemoryError
 from perception.models.model import Model
-from perception.runtime.batching import Batches, is_out_of_memory
+from perception.runtime.batching import AdaptiveBatcher, is_out_of_memory
 
 
 class Small:
@@ -41,8 +41,8 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_halves_says_so_once_and_remembers(error: Exception) -> None:
-    batches, work = Batches(), Small(2, error)
-    with pytest.warns(RuntimeWarning, match="not enough memory for 8 pictures at once") as said:
+    batches, work = AdaptiveBatcher(), Small(2, error)
+    with pytest.warns(RuntimeWarning, match="not enough memory for 8 images at once") as said:
         assert batches.run(range(19), work, most=8) == [2 * n for n in range(19)]
     assert len(said) == 1
     assert work.given == [8, 4, *[2] * 9, 1]
@@ -55,30 +55,30 @@ def test_halves_says_so_once_and_remembers(error: Exception) -> None:
 def test_one_that_does_not_fit() -> None:
     with (
         pytest.warns(RuntimeWarning, match="going on with fewer"),
-        pytest.raises(OutOfMemoryError, match=r"one picture \(MemoryError\); .*--device cpu"),
+        pytest.raises(OutOfMemoryError, match=r"one image \(MemoryError\); .*--device cpu"),
     ):
-        Batches().run(range(2), Small(0, MemoryError()), most=2)
+        AdaptiveBatcher().run(range(2), Small(0, MemoryError()), most=2)
 
 
 def test_other_errors_go_through() -> None:
     work = Small(0, RuntimeError("shapes don't fit"))
     with pytest.raises(RuntimeError, match="shapes"):
-        Batches().run(range(4), work, most=4)
+        AdaptiveBatcher().run(range(4), work, most=4)
     assert work.given == [4]
 
 
 def test_nothing_to_do() -> None:
-    assert Batches().run([], Small(0, MemoryError()), most=4) == []
+    assert AdaptiveBatcher().run([], Small(0, MemoryError()), most=4) == []
 
 
 def test_what_says_that_memory_ran_out() -> None:
     assert not is_out_of_memory(RuntimeError("memory format option is not supported"))
-    assert not is_out_of_memory(ImageError("a picture"))
+    assert not is_out_of_memory(ImageError("an image"))
     assert not is_out_of_memory(OutOfMemoryError("said already"))
 
 
-class Narrow(ColourDetector):
-    """Runs out of memory with more than so many pictures."""
+class Narrow(ColorDetector):
+    """Runs out of memory with more than so many images."""
 
     def __init__(self, fits: int) -> None:
         self.fits, self.given = fits, list[int]()
@@ -92,16 +92,16 @@ class Narrow(ColourDetector):
 
 def test_a_list_of_pictures() -> None:
     pictures = [drawing(things=[("red", (8, 8, 20 + n, 40))]) for n in range(6)]
-    expected = colour_model()(pictures, "red")
+    expected = color_model()(pictures, "red")
     detector = Narrow(2)
-    model = Model(detector, colour_model().predictor)
-    with pytest.warns(RuntimeWarning, match="4 pictures at once"):
+    model = Model(detector, color_model().predictor)
+    with pytest.warns(RuntimeWarning, match="4 images at once"):
         found = model(pictures, "red")
     assert detector.given == [4, 2, 2, 2]
     for one, other in zip(found, expected, strict=True):
         assert one.rles == other.rles
         np.testing.assert_array_equal(one.boxes, other.boxes)
-    with pytest.raises(OutOfMemoryError, match="smaller picture"):
+    with pytest.raises(OutOfMemoryError, match="smaller image"):
         Model(Narrow(0), model.predictor).detect(pictures[0], "red")
     with pytest.raises(ImageError, match="no such file"):
         model([pictures[0], "nowhere.png"], "red")

@@ -1,4 +1,4 @@
-"""What SAM 3's tests share: the tiny network, its folder, the model, a picture; no network."""
+"""What SAM 3's tests share: the tiny network, its folder, the model, an image; no network."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_a_negative_is_shown_no_examples(sam3: Sam3, image: ImageArray) -> None:
 
 
 def test_an_example_outside_the_picture_is_said(sam3: Sam3, image: ImageArray) -> None:
-    with pytest.raises(PromptError, match="box 100,1,120,9 is outside the picture"):
+    with pytest.raises(PromptError, match="box 100,1,120,9 is outside the image"):
         sam3.shown(Examples([[100, 1, 120, 9]])).detect([image], parse("cat"))
 
 

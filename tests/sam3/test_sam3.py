@@ -49,7 +49,7 @@ def model(sam3: Sam3) -> Model:
 
 @pytest.fixture(scope="module")
 def tracker(network: Any) -> Any:
-    """Transformers' network for clicks on pictures, with the same weights.
+    """Transformers' network for clicks on images, with the same weights.
 
     Of four levels it adds the code for "nothing remembered" to the coarsest, which nothing reads;
     the authors' code leaves that level out before, and so must its neck here.

@@ -1,4 +1,4 @@
-"""What the segmenter's tests share: a tiny SAM, its published twin, its ONNX files, a picture."""
+"""What the segmenter's tests share: a tiny SAM, its published twin, its ONNX files, an image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def predictor(reference: ReferenceSam) -> SamPredictor:
 
 @pytest.fixture
 def picture() -> Callable[[int, int], ImageArray]:
-    """A smooth picture with an edge, height x width."""
+    """A smooth image with an edge, height x width."""
 
     def draw(height: int, width: int) -> ImageArray:
         y, x = np.mgrid[:height, :width].astype(np.float32)

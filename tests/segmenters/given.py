@@ -1,4 +1,4 @@
-"""What the tests of every segmenter ask, and of pictures of which sizes."""
+"""What the tests of every segmenter ask, and of images of which sizes."""
 
 from __future__ import annotations
 

@@ -8,24 +8,24 @@ from torch import Tensor, nn
 
 from perception.segmenters.sam import blocks as graph_forms
 from perception.segmenters.sam.blocks import LayerNorm2d
-from perception.segmenters.sam.cells import centred
+from perception.segmenters.sam.cells import centerd
 
 
 class Form(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.norm = LayerNorm2d(6) if name == "norm_of_centred" else nn.LayerNorm(6)
+        self.norm = LayerNorm2d(6) if name == "norm_of_centerd" else nn.LayerNorm(6)
         self.name = name
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         if self.name == "norm_of_sum":
             return graph_forms.norm_of_sum(self.norm, a, b)
-        if self.name == "norm_of_centred":
-            return graph_forms.norm_of_centred(self.norm, centred(a + b))
+        if self.name == "norm_of_centerd":
+            return graph_forms.norm_of_centerd(self.norm, centerd(a + b))
         return getattr(graph_forms, self.name)(a + b)
 
 
-FORMS = "gelu", "gelu_of_any", "softmax_over_rows", "norm_of_sum", "norm_of_centred", "sum_of_rows"
+FORMS = "gelu", "gelu_of_any", "softmax_over_rows", "norm_of_sum", "norm_of_centerd", "sum_of_rows"
 OWN = "erf", "exp", "unsqueeze", "sqrt", "ones"
 
 

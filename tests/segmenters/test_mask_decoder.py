@@ -6,8 +6,8 @@ from segment_anything.modeling import Sam as ReferenceSam
 from torch import nn
 
 from perception.segmenters.sam.mask_decoder import (
-    centred_row_bias,
-    centred_row_weights,
+    centerd_row_bias,
+    centerd_row_weights,
     in_order,
     row_bias,
     row_weights,
@@ -70,13 +70,13 @@ def test_rows_are_those_of_a_transposed_convolution(bias: bool) -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_centred_rows_are_the_rows_less_their_mean(bias: bool) -> None:
+def test_centerd_rows_are_the_rows_less_their_mean(bias: bool) -> None:
     conv = nn.ConvTranspose2d(6, 5, 2, stride=2, bias=bias)
     cells = torch.randn(2, 12, 6)
-    both = zip(row_weights(conv), centred_row_weights(conv), strict=True)
-    for weight, centred_weight in both:
+    both = zip(row_weights(conv), centerd_row_weights(conv), strict=True)
+    for weight, centerd_weight in both:
         want = in_order(cells @ weight + row_bias(conv), conv)
-        have = in_order(cells @ centred_weight + centred_row_bias(conv), conv)
+        have = in_order(cells @ centerd_weight + centerd_row_bias(conv), conv)
         assert have.mean(-1).abs().max() <= 1e-6
         assert (have - (want - want.mean(-1, keepdim=True))).abs().max() <= 1e-5
 

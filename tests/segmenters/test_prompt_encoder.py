@@ -51,12 +51,12 @@ def test_an_unknown_label_is_an_error(tiny: Sam) -> None:
         tiny.prompt_encoder.sparse(POINTS, POINT_LABELS + 4)
 
 
-def test_a_place_is_moved_to_the_centre_of_its_pixel(tiny: Sam) -> None:
+def test_a_place_is_moved_to_the_center_of_its_pixel(tiny: Sam) -> None:
     encoder = tiny.prompt_encoder
     kind = encoder.point_embeddings[1].weight
-    centre = torch.full((1, 1, 2), 0.5)  # of the whole picture, in 0..1
+    center = torch.full((1, 1, 2), 0.5)  # of the whole image, in 0..1
     have = encoder.sparse(torch.full((1, 1, 2), SIDE / 2 - 0.5), torch.ones(1, 1))
-    assert torch.allclose(have, encoder.pe_layer(centre) + kind, atol=1e-6)
+    assert torch.allclose(have, encoder.pe_layer(center) + kind, atol=1e-6)
 
 
 def test_earlier_masks_agree_with_the_published_network(tiny: Sam, reference: ReferenceSam) -> None:

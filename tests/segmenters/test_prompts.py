@@ -74,5 +74,5 @@ def test_lone_points_are_a_row_each() -> None:
     assert rows.labels.tolist() == [row.labels[0].tolist() for row in alone]
     assert rows.mask_logits is None
     assert len(point_rows(np.zeros((0, 2), np.float32), FRAME)) == 0
-    with pytest.raises(PromptError, match="outside the picture"):
+    with pytest.raises(PromptError, match="outside the image"):
         point_rows(np.float32([[1, 2], [3000, 4]]), FRAME)

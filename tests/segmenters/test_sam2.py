@@ -38,7 +38,7 @@ def processor() -> Sam2Processor:
 
 
 def pixels(segmenter: Any, image: ImageArray) -> torch.Tensor:
-    """Our pixels: theirs differ by what rounding the resized picture to bytes changes."""
+    """Our pixels: theirs differ by what rounding the resized image to bytes changes."""
     return torch.from_numpy(fit_picture(image, SIDE, stretched=True)[1])
 
 

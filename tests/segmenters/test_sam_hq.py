@@ -1,6 +1,6 @@
 """SAM-HQ against transformers' own network on the same prompts, with one fault of it mended.
 
-transformers 5 builds SAM-HQ's masks on the picture's embedding with rows and columns swapped, in
+transformers 5 builds SAM-HQ's masks on the image's embedding with rows and columns swapped, in
 place of the cells that its two-way transformer returns; the authors' code takes those cells. The
 tests put them back before they compare.
 """

@@ -1,10 +1,10 @@
-"""A service over a folder of drawings, whose model looks at colours, and a client for it."""
+"""A service over a folder of drawings, whose model looks at colors, and a client for it."""
 
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from fakes import CELLS, SIDE, ColourDetector, ColourSegmenter, HereReader, drawing
+from fakes import CELLS, SIDE, ColorDetector, ColorSegmenter, HereReader, drawing
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -21,8 +21,8 @@ from perception.types import Embedding
 HOME = "http://127.0.0.1:8000"
 
 
-class KeptColours(ColourSegmenter):
-    """Its embeddings, colours of 0..255, are the same in float16."""
+class KeptColors(ColorSegmenter):
+    """Its embeddings, colors of 0..255, are the same in float16."""
 
     side, embedding_shape, version = SIDE, (3, CELLS, CELLS), ""
 
@@ -31,8 +31,8 @@ class KeptColours(ColourSegmenter):
 
 
 def served_model():
-    segmenter = KeptColours()
-    model = Model(ColourDetector(), WholeImagePredictor(segmenter), {"fake.onnx": "0" * 64})
+    segmenter = KeptColors()
+    model = Model(ColorDetector(), WholeImagePredictor(segmenter), {"fake.onnx": "0" * 64})
     return ServedModel(model, segmenter)
 
 
@@ -93,7 +93,7 @@ def client(service_and_client):
 
 @pytest.fixture
 def mark():
-    """A mark as the page sends it, of a box in a picture of 96 x 128, or of another size."""
+    """A mark as the page sends it, of a box in an image of 96 x 128, or of another size."""
     from perception.ops.masks import mask_to_rle
 
     def make(box=(10, 10, 30, 30), uid="a" * 32, size=(96, 128), **changes):

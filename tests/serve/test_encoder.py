@@ -1,4 +1,4 @@
-"""The order of encoding, and that one picture is encoded once."""
+"""The order of encoding, and that one image is encoded once."""
 
 from threading import Event
 

@@ -38,7 +38,7 @@ PATHS = [
 def test_no_name_leads_out_of_the_folder(client, path, name):
     answer = client.get(f"/api/{path}", params={"picture": name})
     assert answer.status_code == 404
-    assert answer.json()["error"].endswith("no such picture in this folder")
+    assert answer.json()["error"].endswith("no such image in this folder")
     assert "\n" not in answer.json()["error"]
 
 
@@ -254,9 +254,9 @@ def png_of(width, height):
     [
         (png_of(60_000, 60_000), "bomb.png", "image/png", "more than the limit"),
         (png_of(300, 300), "short.png", "image/png", "damaged or cut off"),
-        (b"<html><script>alert(1)</script></html>", "x.jpg", "image/jpeg", "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.jpg", "image/jpeg", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "x.jpg", "image/jpeg", "not a picture"),
+        (b"<html><script>alert(1)</script></html>", "x.jpg", "image/jpeg", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.jpg", "image/jpeg", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "x.jpg", "image/jpeg", "not an image"),
         (b"", "x.jpg", "image/jpeg", "empty"),
         (b"GIF89a", "x.gif", "image/gif", ""),
     ],

@@ -1,4 +1,4 @@
-"""A picture that takes its time holds nobody's but its own."""
+"""An image that takes its time holds nobody's but its own."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ PATIENCE = 60
 
 
 class SlowReader(HereReader):
-    """Refuses large pictures as the real one does; takes its time with names that say so."""
+    """Refuses large images as the real one does; takes its time with names that say so."""
 
     go_on = threading.Event()
     begun: ClassVar[list] = []

@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from fakes import HereReader, NearSightedDetector, colour_model
+from fakes import HereReader, NearSightedDetector, color_model
 
 from perception.errors import ImageError, OutputError, PromptError, RunError
 from perception.runs.annotate import annotate
 from perception.runs.read import run_path
 from perception.runs.records import Counts
 from perception.runs.results import result_of, run_info
-from perception.runs.settings import Keeping, only_worker
+from perception.runs.settings import StorageSettings, only_worker
 from perception.serve.opening import open_run
 
 
@@ -25,7 +25,7 @@ def out(tmp_path):
 
 
 def opened(folder, out, **options):
-    with open_run(folder, out, colour_model(), **options) as run:
+    with open_run(folder, out, color_model(), **options) as run:
         return run.text, run.classes, run.counts()
 
 
@@ -40,12 +40,12 @@ def test_without_a_text(folder, out):
 
 
 def test_one_of_annotates(folder, out):
-    annotate(colour_model, [str(folder)], "red. sky: blue", out)
+    annotate(color_model, [str(folder)], "red. sky: blue", out)
     text, classes, counts = opened(folder, out, text="SKY: green, kite")
     assert (text, classes) == ("red. sky: blue", ("red", "sky", "kite"))
     assert counts.done == 3
     before = out.read_bytes()
-    annotate(colour_model, [str(folder)], "red. sky: blue", out)
+    annotate(color_model, [str(folder)], "red. sky: blue", out)
     assert out.read_bytes() != before
     assert b"kite" in out.read_bytes()
 
@@ -53,20 +53,20 @@ def test_one_of_annotates(folder, out):
 def test_annotate_goes_on_with_one_of_ours(folder, out):
     opened(folder, out)
     notes = []
-    summary = annotate(colour_model, [str(folder)], "red", out, note=notes.append, overwrite=False)
+    summary = annotate(color_model, [str(folder)], "red", out, note=notes.append, overwrite=False)
     assert (summary.counts.done, summary.pictures, notes) == (3, 3, [])
 
 
 def test_one_that_is_at_work(folder, out):
     with only_worker(run_path(out)), pytest.raises(RunError, match="another process works"):
         opened(folder, out)
-    with open_run(folder, out, colour_model()), pytest.raises(RunError, match="another process"):
-        annotate(colour_model, [str(folder)], "red", out)
+    with open_run(folder, out, color_model()), pytest.raises(RunError, match="another process"):
+        annotate(color_model, [str(folder)], "red", out)
 
 
 def test_another_model(folder, out):
     opened(folder, out)
-    other, notes = replace(colour_model(), weights={"fake.onnx": "1" * 64}), []
+    other, notes = replace(color_model(), weights={"fake.onnx": "1" * 64}), []
     for _ in range(2):
         with open_run(folder, out, other, note=notes.append) as run:
             info = run_info(run, threshold=0.3, nms=0.7)
@@ -79,7 +79,7 @@ def test_another_model(folder, out):
 
 def test_another_folder(folder, out):
     opened(folder, out)
-    with pytest.raises(RunError, match="pictures in"):
+    with pytest.raises(RunError, match="images in"):
         opened(folder / "sub", out)
 
 
@@ -107,7 +107,7 @@ class Stop(Exception):  # noqa: N818
 
 
 def narrowed_and_interrupted(folder, out, model, **options):
-    """A run over three pictures for two classes, then for one of them, ended after a picture."""
+    """A run over three images for two classes, then for one of them, ended after an image."""
 
     def stop(_):
         raise Stop
@@ -119,34 +119,34 @@ def narrowed_and_interrupted(folder, out, model, **options):
 
 @pytest.mark.parametrize("tile", [64, None])
 def test_a_narrowed_run_that_was_interrupted_is_not_done(folder, out, tile):
-    """In tiles, and for such models in whole pictures, answers depend on all that is asked."""
-    model = replace(colour_model(), detector=NearSightedDetector())
+    """In tiles, and for such models in whole images, answers depend on all that is asked."""
+    model = replace(color_model(), detector=NearSightedDetector())
     model.detector.phrases_independent = tile is not None
-    narrowed_and_interrupted(folder, out, model, keeping=Keeping(tile=tile))
+    narrowed_and_interrupted(folder, out, model, keeping=StorageSettings(tile=tile))
     with open_run(folder, out, model) as run:
         before = run.counts()
         assert (before.waiting, before.total) == (3 - before.done, 3)
         assert before.done < 3
-    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+    other = replace(color_model(), weights={"fake.onnx": "1" * 64})
     with open_run(folder, out, other) as run:  # Which answers each phrase by itself.
         assert run.counts() == before
-    summary = annotate(lambda: model, [str(folder)], "red", out, keeping=Keeping(tile=tile))
+    summary = annotate(lambda: model, [str(folder)], "red", out, keeping=StorageSettings(tile=tile))
     assert summary.counts == Counts(done=3)
 
 
 def test_another_model_leaves_a_narrowed_run_done(folder, out):
-    annotate(colour_model, [str(folder)], "red. blue", out)
-    annotate(colour_model, [str(folder)], "red", out)
-    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+    annotate(color_model, [str(folder)], "red. blue", out)
+    annotate(color_model, [str(folder)], "red", out)
+    other = replace(color_model(), weights={"fake.onnx": "1" * 64})
     other.detector.phrases_independent = False
     with open_run(folder, out, other) as run:
         assert run.counts() == Counts(done=3)
 
 
 def test_a_lower_threshold_makes_its_masks(folder, out):
-    annotate(colour_model, [str(folder)], "red. blue", out, threshold=0.95)
+    annotate(color_model, [str(folder)], "red. blue", out, threshold=0.95)
     notes = []
-    with open_run(folder, out, colour_model(), threshold=0.3, note=notes.append) as run:
+    with open_run(folder, out, color_model(), threshold=0.3, note=notes.append) as run:
         assert notes == ["making 3 masks in 2 images, which were left out so far"]
         assert run.counts() == Counts(done=3)
         found = [result_of(run, picture, threshold=0.3) for picture in run.pictures()]
@@ -154,8 +154,8 @@ def test_a_lower_threshold_makes_its_masks(folder, out):
 
 
 def test_masks_that_can_not_be_made(folder, out):
-    annotate(colour_model, [str(folder)], "red. blue", out, threshold=0.95)
-    other = replace(colour_model(), weights={"fake.onnx": "1" * 64})
+    annotate(color_model, [str(folder)], "red. blue", out, threshold=0.95)
+    other = replace(color_model(), weights={"fake.onnx": "1" * 64})
     with pytest.raises(RunError, match=r"3 masks in 2 images are missing and can't be made: the m"):
         opened_with(other, folder, out)
     opened_with(other, folder, out, threshold=0.95)

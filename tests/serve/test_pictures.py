@@ -1,4 +1,4 @@
-"""The list, a picture, its file and its embedding."""
+"""The list, an image, its file and its embedding."""
 
 import io
 import os
@@ -25,8 +25,8 @@ def test_the_session(client):
     assert found == {
         "folder": "in",
         "model": {
-            "detector": "colour-detector",
-            "segmenter": "colour-segmenter",
+            "detector": "color-detector",
+            "segmenter": "color-segmenter",
             "side": 256,
             "embedding": [3, 64, 64],
             "maskSize": 256,
@@ -110,14 +110,14 @@ def test_a_pipe_is_not_waited_for(folder, client):
 
 
 def test_a_picture_that_cannot_be_read(folder, client):
-    (folder / "b.jpg").write_bytes(b"no picture")
+    (folder / "b.jpg").write_bytes(b"no image")
     found = client.get("/api/picture", params={"picture": "b.jpg"}).json()
-    assert found["failed"].startswith("not a picture")
+    assert found["failed"].startswith("not an image")
     assert found["marks"] == []
     for path in ("image", "embedding", "cells"):
         answer = client.get(f"/api/{path}", params={"picture": "b.jpg"})
         assert answer.status_code == 422
-        assert answer.json()["error"].startswith("b.jpg: not a picture")
+        assert answer.json()["error"].startswith("b.jpg: not an image")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.png", "png"), ("b.jpg", "jpeg")])

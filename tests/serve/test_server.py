@@ -65,7 +65,7 @@ def test_from_start_to_end(folder, tmp_path, number):
     finally:
         process.kill()
     assert process.returncode == 0
-    assert out.endswith("out.json: 0 pictures, 0 instances\n")
+    assert out.endswith("out.json: 0 images, 0 instances\n")
     assert [line for line in err.splitlines() if not line.startswith("note: ")] == []
     assert json.loads((tmp_path / "out.json").read_text())["images"] == []
     assert not list(tmp_path.glob("*.lock")) + list(tmp_path.glob("*-wal"))

@@ -1,4 +1,4 @@
-"""Tabs that have a picture open."""
+"""Tabs that have an image open."""
 
 from perception.serve import image_routes as tabs
 from perception.serve.image_routes import Tabs
@@ -15,6 +15,6 @@ def test_a_tab_that_is_gone_is_forgotten():
 
 
 def test_they_stay_few(monkeypatch):
-    monkeypatch.setattr(tabs, "_MOST", 3)
+    monkeypatch.setattr(tabs, "_MAX", 3)
     open_tabs = Tabs()
     assert [open_tabs.others("a", str(n)) for n in range(6)] == [0, 1, 2, 2, 2, 2]

@@ -89,7 +89,7 @@ def test_a_previous_mask_is_of_the_image(client, window):
 def test_a_click_needs_a_place_in_the_picture(client):
     for body, words in (
         ({}, "neither points nor a box"),
-        ({"points": [[500, 20]], "labels": [1]}, "outside the picture"),
+        ({"points": [[500, 20]], "labels": [1]}, "outside the image"),
         ({"points": [[5, 20]], "labels": []}, "as many labels, got 0"),
         ({"points": [[5, 20]], "labels": [1, 1]}, "as many labels, got 2"),
         ({"box": [50, 50, 50, 60]}, "is empty"),
@@ -285,7 +285,7 @@ def test_absence_is_recorded_where_it_was_asked(client, service, mark):
 def test_a_picture_that_is_none(client, path):
     answer = client.get(f"/api/{path}", params={"picture": "c.png"})
     assert answer.status_code == 404
-    assert answer.json() == {"error": "c.png: no such picture in this folder"}
+    assert answer.json() == {"error": "c.png: no such image in this folder"}
 
 
 @pytest.mark.parametrize("part", ["encode", "decode"])

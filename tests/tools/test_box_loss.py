@@ -36,14 +36,14 @@ def test_too_small_and_too_large_cost(place: tuple[int, int, int, int]) -> None:
     assert loss(answer(*place)) > 0.05
 
 
-def test_neighbours_of_one_colour_belong_together() -> None:
-    """A border through one colour costs; a border between two colours doesn't."""
+def test_neighbours_of_one_color_belong_together() -> None:
+    """A border through one color costs; a border between two colors doesn't."""
     whole, half = answer(4, 6, 12, 14), answer(4, 6, 8, 14)
     assert loss(half, ALIKE) - loss(half) > 0.5
     assert loss(whole, ALIKE) - loss(whole) > 0.5  # its own border, all of it on the outside
-    colours = torch.zeros(1, 3, 16, 16)
-    colours[..., 6:14, 4:8] = 60  # the half, and nothing else
-    edges = likeness(colours)
+    colors = torch.zeros(1, 3, 16, 16)
+    colors[..., 6:14, 4:8] = 60  # the half, and nothing else
+    edges = likeness(colors)
     assert loss(half, edges) - loss(half) < 0.01
     assert loss(whole, edges) - loss(whole) > 0.2
 
@@ -57,7 +57,7 @@ def test_each_mask_has_its_own_loss() -> None:
 
 def test_likeness_is_of_neighbours() -> None:
     picture = torch.zeros(1, 3, 16, 16)
-    picture[..., 8:] = 50  # another colour on the right
+    picture[..., 8:] = 50  # another color on the right
     right, below, down_right, down_left = likeness(picture)[0]
     assert below.all()
     assert (right[:, :6] == 1).all()
@@ -67,8 +67,8 @@ def test_likeness_is_of_neighbours() -> None:
     assert (down_left[:-2, 8:10] == 0).all()
 
 
-def test_of_all_masks_that_fill_the_box_the_one_of_a_colour_costs_least() -> None:
-    """A cross that touches all edges of the box, in a colour of its own."""
+def test_of_all_masks_that_fill_the_box_the_one_of_a_color_costs_least() -> None:
+    """A cross that touches all edges of the box, in a color of its own."""
     cross = torch.maximum(answer(4, 9, 12, 11), answer(7, 6, 9, 14))
     edges = likeness(60.0 * (cross > 0).expand(-1, 3, -1, -1))
     others = [answer(4, 6, 12, 14), torch.maximum(cross, answer(4, 6, 8, 10)), answer(4, 9, 12, 11)]

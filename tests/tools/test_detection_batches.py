@@ -18,7 +18,7 @@ from detection_batches import (
 )
 from detection_photos import NamedPhotos
 from scenes.scene import Painter, Scene, Style
-from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
+from scenes.shapes import COLORS, NOUNS, PATTERNS, SIZES
 from scenes.words import Words, is_held_out, nearly, some_of
 
 from perception.detectors.nano.onnx import Tokenizer
@@ -34,7 +34,7 @@ def random_things(count: int, seed: int = 0) -> list[Words]:
         return str(rng.choice(list(values)))
 
     shapes = [
-        Words(pick(NOUNS[:3]), pick(("", *SIZES)), pick(list(COLOURS)[:3]), pick(PATTERNS))
+        Words(pick(NOUNS[:3]), pick(("", *SIZES)), pick(list(COLORS)[:3]), pick(PATTERNS))
         for _ in range(count)
     ]
     return [*shapes, Words("cat"), Words("dog")]
@@ -69,7 +69,7 @@ def test_what_is_asked(painter: Painter, scenes: list[Scene]) -> None:
     truth = describes(asked, things)
     assert truth.any(axis=1).all()  # every thing has a phrase
     assert (~truth).all(axis=0).sum() > 20  # and many phrases are true of nothing
-    assert any(words.colour and words.pattern for words in asked)
+    assert any(words.color and words.pattern for words in asked)
 
 
 def test_no_phrase_that_is_asked_is_held_out(painter: Painter) -> None:
@@ -94,7 +94,7 @@ def test_foreign_names_are_true_of_nothing_that_is_drawn(painter: Painter) -> No
     names = foreign_names(painter)
     assert len(names) > 200
     assert names == sorted(set(names))
-    known = {word for name in painter.names for word in name.split()} | set(NOUNS) | set(COLOURS)
+    known = {word for name in painter.names for word in name.split()} | set(NOUNS) | set(COLORS)
     assert not any(known & set(name.split()) for name in names)
 
 

@@ -108,9 +108,9 @@ def test_the_likelier_phrase_chooses_between_equal_boxes() -> None:
 
 
 def test_a_thing_claims_no_more_than_its_share() -> None:
-    centres = torch.stack((torch.linspace(1, 19, 40), torch.full((40,), 5.0)), dim=1)
+    centers = torch.stack((torch.linspace(1, 19, 40), torch.full((40,), 5.0)), dim=1)
     boxes = torch.tensor([[[0.0, 0, 20 - 0.1 * k, 10] for k in range(40)]])
-    owner, weight = assign(boxes, torch.zeros(1, 40, 2), THINGS, TRUTH, centres)
+    owner, weight = assign(boxes, torch.zeros(1, 40, 2), THINGS, TRUTH, centers)
     assert (owner[0] == 0).tolist() == [k < 10 for k in range(40)]
     assert weight[0].argmax() == 0
 
@@ -187,13 +187,13 @@ def test_words_cost_their_cross_entropy_in_half_precision_too() -> None:
     truth = torch.zeros(1, 3, 120, dtype=torch.bool)
     truth[0, 0, :2] = truth[0, 1, 7] = True
     known = torch.rand(1, 120)
-    centres = CENTRES.repeat(500, 1)
+    centers = CENTRES.repeat(500, 1)
     for kind, error in ((torch.float32, 1e-4), (torch.bfloat16, 0.01)):
         given = logits.to(kind)
-        owner, weight = assign(boxes, given, THINGS, truth, centres)
+        owner, weight = assign(boxes, given, THINGS, truth, centers)
         target = truth[0, owner[0].clamp(min=0)] * weight[0, :, None]
         want = torch.nn.functional.binary_cross_entropy_with_logits(
             logits[0], target, known, reduction="sum"
         )
-        _, parts = detection_loss(boxes, given, THINGS, truth, centres, known)
+        _, parts = detection_loss(boxes, given, THINGS, truth, centers, known)
         assert parts["words"] == pytest.approx(want.item() / weight.sum().item(), rel=error)

@@ -73,7 +73,7 @@ def test_close_views_are_of_things_worth_it(data: Path, monkeypatch: pytest.Monk
     assert all((close > 0) == large for large, close in asked)
 
 
-def test_a_backdrop_shows_colours_and_nothing_else(data: Path) -> None:
+def test_a_backdrop_shows_colors_and_nothing_else(data: Path) -> None:
     photos = NamedPhotos(data, most=30)
     for seed in range(8):
         backdrop = photos.backdrop((60, 90), np.random.default_rng(seed))

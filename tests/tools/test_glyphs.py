@@ -8,7 +8,7 @@ import pytest
 import scenes.glyphs
 from scenes.glyphs import SPRITE, find_font, load_concepts, render_sprites
 from scenes.scene import Painter
-from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
+from scenes.shapes import COLORS, NOUNS, PATTERNS, SIZES
 from scenes.unicode_names import character_names
 
 from perception.prompts.grammar import parse
@@ -39,7 +39,7 @@ def test_names_are_phrases_as_a_detector_reads_them() -> None:
 
 def test_no_concept_goes_by_the_words_of_shapes() -> None:
     assert not set(CONCEPTS) & {*NOUNS, *PATTERNS, *SIZES}
-    assert not {name.split()[0] for name in CONCEPTS if " " in name} & set(COLOURS) - {"orange"}
+    assert not {name.split()[0] for name in CONCEPTS if " " in name} & set(COLORS) - {"orange"}
 
 
 def test_no_emoji_is_called_by_the_name_of_another_concept() -> None:

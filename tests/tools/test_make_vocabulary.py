@@ -8,7 +8,7 @@ import make_vocabulary
 import pytest
 from make_vocabulary import learn_pieces
 from scenes.glyphs import load_concepts
-from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
+from scenes.shapes import COLORS, NOUNS, PATTERNS, SIZES
 from scenes.unicode_names import character_names
 
 from perception.detectors.nano.onnx import SPECIAL, Tokenizer, split_words
@@ -55,13 +55,13 @@ def test_a_vocabulary_is_one_for_the_tokenizer(small: list[str]) -> None:
 
 def test_the_words_of_the_scenes_are_whole(small: list[str]) -> None:
     tokenizer = Tokenizer(small)
-    for phrase in (*load_concepts(), *NOUNS, *COLOURS, *PATTERNS, *SIZES):
+    for phrase in (*load_concepts(), *NOUNS, *COLORS, *PATTERNS, *SIZES):
         assert len(tokenizer.encode(phrase)) == len(split_words(phrase)), phrase
 
 
 def test_the_shipped_vocabulary_knows_the_scenes_words() -> None:
     tokenizer = Tokenizer.load(SHIPPED)
-    for phrase in (*load_concepts(), *NOUNS, *COLOURS, *PATTERNS, *SIZES):
+    for phrase in (*load_concepts(), *NOUNS, *COLORS, *PATTERNS, *SIZES):
         assert len(tokenizer.encode(phrase)) == len(split_words(phrase)), phrase
 
 

@@ -104,7 +104,7 @@ def moved(found: Instances, entry: dict[str, Any]) -> Instances:
 
 
 def doubtful(found: Instances, entry: dict[str, Any]) -> Instances:
-    """Each thing twice: first with the mask of all of the picture, which nobody believes in."""
+    """Each thing twice: first with the mask of all of the image, which nobody believes in."""
     height, width = found.image_hw
     everything = window_to_rle(np.ones((height, width), np.bool_), (0, 0), (height, width))
     twice = np.repeat(np.arange(len(found)), 2)

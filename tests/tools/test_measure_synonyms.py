@@ -19,7 +19,7 @@ ENTRIES: list[dict[str, Any]] = [
 
 
 def detector(answers: dict[str, list[list[int]]]) -> Any:
-    """In a model's place: the boxes that each word finds in every picture."""
+    """In a model's place: the boxes that each word finds in every image."""
 
     def detect(path: Path, words: list[str]) -> Any:
         (word,) = words

@@ -5,7 +5,7 @@ import pytest
 from detection_batches import describes
 from scenes.questions import question
 from scenes.scene import Painter, Style
-from scenes.shapes import COLOURS, NOUNS, PATTERNS, SIZES
+from scenes.shapes import COLORS, NOUNS, PATTERNS, SIZES
 from scenes.words import Words, is_held_out
 
 NAMES = [f"thing {k}" for k in range(60)]
@@ -26,7 +26,7 @@ def parse_shape(phrase: str) -> Words:
         return Words(phrase)
     said = {
         name: next((a for a in attributes if a in known), "")
-        for name, known in (("size", SIZES), ("colour", COLOURS), ("pattern", PATTERNS))
+        for name, known in (("size", SIZES), ("color", COLORS), ("pattern", PATTERNS))
     }
     return Words(noun, **said)
 
@@ -36,7 +36,7 @@ def all_said(phrase: str, thing: Words) -> bool:
     if not phrase.endswith(thing.noun):
         return False
     attributes = phrase.removesuffix(thing.noun).split()
-    return set(attributes) <= {thing.size, thing.colour, thing.pattern}
+    return set(attributes) <= {thing.size, thing.color, thing.pattern}
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -61,9 +61,9 @@ def test_nothing_answers_to_an_absent_phrase(seed: int) -> None:
 def test_what_can_not_be_told_apart_is_asked_by_its_noun() -> None:
     """Every thing shares all of its attributes with another: no attribute tells one of them."""
     things = [
-        Words("star", size, colour, pattern)
+        Words("star", size, color, pattern)
         for size in ("small", "large")
-        for colour in ("red", "blue", "green")
+        for color in ("red", "blue", "green")
         for pattern in ("plain", "dotted", "striped")
     ]
     phrases = {

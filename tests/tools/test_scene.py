@@ -56,15 +56,15 @@ def test_another_painter_draws_the_same_scene(painter: Painter) -> None:
 def test_held_out_pairs_are_drawn_for_measuring_only(painter: Painter, style, pairs) -> None:
     things = [thing for seed in range(20) for thing in draw(painter, seed, style).things]
     assert len(things) > 40
-    assert {(thing.colour, thing.noun) for thing in things} <= set(pairs)
+    assert {(thing.color, thing.noun) for thing in things} <= set(pairs)
 
 
 def test_glyphs_have_no_attributes_and_shapes_do(painter: Painter) -> None:
     glyphs = [thing for seed in range(6) for thing in draw(painter, seed, STYLES["glyphs"]).things]
     assert {thing.noun for thing in glyphs} <= set(painter.names)
-    assert not any(thing.colour or thing.size or thing.pattern for thing in glyphs)
+    assert not any(thing.color or thing.size or thing.pattern for thing in glyphs)
     shapes = [thing for seed in range(6) for thing in draw(painter, seed).things]
-    assert all(thing.colour and thing.pattern for thing in shapes)
+    assert all(thing.color and thing.pattern for thing in shapes)
 
 
 def test_sizes_are_true_of_what_is_drawn(painter: Painter) -> None:

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 from scenes.glyphs import SPRITE
-from scenes.shapes import COLOURS, NOUNS, PATTERNS, draw_shape, outline, sample_colour
+from scenes.shapes import COLORS, NOUNS, PATTERNS, draw_shape, outline, sample_color
 
 
 @pytest.mark.parametrize("noun", NOUNS)
@@ -51,12 +51,12 @@ def test_only_a_ring_has_a_hole(noun: str, hole: bool) -> None:
     assert (sprite[SPRITE // 2, SPRITE // 2, 3] == 0) == hole
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_colour_is_sampled_from_its_ranges(colour: str) -> None:
+@pytest.mark.parametrize("color", COLORS)
+def test_a_color_is_sampled_from_its_ranges(color: str) -> None:
     rng = np.random.default_rng(0)
-    (low, high), saturation, value = COLOURS[colour]
+    (low, high), saturation, value = COLORS[color]
     for _ in range(20):
-        rgb = sample_colour(colour, rng)
+        rgb = sample_color(color, rng)
         hue, s, v = colorsys.rgb_to_hsv(*(rgb / 255))
         assert saturation[0] - 1e-6 <= s <= saturation[1] + 1e-6
         assert value[0] - 1e-6 <= v <= value[1] + 1e-6
@@ -64,9 +64,9 @@ def test_a_colour_is_sampled_from_its_ranges(colour: str) -> None:
             assert (360 * hue - low + 1e-3) % 360 <= high - low + 2e-3
 
 
-def test_no_two_colours_share_a_place() -> None:
-    """The coloured ones differ in hue, or in saturation or value: gaps keep names unambiguous."""
-    spans = {name: np.array(span) for name, span in COLOURS.items()}
+def test_no_two_colors_share_a_place() -> None:
+    """The colored ones differ in hue, or in saturation or value: gaps keep names unambiguous."""
+    spans = {name: np.array(span) for name, span in COLORS.items()}
     for one, (hue, *rest) in spans.items():
         for other, (hue_other, *rest_other) in spans.items():
             if one < other:
@@ -75,7 +75,7 @@ def test_no_two_colours_share_a_place() -> None:
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_only_a_pattern_shows_a_second_colour(pattern: str) -> None:
+def test_only_a_pattern_shows_a_second_color(pattern: str) -> None:
     sprites = [draw_shape("square", "red", pattern, np.random.default_rng(k)) for k in range(6)]
     inner = [s[40:88, 40:88, :3].astype(float) for s in sprites]
     # A shaded plain square changes smoothly: its neighbouring pixels stay alike.
@@ -85,16 +85,16 @@ def test_only_a_pattern_shows_a_second_colour(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("noun", "colour", "pattern", "error"),
+    ("noun", "color", "pattern", "error"),
     [
         ("blob", "red", "plain", ValueError),
         ("star", "red", "zigzag", ValueError),
         ("star", "ultraviolet", "plain", KeyError),
     ],
 )
-def test_unknown_words(noun: str, colour: str, pattern: str, error: type[Exception]) -> None:
+def test_unknown_words(noun: str, color: str, pattern: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        draw_shape(noun, colour, pattern, np.random.default_rng(0))
+        draw_shape(noun, color, pattern, np.random.default_rng(0))
 
 
 def test_the_same_state_draws_the_same_shape() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from detection_batches import DetectionBatch
 from detectors.tiny import CHANNELS, PIECES, REGIONS, SIDE, build_tiny
-from train_detector import centres_of, phrase_logits, step
+from train_detector import centers_of, phrase_logits, step
 
 from perception.detectors import decode
 from perception.detectors.nano.onnx import Tokenizer
@@ -32,17 +32,17 @@ def test_phrases_score_as_they_do_in_use() -> None:
         np.testing.assert_allclose(ours.numpy(), want, rtol=0, atol=1e-5)
 
 
-def test_centres_are_in_the_order_of_the_regions() -> None:
-    centres = centres_of(SIDE, torch.device("cpu"))
-    assert centres.shape == (REGIONS, 2)
+def test_centers_are_in_the_order_of_the_regions() -> None:
+    centers = centers_of(SIDE, torch.device("cpu"))
+    assert centers.shape == (REGIONS, 2)
     with torch.no_grad():
         boxes, _ = build_tiny()(torch.randn(1, 3, SIDE, SIDE), torch.randn(1, CHANNELS * 2))
-    assert ((boxes[0, :, :2] < centres) & (centres < boxes[0, :, 2:])).all()
+    assert ((boxes[0, :, :2] < centers) & (centers < boxes[0, :, 2:])).all()
 
 
 @pytest.fixture
 def batch() -> DetectionBatch:
-    """Two pictures of one square each, red or green; "red cat" is true of one, "car" of both."""
+    """Two images of one square each, red or green; "red cat" is true of one, "car" of both."""
     images = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
     images[0, 16:48, 16:48, 0] = 255
     images[1, 8:40, 24:56, 1] = 255

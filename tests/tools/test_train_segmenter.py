@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from segmentation_batches import SegmentationBatch, WeakBatch
 from torch import Tensor
 from train_segmenter import (
-    ColourMending,
+    ColorMending,
     Losses,
     correction,
     deepest,
@@ -121,7 +121,7 @@ def test_a_correction_is_where_the_answer_is_wrong(answer: Tensor, label: int) -
         assert place.shape == (1, 2)
         assert wrong[int(y), int(x)]
         assert have.tolist() == [label]
-        assert (x % 1, y % 1) == (0.5, 0.5)  # a pixel's centre
+        assert (x % 1, y % 1) == (0.5, 0.5)  # a pixel's center
 
 
 def test_half_of_the_corrections_are_in_the_middle_of_the_error() -> None:
@@ -179,7 +179,7 @@ def batch() -> SegmentationBatch:
 
 
 def test_boxes_alone_teach(sam: Sam, batch: SegmentationBatch) -> None:
-    """Of two pictures with masks and the same two with boxes alone; the loss of those falls too."""
+    """Of two images with masks and the same two with boxes alone; the loss of those falls too."""
     weak_of = torch.ones(2, 4, SIDE // 2, SIDE // 2)
     batch.weak = WeakBatch(batch.images[:2], batch.coords[:2], weak_of)
     optimizer = torch.optim.AdamW(sam.parameters(), lr=0.005)
@@ -230,35 +230,35 @@ def test_a_tiny_segmenter_learns_a_batch(sam: Sam, batch: SegmentationBatch) -> 
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_colours_are_asked_of_some_answers_and_are_constants(
+def test_colors_are_asked_of_some_answers_and_are_constants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch, "rand", lambda count: torch.linspace(0, 1, count))
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (4, 32, 32, 3)).astype(np.uint8))
     images[:, 8:20, 12:28] //= 8
-    colours = ColourMending(images)
+    colors = ColorMending(images)
     logits = 2 * logits_of(square(), HALF, RIGHT, NONE, sure=1).repeat(4, 1, 1, 1)
     logits.requires_grad_(True)
-    mended = colours.mend(logits)
+    mended = colors.mend(logits)
     plain = logits.detach()
-    assert colours.asked.tolist() == [True, True, False, False]
+    assert colors.asked.tolist() == [True, True, False, False]
     assert torch.equal(mended[2:], plain[2:])
     small = cv2.resize(images[1].numpy(), (16, 16), interpolation=cv2.INTER_AREA)
     for k in range(3):
         want = ColorHistogram(small).agreeing(plain[1, k].numpy())
         np.testing.assert_allclose(mended[1, k].detach(), want, atol=1e-5)
         assert not torch.equal(mended[1, k], plain[1, k])
-    later = colours.mend(logits[1:], first=1)  # the answers of the pictures from that one on
+    later = colors.mend(logits[1:], first=1)  # the answers of the images from that one on
     assert torch.equal(later, mended[1:])
     mended.sum().backward()
     assert torch.equal(logits.grad, torch.ones_like(plain))
 
 
-def test_every_loss_is_of_answers_with_their_colours(
+def test_every_loss_is_of_answers_with_their_colors(
     sam: Sam, batch: SegmentationBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No answer's colours are asked, then all: of boxes and points, of clicks, of boxes alone."""
+    """No answer's colors are asked, then all: of boxes and points, of clicks, of boxes alone."""
     weak_of = torch.ones(2, 4, SIDE // 2, SIDE // 2)
     batch.weak = WeakBatch(batch.images[:2], batch.coords[:2], weak_of)
     seen: dict[float, list[Tensor]] = {}
@@ -273,10 +273,10 @@ def test_every_loss_is_of_answers_with_their_colours(
             to.append(logits.detach())
             return box_loss(logits, boxes, alike)
 
-        monkeypatch.setattr(train_segmenter, "COLOUR_SHARE", share)
+        monkeypatch.setattr(train_segmenter, "COLOR_SHARE", share)
         monkeypatch.setattr(ColorHistogram, "agreeing", lambda _, logits: logits + 5)
         torch.manual_seed(1)
         step(sam.eval(), batch, torch.device("cpu"), Losses(mask, box))
     assert len(seen[0.0]) == len(seen[1.0]) == 3
-    for without, with_colours in zip(seen[0.0], seen[1.0], strict=True):
-        assert (with_colours - without).mean().item() == pytest.approx(5, abs=0.5)
+    for without, with_colors in zip(seen[0.0], seen[1.0], strict=True):
+        assert (with_colors - without).mean().item() == pytest.approx(5, abs=0.5)

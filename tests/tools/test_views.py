@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scenes.framed import PADDING
-from views import STRETCH, View, draw_view, recoloured, view_around
+from views import STRETCH, View, draw_view, recolored, view_around
 
 from perception.ops.masks import mask_to_box
 
@@ -115,7 +115,7 @@ def test_a_box_may_stick_out_by_a_rounding_error() -> None:
 def test_another_light_keeps_the_picture(image: np.ndarray) -> None:
     changed = 0
     for seed in range(50):
-        other = recoloured(image, np.random.default_rng(seed))
+        other = recolored(image, np.random.default_rng(seed))
         assert other.shape == image.shape
         assert other.dtype == np.uint8
         changed += bool((other != image).any())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes.shapes import COLOURS, NOUNS, PATTERNS
+from scenes.shapes import COLORS, NOUNS, PATTERNS
 from scenes.words import (
     HELD_OUT_PAIRS,
     TRAINED_PAIRS,
@@ -21,18 +21,18 @@ CAT = Words("cat")
     ("phrase", "thing", "want"),
     [
         (Words("star"), STAR, True),
-        (Words("star", colour="red"), STAR, True),
+        (Words("star", color="red"), STAR, True),
         (Words("star", "small", "red", "dotted"), STAR, True),
-        (Words("star", colour="blue"), STAR, False),
+        (Words("star", color="blue"), STAR, False),
         (Words("star", "large"), STAR, False),
         (Words("star", pattern="plain"), STAR, False),
         (Words("star", "small", "blue"), STAR, False),
-        (Words("circle", colour="red"), STAR, False),
+        (Words("circle", color="red"), STAR, False),
         (Words("star", "small"), MIDDLING, False),
         (Words("star", "large"), MIDDLING, False),
         (Words("cat"), CAT, True),
         (Words("dog"), CAT, False),
-        (Words("cat", colour="black"), CAT, False),
+        (Words("cat", color="black"), CAT, False),
     ],
     ids=lambda value: str(value),
 )
@@ -50,9 +50,9 @@ def test_phrase(words: Words, phrase: str) -> None:
 
 def test_pairs_are_trained_or_held_out_and_never_both() -> None:
     assert not set(TRAINED_PAIRS) & set(HELD_OUT_PAIRS)
-    assert len(TRAINED_PAIRS) + len(HELD_OUT_PAIRS) == len(COLOURS) * len(NOUNS)
-    assert 0.08 < len(HELD_OUT_PAIRS) / (len(COLOURS) * len(NOUNS)) < 0.18
-    assert {colour for colour, _ in TRAINED_PAIRS} == set(COLOURS)
+    assert len(TRAINED_PAIRS) + len(HELD_OUT_PAIRS) == len(COLORS) * len(NOUNS)
+    assert 0.08 < len(HELD_OUT_PAIRS) / (len(COLORS) * len(NOUNS)) < 0.18
+    assert {color for color, _ in TRAINED_PAIRS} == set(COLORS)
     assert {noun for _, noun in TRAINED_PAIRS} == set(NOUNS)
 
 
@@ -62,9 +62,9 @@ def test_the_held_out_pairs_never_change() -> None:
     assert {("blue", "circle"), ("red", "ellipse"), ("white", "triangle")} <= set(HELD_OUT_PAIRS)
 
 
-@pytest.mark.parametrize("colour", ["", "orange"])
-def test_only_a_colour_of_a_shape_is_held_out(colour: str) -> None:
-    assert not is_held_out(Words("cat", colour=colour))
+@pytest.mark.parametrize("color", ["", "orange"])
+def test_only_a_color_of_a_shape_is_held_out(color: str) -> None:
+    assert not is_held_out(Words("cat", color=color))
     assert not is_held_out(Words("star"))
     assert not is_held_out(Words("star", "small", "", "dotted"))
     held = HELD_OUT_PAIRS[0]
@@ -85,7 +85,7 @@ def test_nearly_is_never_true_of_its_thing(thing: Words) -> None:
     for _ in range(500):
         phrase = nearly(thing, rng)
         assert not phrase.describes(thing)
-        said = {name for name in ("noun", "size", "colour", "pattern") if getattr(phrase, name)}
+        said = {name for name in ("noun", "size", "color", "pattern") if getattr(phrase, name)}
         wrong = {name for name in said if getattr(phrase, name) != getattr(thing, name)}
         assert len(wrong) == 1
         assert phrase.noun in NOUNS

@@ -1,6 +1,6 @@
 /**
  * The worker of tools/bench_click.py: our decoder and the reference export, in one page and one
- * runtime, take turns on one picture. It loads the click page's own decoder.
+ * runtime, take turns on one image. It loads the click page's own decoder.
  */
 
 import { openDecoder } from "/page/decoder.js";
@@ -35,7 +35,7 @@ async function open({ model, referenceBytes, threads }) {
   return { backend: decoder.backend, threads: decoder.threads };
 }
 
-/** name: of a picture of the service, imageHw: its size -> milliseconds that preparing took */
+/** name: of an image of the service, imageHw: its size -> milliseconds that preparing took */
 async function picture({ name, imageHw: size }) {
   imageHw = size;
   const answer = await fetch(`/api/embedding?picture=${encodeURIComponent(name)}`);

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from scenes.scene import Painter, Scene, Style
 
-PADDING = (124, 116, 104)  # the mean colour: what a frame pads with zeros after normalising
+PADDING = (124, 116, 104)  # the mean color: what a frame pads with zeros after normalising
 
 Background = Callable[[tuple[int, int], Generator], np.ndarray]
 """Gives a picture H x W x 3 uint8 of the size that is asked for."""

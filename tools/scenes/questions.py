@@ -25,9 +25,9 @@ def question(
 ) -> Question:
     """Phrases such that each thing answers to exactly one of them, and some that none answers to.
 
-    Attributes are asked at random; where that can't be told apart (a star is asked for by colour,
+    Attributes are asked at random; where that can't be told apart (a star is asked for by color,
     another by pattern, and a third has both), only the nouns are asked. Where there are shapes, a
-    third of the absent phrases nearly are true: of another colour, for example.
+    third of the absent phrases nearly are true: of another color, for example.
     """
     for _ in range(20):
         asked = _ask(things, rng)
@@ -43,12 +43,12 @@ def _ask(things: list[Words], rng: Generator) -> list[Words]:
     asked: list[Words] = []
     for thing in things:
         if not any(words.describes(thing) for words in asked):
-            asked.append(some_of(thing, rng) if thing.colour else Words(thing.noun))
+            asked.append(some_of(thing, rng) if thing.color else Words(thing.noun))
     return asked
 
 
 def _absent(things: list[Words], names: list[str], rng: Generator, count: int) -> list[str]:
-    shapes = [thing for thing in things if thing.colour]
+    shapes = [thing for thing in things if thing.color]
     chosen: dict[str, None] = {}
     while len(chosen) < count:
         if shapes and len(chosen) < count // 3:

@@ -96,12 +96,12 @@ class Painter:
             share = float(np.exp(rng.uniform(*np.log((0.11, style.longest)))))
             return Words(name), sprite, side * share
         pairs = HELD_OUT_PAIRS if style.held_out_pairs else TRAINED_PAIRS
-        colour, noun = pairs[int(rng.integers(len(pairs)))]
+        color, noun = pairs[int(rng.integers(len(pairs)))]
         pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
         spans = {"small": (0.10, SMALL), "": (0.19, 0.28), "large": (LARGE, style.longest)}
         size = ("small", "", "large")[int(rng.integers(3))]
-        sprite = _pyramid(draw_shape(noun, colour, pattern, rng))
-        return Words(noun, size, colour, pattern), sprite, side * rng.uniform(*spans[size])
+        sprite = _pyramid(draw_shape(noun, color, pattern, rng))
+        return Words(noun, size, color, pattern), sprite, side * rng.uniform(*spans[size])
 
 
 @dataclass(frozen=True)

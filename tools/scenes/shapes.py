@@ -1,4 +1,4 @@
-"""Shapes with a colour, a pattern and a size: the things that are found by their attributes."""
+"""Shapes with a color, a pattern and a size: the things that are found by their attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATTERNS = ("plain", "striped", "dotted", "checkered")
 SIZES = ("small", "large")
 
 # Hue in degrees, saturation and value in 0..1, as (low, high). Gaps keep the names unambiguous.
-COLOURS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
+COLORS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "red": ((-8, 6), (0.80, 1.0), (0.70, 0.95)),
     "orange": ((24, 33), (0.85, 1.0), (0.90, 1.0)),
     "yellow": ((49, 58), (0.75, 1.0), (0.92, 1.0)),
@@ -36,9 +36,9 @@ COLOURS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, 
 _Y, _X = np.mgrid[:SPRITE, :SPRITE].astype(np.float32)
 
 
-def sample_colour(name: str, rng: Generator) -> np.ndarray:
-    """A colour that bears the name: RGB 3, float in 0..255."""
-    hue, saturation, value = (rng.uniform(*span) for span in COLOURS[name])
+def sample_color(name: str, rng: Generator) -> np.ndarray:
+    """A color that bears the name: RGB 3, float in 0..255."""
+    hue, saturation, value = (rng.uniform(*span) for span in COLORS[name])
     return 255 * np.array(colorsys.hsv_to_rgb((hue % 360) / 360, saturation, value))
 
 
@@ -123,7 +123,7 @@ def _mask(noun: str, rng: Generator) -> np.ndarray:
 
 
 def _pattern(name: str, rng: Generator) -> np.ndarray:
-    """Where the second colour shows: SPRITE x SPRITE, float in 0..1."""
+    """Where the second color shows: SPRITE x SPRITE, float in 0..1."""
     period = rng.uniform(20, 32)
     angle = rng.uniform(0, np.pi)
     c, s = (np.float32(2 * np.pi / period * f(angle)) for f in (np.cos, np.sin))
@@ -142,23 +142,23 @@ def _pattern(name: str, rng: Generator) -> np.ndarray:
     return np.clip(wave * np.float32(period / 8) + np.float32(0.5), 0, 1)
 
 
-def _second_colour(first: np.ndarray, colour: str, rng: Generator) -> np.ndarray:
-    """A colour that shows on the first one and doesn't make it another: RGB 3, in 0..255."""
-    light = first.mean() > 140 and colour != "grey"
-    if colour == "white":
+def _second_color(first: np.ndarray, color: str, rng: Generator) -> np.ndarray:
+    """A color that shows on the first one and doesn't make it another: RGB 3, in 0..255."""
+    light = first.mean() > 140 and color != "grey"
+    if color == "white":
         return np.full(3, rng.uniform(90, 130))
-    if colour == "black":
+    if color == "black":
         return np.full(3, rng.uniform(170, 255))
     if rng.random() < 0.5:
         return first * 0.45 if light else first * 0.4 + 153
     return np.full(3, 25.0) if light else np.full(3, 245.0)
 
 
-def draw_shape(noun: str, colour: str, pattern: str, rng: Generator) -> np.ndarray:
+def draw_shape(noun: str, color: str, pattern: str, rng: Generator) -> np.ndarray:
     """A sprite: SPRITE x SPRITE x 4, premultiplied RGBA, uint8."""
     alpha = _mask(noun, rng)
-    first = sample_colour(colour, rng)
-    second = _second_colour(first, colour, rng)
+    first = sample_color(color, rng)
+    second = _second_color(first, color, rng)
     mix = _pattern(pattern, rng)[..., None]
     rgb = first.astype(np.float32) + (second - first).astype(np.float32) * mix
     light = alpha.astype(np.float32) / 255  # premultiplied

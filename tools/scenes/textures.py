@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 
 def _palette(rng: Generator, count: int) -> np.ndarray:
-    """Colours that go together: count x 3 in 0..255, mostly muted, around one brightness."""
+    """Colors that go together: count x 3 in 0..255, mostly muted, around one brightness."""
     base = rng.uniform(20, 235, 3)
     spread = rng.choice([12.0, 30.0, 70.0])
     return np.clip(base + rng.normal(0, spread, (count, 3)), 0, 255)
@@ -55,17 +55,17 @@ def _waves(hw: tuple[int, int], rng: Generator) -> np.ndarray:
 def _patches(hw: tuple[int, int], rng: Generator) -> np.ndarray:
     """Large flat regions with straight edges: walls, tables, horizons."""
     canvas = np.empty((*hw, 3), np.float32)
-    colours = _palette(rng, 5)
-    canvas[:] = colours[0]
-    for colour in colours[1:]:
-        centre = rng.uniform(0, 1, 2) * hw[::-1]
+    colors = _palette(rng, 5)
+    canvas[:] = colors[0]
+    for color in colors[1:]:
+        center = rng.uniform(0, 1, 2) * hw[::-1]
         direction = rng.normal(size=2)
         direction /= np.linalg.norm(direction)
         along = np.array([-direction[1], direction[0]])
         far = 2 * max(hw)
-        corners = [centre + along * far, centre - along * far]
+        corners = [center + along * far, center - along * far]
         corners += [c + direction * far for c in corners[::-1]]
-        cv2.fillPoly(canvas, [np.round(corners).astype(np.int32)], colour.tolist())
+        cv2.fillPoly(canvas, [np.round(corners).astype(np.int32)], color.tolist())
     return canvas
 
 

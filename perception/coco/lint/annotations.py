@@ -56,7 +56,7 @@ def check_annotations(
     *,
     watch: Watch = iter,
 ) -> None:
-    """Checks each annotation by itself, against its picture and its class."""
+    """Checks each annotation by itself, against its image and its class."""
     masked = sum(not is_absent(one.record.get("segmentation")) for one in annotations)
     corners = have_corners(annotations, images)
     if annotations and not masked:
@@ -110,7 +110,7 @@ def _check_shape(
     mask = segmentation.mask
     box = bbox_fault(annotation.get("bbox"), mask, hw, corners=corners)
     # A box in another layout says nothing about the area.
-    other = box is not None and box[0] in ("bbox-xyxy", "bbox-normalised")
+    other = box is not None and box[0] in ("bbox-xyxy", "bbox-normalized")
     bbox = None if other else annotation.get("bbox")
     for fault in (box, area_fault(annotation.get("area"), bbox, mask)):
         if fault is not None:
@@ -135,7 +135,7 @@ _NAMES = {"id", "uid"}
 
 
 def find_duplicates(annotations: Sequence[Placed]) -> Iterator[tuple[Placed, Placed]]:
-    """Annotations with picture, class, box and mask of an earlier one, each with that one."""
+    """Annotations with image, class, box and mask of an earlier one, each with that one."""
     # Only those that begin alike are compared: masks are long.
     earlier: dict[tuple[str, ...], list[Placed]] = {}
     for one in annotations:
@@ -188,11 +188,11 @@ def are_all_zero(placed: Sequence[Placed]) -> bool:
 
 
 _Place = tuple[Key | None, Key | None]
-"""What an annotation is found by: the ids of its picture and of itself."""
+"""What an annotation is found by: the ids of its image and of itself."""
 
 
 def check_parents(findings: Findings, annotations: Sequence[Placed]) -> None:
-    """Checks that each ``parent_id`` is the id of another annotation of the same picture."""
+    """Checks that each ``parent_id`` is the id of another annotation of the same image."""
     owners = _owners(annotations)
     for one in annotations:
         if one.record.get("parent_id") is None:
@@ -217,7 +217,7 @@ def follow_parents(before: Sequence[Placed], made: Mapping[int, Record]) -> dict
 
 
 def _owners(annotations: Iterable[Placed]) -> dict[_Place, list[int]]:
-    """Which annotations, by where they stand, have an id in a picture."""
+    """Which annotations, by where they stand, have an id in an image."""
     owners: dict[_Place, list[int]] = {}
     for place, record in annotations:
         if as_key(record.get("id")) is not None:

@@ -53,18 +53,18 @@ KINDS: dict[str, Kind] = {
     "record-type": Kind(_E, "an entry of a list is not an object"),
     "info-missing": Kind(_N, "no info, which some loaders of results want", "an empty one added"),
     # Pictures.
-    "image-id-missing": Kind(_E, "a picture without id"),
-    "image-id-type": Kind(_E, "a picture's id is not an integer", "numbers as text, and n.0"),
-    "image-id-duplicate": Kind(_E, "an id of two pictures", "equal records dropped"),
-    "image-file-name-missing": Kind(_E, "a picture without file_name"),
-    "image-file-name-duplicate": Kind(_E, "two pictures with one file_name"),
+    "image-id-missing": Kind(_E, "an image without id"),
+    "image-id-type": Kind(_E, "an image's id is not an integer", "numbers as text, and n.0"),
+    "image-id-duplicate": Kind(_E, "an id of two images", "equal records dropped"),
+    "image-file-name-missing": Kind(_E, "an image without file_name"),
+    "image-file-name-duplicate": Kind(_E, "two images with one file_name"),
     "image-path-absolute": Kind(_W, "file_name is an absolute path, of one machine only"),
     "image-path-backslash": Kind(_W, "file_name with backslashes", "slashes"),
     "image-path-parent": Kind(_W, "file_name leads out of its folder (..)"),
     "image-path-url": Kind(_W, "file_name is a URL, not a file"),
-    "image-size-missing": Kind(_E, "a picture without width or height"),
+    "image-size-missing": Kind(_E, "an image without width or height"),
     "image-size-type": Kind(_E, "width or height is not an integer", "numbers as text, and n.0"),
-    "image-size-range": Kind(_E, "width or height is 0, negative or no size of any picture"),
+    "image-size-range": Kind(_E, "width or height is 0, negative or no size of any image"),
     # Classes.
     "category-id-missing": Kind(_E, "a category without id"),
     "category-id-type": Kind(_E, "a category's id is not an integer", "numbers as text, and n.0"),
@@ -75,7 +75,7 @@ KINDS: dict[str, Kind] = {
     "category-name-similar": Kind(_W, "names that differ only in case or spaces"),
     "negative-form": Kind(_W, "neg_ or not_exhaustive_category_ids is not a list of integers"),
     "negative-unknown": Kind(_W, "neg_ or not_exhaustive_category_ids names no category"),
-    "negative-annotated": Kind(_E, "a class said to be absent is annotated in the picture"),
+    "negative-annotated": Kind(_E, "a class said to be absent is annotated in the image"),
     # Annotations.
     "annotation-id-missing": Kind(_E, "an annotation without id", "numbered"),
     "annotation-id-type": Kind(_E, "an annotation's id is not an integer", "numbered"),
@@ -83,14 +83,14 @@ KINDS: dict[str, Kind] = {
     "annotation-id-zero": Kind(_E, "id 0: COCOeval takes a match with it for none", "numbered"),
     "annotation-ids-all-zero": Kind(_E, "every annotation has id 0", "numbered"),
     "annotation-duplicate": Kind(
-        _W, "same picture, category, box and mask as another", "dropped where all else is the same"
+        _W, "same image, category, box and mask as another", "dropped where all else is the same"
     ),
     "reference-type": Kind(
         _E, "image_id or category_id is right but no integer", "the id that it means"
     ),
-    "image-orphan": Kind(_E, "image_id names no picture", "dropped, unless they are half of all"),
+    "image-orphan": Kind(_E, "image_id names no image", "dropped, unless they are half of all"),
     "category-orphan": Kind(_E, "category_id names no category"),
-    "parent-unknown": Kind(_W, "parent_id names no other annotation of its picture"),
+    "parent-unknown": Kind(_W, "parent_id names no other annotation of its image"),
     "iscrowd-missing": Kind(_W, "no iscrowd, which COCOeval wants", "0"),
     "iscrowd-value": Kind(_E, "iscrowd is neither 0 nor 1", "true, 1.0 and the like"),
     "crowd-polygon": Kind(_W, "iscrowd 1 with polygons: a crowd region is run lengths"),
@@ -101,7 +101,7 @@ KINDS: dict[str, Kind] = {
     "boxes-only": Kind(_N, "no annotation has a mask: a file of boxes"),
     "segmentation-missing": Kind(_W, "no mask, where others have one"),
     "segmentation-form": Kind(_E, "segmentation is neither polygons nor run lengths"),
-    "rle-size": Kind(_E, "size of the run lengths is not the picture's height, width"),
+    "rle-size": Kind(_E, "size of the run lengths is not the image's height, width"),
     "rle-size-swapped": Kind(
         _E, "size of the run lengths is width, height", "turned where the box bears it out"
     ),
@@ -121,8 +121,8 @@ KINDS: dict[str, Kind] = {
     "polygon-degenerate": Kind(
         _W, "a polygon without area", "dropped beside a good one; the annotation if its box is so"
     ),
-    "polygon-normalised": Kind(_E, "a polygon in parts of the picture, not in pixels"),
-    "polygon-outside": Kind(_W, "a polygon leaves the picture by more than half a pixel"),
+    "polygon-normalized": Kind(_E, "a polygon in parts of the image, not in pixels"),
+    "polygon-outside": Kind(_W, "a polygon leaves the image by more than half a pixel"),
     # Boxes and areas.
     "bbox-missing": Kind(_E, "no bbox", _FROM_MASK),
     "bbox-form": Kind(_E, "bbox is not four numbers of pixels", _FROM_MASK),
@@ -130,8 +130,8 @@ KINDS: dict[str, Kind] = {
     "bbox-xyxy": Kind(
         _E, "bbox holds two corners, not x, y, width, height", f"{_FROM_MASK}, or converted"
     ),
-    "bbox-normalised": Kind(_E, "bbox in parts of the picture, not in pixels", _FROM_MASK),
-    "bbox-outside": Kind(_W, "bbox leaves the picture by more than half a pixel", _FROM_MASK),
+    "bbox-normalized": Kind(_E, "bbox in parts of the image, not in pixels", _FROM_MASK),
+    "bbox-outside": Kind(_W, "bbox leaves the image by more than half a pixel", _FROM_MASK),
     "bbox-elsewhere": Kind(_E, "bbox and mask don't touch: which is right?"),
     "bbox-inclusive": Kind(_W, "bbox is 1 short: last pixel less first, not + 1", _FROM_MASK),
     "bbox-not-tight": Kind(_W, "bbox is off the mask by more than 1 pixel", _FROM_MASK),
@@ -140,15 +140,15 @@ KINDS: dict[str, Kind] = {
     "area-is-box": Kind(_E, "area is the box's, not the mask's", _FROM_MASK),
     "area-wrong": Kind(_W, "area is not the mask's", _FROM_MASK),
     "area-beyond-box": Kind(_W, "area is more than the box holds"),
-    # Pictures as files.
-    "file-missing": Kind(_E, "no file for a picture"),
-    "file-unreadable": Kind(_E, "a picture's file can't be read"),
-    "file-size": Kind(_E, "a picture's file has another size"),
+    # Images as files.
+    "file-missing": Kind(_E, "no file for an image"),
+    "file-unreadable": Kind(_E, "an image's file can't be read"),
+    "file-size": Kind(_E, "an image's file has another size"),
     "file-exif-stored": Kind(
-        _E, "size as stored, but the camera's note (EXIF) turns the picture by 90 degrees"
+        _E, "size as stored, but the camera's note (EXIF) turns the image by 90 degrees"
     ),
-    "file-exif-turned": Kind(_N, "the camera's note (EXIF) turns the picture: not all loaders do"),
-    "file-unlisted": Kind(_N, "a picture in the folder that the file doesn't list"),
+    "file-exif-turned": Kind(_N, "the camera's note (EXIF) turns the image: not all loaders do"),
+    "file-unlisted": Kind(_N, "an image in the folder that the file doesn't list"),
 }
 
 

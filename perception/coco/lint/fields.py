@@ -49,10 +49,10 @@ def as_bbox(value: object) -> Numbers | None:
 
 
 def are_corners(boxes: Iterable[tuple[Numbers, Size]]) -> bool:
-    """Whether a file's boxes, each with its picture's size, are meant as two corners.
+    """Whether a file's boxes, each with its image's size, are meant as two corners.
 
     Nearly all of them make sense so, and a third can't be x, y, width, height, because they would
-    leave their pictures.
+    leave their images.
     """
     rows = [(*bbox, *hw) for bbox, hw in boxes]
     if len(rows) < _FEWEST:
@@ -65,7 +65,7 @@ def are_corners(boxes: Iterable[tuple[Numbers, Size]]) -> bool:
 
 
 def corners_to_bbox(corners: Numbers, hw: Size) -> Numbers | None:
-    """A box given by two corners as x, y, width, height; None if that is no box in the picture."""
+    """A box given by two corners as x, y, width, height; None if that is no box in the image."""
     first, last = corners[:2], corners[2:]
     bbox: Numbers = np.concatenate([first, last - first])
     return bbox if (last > first).all() and not leaves(bbox, hw) else None
@@ -74,7 +74,7 @@ def corners_to_bbox(corners: Numbers, hw: Size) -> Numbers | None:
 def bbox_fault(
     value: object, mask: Mask | None, hw: Size | None, *, corners: bool = False
 ) -> Fault | None:
-    """What is wrong with one bbox: of an annotation with this mask, in a picture of this size.
+    """What is wrong with one bbox: of an annotation with this mask, in an image of this size.
 
     corners: boxes without a mask are two corners in this file; of others, the mask tells.
     """
@@ -88,7 +88,7 @@ def bbox_fault(
     if bbox[2:].min() > 0 and known is not None and fault is None:
         return _outside(bbox, hw)
     if are_parts(bbox):
-        return "bbox-normalised", brief(value)
+        return "bbox-normalized", brief(value)
     if corners and known is None:
         return "bbox-xyxy", brief(value)
     if bbox[2:].min() <= 0:
@@ -99,7 +99,7 @@ def bbox_fault(
 def _outside(bbox: Numbers, hw: Size | None) -> Fault | None:
     if hw is None or not leaves(bbox, hw):
         return None
-    return "bbox-outside", f"{_numbers(bbox)} in a picture of {pixels(hw)}"
+    return "bbox-outside", f"{_numbers(bbox)} in an image of {pixels(hw)}"
 
 
 def _against_mask(bbox: Numbers, mask: Mask) -> Fault | None:
@@ -193,7 +193,7 @@ def check_negatives(
     annotations: Sequence[Placed],
     categories: Mapping[Key, Placed],
 ) -> None:
-    """Checks LVIS's fields: classes that a picture doesn't hold, or of which it doesn't show all.
+    """Checks LVIS's fields: classes that an image doesn't hold, or of which it doesn't show all.
 
     categories: by their ids.
     """
@@ -214,7 +214,7 @@ def check_negatives(
 
 
 def _annotated(annotations: Sequence[Placed]) -> dict[Key | None, set[Key]]:
-    """The classes that are annotated in each picture, by ids."""
+    """The classes that are annotated in each image, by ids."""
     found: dict[Key | None, set[Key]] = {}
     for _, annotation in annotations:
         category = as_key(annotation.get("category_id"))

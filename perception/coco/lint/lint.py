@@ -1,6 +1,6 @@
 """All checks of a COCO file's content, and of its images as files.
 
-Only headers are read: a picture that is damaged further on isn't noticed.
+Only headers are read: an image that is damaged further on isn't noticed.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ def is_finite(value: object) -> bool:
 _QUARTER_TURNS = 5  # The EXIF orientations from this on change width and height over.
 
 FileWatch = Callable[[Sequence[Placed]], Iterable[Placed]]
-"""Passes the pictures on and may show how far the work is."""
+"""Passes the images on and may show how far the work is."""
 
 
 def check_files(
     findings: Findings, content: Mapping[str, Any], folder: Path, *, watch: FileWatch = iter
 ) -> None:
-    """Checks the files of all pictures that a COCO file lists, and what else lies in the folder.
+    """Checks the files of all images that a COCO file lists, and what else lies in the folder.
 
     Raises CocoError if there is no such folder.
     """
@@ -155,7 +155,7 @@ def _is_stored_size(listed_hw: tuple[int, int], header: HeaderSize) -> bool:
 
 
 def _pictures_in(folder: Path) -> Iterator[str]:
-    """The names of pictures below a folder, none if there are none."""
+    """The names of images below a folder, none if there are none."""
     try:
         yield from (picture.name for picture in find_images([str(folder)]))
     except ImageError:

@@ -78,7 +78,7 @@ def _annotations(
 
 
 def _without_orphans(placed: list[Placed], images: Index, counts: Counter[str]) -> list[Placed]:
-    """The annotations of pictures that are there; all, if half of them have none."""
+    """The annotations of images that are there; all, if half of them have none."""
     at_home = [one for one in placed if images.find(one.record.get("image_id")) is not None]
     if len(at_home) * 2 <= len(placed):
         return placed  # Not a few lost ones, but ids that were mixed up.
@@ -128,7 +128,7 @@ def _mend_crowd(new: Record, counts: Counter[str]) -> None:
 def _lists(
     placed: list[Placed], kind: str, index: Index, counts: Counter[str]
 ) -> dict[int, Record]:
-    """The pictures or classes that stay, mended, by where they stood."""
+    """The images or classes that stay, mended, by where they stood."""
     kept: dict[int, Record] = {}
     for one in placed:
         first = index.find(one.record.get("id"))
@@ -192,7 +192,7 @@ def _finite(value: Any) -> Any:
 
 
 def with_integer_id(one: Placed, index: Index) -> Record:
-    """A picture or class with the integer that its id, n.0 or text, can only mean.
+    """An image or class with the integer that its id, n.0 or text, can only mean.
 
     The record itself where the id is an integer, means none, or means one that another one has.
     """

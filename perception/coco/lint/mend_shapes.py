@@ -41,7 +41,7 @@ def is_nothing(annotation: Record, hw: Size | None) -> str:
 def mend_shape(
     annotation: Record, hw: Size | None, *, corners: bool, counts: Counter[str]
 ) -> Record:
-    """An annotation whose mask, box and area are mended, in a picture of (height, width)."""
+    """An annotation whose mask, box and area are mended, in an image of (height, width)."""
     new = dict(annotation)
     if "segmentation" in new:
         new["segmentation"] = _segmentation(new["segmentation"], hw, new.get("bbox"), counts)
@@ -71,7 +71,7 @@ def _bbox(value: object, code: str, mask: Mask | None, hw: Size | None) -> list[
     if tight is None:
         return None
     bbox = [_rounded(side) for side in tight]
-    # A polygon outside the picture has no box in it.
+    # A polygon outside the image has no box in it.
     return bbox if bbox_fault(bbox, mask, hw) is None else None
 
 

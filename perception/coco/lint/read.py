@@ -112,7 +112,7 @@ def _other_kind(content: object) -> str:
     if isinstance(content, list):
         first = content[0] if content else None
         if isinstance(first, dict) and "image_id" in first:
-            return "a list of results (for COCO.loadRes), which lists no pictures or categories"
+            return "a list of results (for COCO.loadRes), which lists no images or categories"
         return "a list"
     if not isinstance(content, dict):
         return f"{brief(content)} and nothing else"
@@ -135,7 +135,7 @@ Numbers = NDArray[np.float64]
 """In double precision: what a file says is compared with what is right, to its last decimal."""
 
 LONGEST_SIDE = 10**9
-"""Pixels; beyond it a number is no side of a picture."""
+"""Pixels; beyond it a number is no side of an image."""
 
 ROOMS = {"image": "images", "category": "categories", "annotation": "annotations"}
 """What one record of each top-level list is called."""
@@ -231,7 +231,7 @@ def by_meaning(index: Mapping[Key, Placed]) -> dict[int, Placed | None]:
 
 
 def image_hw(image: Mapping[str, Any]) -> tuple[int, int] | None:
-    """A picture's (height, width), None if they are no sizes; n.0 and numbers as text count."""
+    """An image's (height, width), None if they are no sizes; n.0 and numbers as text count."""
     height, width = as_int(image.get("height")), as_int(image.get("width"))
     if height is None or width is None:
         return None

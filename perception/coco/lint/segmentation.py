@@ -25,14 +25,14 @@ Size = tuple[int, int]
 Faults = list[tuple[str, str]]
 """Codes of faults with their details."""
 
-_SLACK = 0.5  # Pixels by which polygons and boxes may leave the picture.
+_SLACK = 0.5  # Pixels by which polygons and boxes may leave the image.
 _FEWEST_CORNERS = 3
-_SURELY_DRAWN = 2.0  # Square pixels: a polygon with less may cover no pixel's centre.
+_SURELY_DRAWN = 2.0  # Square pixels: a polygon with less may cover no pixel's center.
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A segmentation that can be worked with. hw: (height, width) of its picture, if known."""
+    """A segmentation that can be worked with. hw: (height, width) of its image, if known."""
 
     outline: RunLengths | Polygons
     hw: Size | None
@@ -56,7 +56,7 @@ class Mask:
     def boxes(self) -> Iterator[Numbers]:
         """The boxes (x, y, width, height) that can be called tight, the cheapest first.
 
-        Polygons: around the corners, which is what COCO writes, those inside the picture, and
+        Polygons: around the corners, which is what COCO writes, those inside the image, and
         around the pixels drawn.
         """
         yield self.outline.bbox
@@ -73,7 +73,7 @@ class Mask:
 
     @property
     def bbox(self) -> Numbers:
-        """The box to write: tight, half-open, inside the picture."""
+        """The box to write: tight, half-open, inside the image."""
         x, y, width, height = self.outline.bbox
         if self.hw is None:
             return self.outline.bbox
@@ -110,7 +110,7 @@ class Segmentation:
 
 
 def read_segmentation(value: object, hw: Size | None) -> Segmentation:
-    """An annotation's segmentation in a picture of (height, width), None if that isn't known."""
+    """An annotation's segmentation in an image of (height, width), None if that isn't known."""
     if is_absent(value):
         return Segmentation(None, [])
     if isinstance(value, dict) and "counts" in value:
@@ -158,7 +158,7 @@ def _read_polygons(value: list[Any], hw: Size | None) -> Segmentation:
     if len(corners) < len(lists):
         return Segmentation(None, faults)
     if all(map(are_parts, corners)):
-        return Segmentation(None, [*faults, ("polygon-normalised", brief(value))])
+        return Segmentation(None, [*faults, ("polygon-normalized", brief(value))])
     polygons = Polygons(corners)
     mask = Mask(polygons, hw)
     if hw is not None and leaves(polygons.bbox, hw):
@@ -200,17 +200,17 @@ def _size_fault(size: Any, hw: Size | None) -> tuple[str, str] | None:
     if hw is None or tuple(size) == hw:
         return None
     code = "rle-size-swapped" if tuple(size) == hw[::-1] else "rle-size"
-    return code, f"size {brief(size)}, the picture has height, width {list(hw)}"
+    return code, f"size {brief(size)}, the image has height, width {list(hw)}"
 
 
 def are_parts(numbers: Numbers) -> bool:
-    """Whether numbers are parts of a picture's sides, 0 to 1, and hardly pixels."""
+    """Whether numbers are parts of an image's sides, 0 to 1, and hardly pixels."""
     inside = ((numbers >= 0) & (numbers <= 1)).all()
     return bool(inside and (numbers % 1 > 0).any())
 
 
 def leaves(bbox: Numbers, hw: Size) -> bool:
-    """Whether a box x, y, width, height leaves a picture by more than half a pixel."""
+    """Whether a box x, y, width, height leaves an image by more than half a pixel."""
     x, y, width, height = (float(number) for number in bbox)
     return min(x, y) < -_SLACK or x + width > hw[1] + _SLACK or y + height > hw[0] + _SLACK
 

@@ -1,7 +1,7 @@
 """Polygons and run lengths that nobody has checked, before pycocotools sees them.
 
 pycocotools writes beyond its memory for a polygon without corners, takes one of four numbers for a
-box, and needs memory in proportion to the outline's length, however far outside the picture it is.
+box, and needs memory in proportion to the outline's length, however far outside the image it is.
 
 pycocotools trusts its input: codes that are cut off or negative, or a height of 0, make it read
 beyond its memory or end the process. So the code is taken apart here, with numpy, and only what
@@ -55,7 +55,7 @@ class Polygons:
     def closed_areas(self) -> Iterator[float]:
         """The area with the pixels on the outlines, if all corners are whole numbers.
 
-        OpenCV's contours run through the centres of a mask's outermost pixels, which many tools
+        OpenCV's contours run through the centers of a mask's outermost pixels, which many tools
         write as polygons, beside the area of the mask: half a pixel more on all sides (Pick).
         """
         if all((corners % 1 == 0).all() for corners in self.parts):
@@ -68,7 +68,7 @@ class Polygons:
         return sum(float(np.abs(_steps(corners)).sum()) for corners in self.parts)
 
     def can_be_drawn(self, hw: tuple[int, int]) -> bool:
-        """Whether pycocotools can draw them in a picture of (height, width) in modest memory."""
+        """Whether pycocotools can draw them in an image of (height, width) in modest memory."""
         return hw[0] * hw[1] <= MOST_PIXELS and self.outline_length <= _LONGEST_OUTLINE
 
     def breaks_loaders(self) -> bool:
@@ -76,7 +76,7 @@ class Polygons:
         return self.outline_length > _BREAKING_OUTLINE
 
     def drawn(self, hw: tuple[int, int]) -> Any:
-        """The mask in a picture of (height, width), as pycocotools' run lengths."""
+        """The mask in an image of (height, width), as pycocotools' run lengths."""
         from pycocotools import mask as coco_mask
 
         return coco_mask.merge(

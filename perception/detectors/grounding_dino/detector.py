@@ -34,11 +34,11 @@ class GroundingDinoDetector(Detector):
     """A ``Detector`` over the network's three steps, its tokenizer and its preprocessing.
 
     A text holds as many phrases as its limit of tokens allows; more are asked in several texts,
-    of which each has boxes of its own. On a GPU the pictures of one call go through together.
+    of which each has boxes of its own. On a GPU the images of one call go through together.
     side: of the largest square that the network sees unreduced.
     """
 
-    phrases_independent = False  # Words and pictures are fused, so each word touches each box.
+    phrases_independent = False  # Words and images are fused, so each word touches each box.
 
     def __init__(
         self, network: GroundingDino, tokenizer: Any, processor: Any, *, name: str
@@ -60,7 +60,7 @@ class GroundingDinoDetector(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         passes = self._passes.get(phrases.phrases, lambda: self._pack(phrases.phrases))
         parts = batches(images, self._network.device)
         return [one for part in parts for one in self._batch(part, passes, floor)]
@@ -79,7 +79,7 @@ class GroundingDinoDetector(Detector):
     def _ask(
         self, images: Sequence[ImageArray], encoded: EncodedImages, text: TextPass, floor: float
     ) -> list[Candidates]:
-        """What one text finds in each picture."""
+        """What one text finds in each image."""
         words = self._texts.get(text.key, lambda: self._network.encode_text(text))
         boxes, logits = self._network.fuse(encoded, words)
         found = []

@@ -178,7 +178,7 @@ def _image(cells: Cells, about: GroundingMetadata, draw: torch.Generator) -> Cas
 
 
 def _fusions(network: Any, about: GroundingMetadata, draw: torch.Generator) -> Iterator[Case]:
-    """Sizes of pictures that have enough cells for all queries, and lengths of texts."""
+    """Sizes of images that have enough cells for all queries, and lengths of texts."""
     levels, width = network.config.num_feature_levels, network.config.d_model
     side = int((about.queries / 1.2) ** 0.5) + 1
     for length, cells in ((7, (side, side + 5)), (3, (side + 4, side)), (30, (side, 2 * side))):

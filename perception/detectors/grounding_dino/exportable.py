@@ -1,4 +1,4 @@
-"""Grounding DINO's three steps as graphs take them: flat tensors, one picture, nothing padded.
+"""Grounding DINO's three steps as graphs take them: flat tensors, one image, nothing padded.
 
 The weights are those of transformers' networks, which must not be made faster before. See
 ``grounding_dino`` for the same steps in torch.
@@ -57,7 +57,7 @@ class ExportableImage(nn.Module):
 class ExportableFusion(nn.Module):
     """words T x D, sees, positions and maps -> boxes Q x 4, logits Q x T, fits Q and cells Q.
 
-    Boxes are cxcywh as parts of the picture; cells: which ones the queries begin at; fits: how well
+    Boxes are cxcywh as parts of the image; cells: which ones the queries begin at; fits: how well
     some word fits them, by which they are chosen and ranked.
     """
 
@@ -86,13 +86,13 @@ class ExportableFusion(nn.Module):
         shapes = _shapes(maps)
         cells = torch.cat([one.flatten(2).transpose(1, 2) for one in maps], 1)
         places = torch.cat([self._places(level, *shape) for level, shape in enumerate(shapes)])
-        centres = torch.cat([_centres(*shape) for shape in shapes])  # S x 2
+        centers = torch.cat([_centers(*shape) for shape in shapes])  # S x 2
         code = _sines(positions[:, None].float(), words.shape[1], 10000)
         unseen = (1 - sees) * torch.finfo(words.dtype).min
         words = words[None]
         for layer in self.encoder:
-            cells, words = layer(cells, words, code, unseen, places, centres, shapes)
-        fits, start = self._judge(cells, words, centres, shapes)
+            cells, words = layer(cells, words, code, unseen, places, centers, shapes)
+        fits, start = self._judge(cells, words, centers, shapes)
         return cells, words, fits, start
 
     def decode(
@@ -122,12 +122,12 @@ class ExportableFusion(nn.Module):
         return code
 
     def _judge(
-        self, cells: Tensor, words: Tensor, centres: Tensor, shapes: list[tuple[int, int]]
+        self, cells: Tensor, words: Tensor, centers: Tensor, shapes: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
         """How well some word fits each cell, S, and the box around it, S x 4."""
         body = self.body
         sizes = [torch.full((h * w, 2), 0.05 * 2.0**level) for level, (h, w) in enumerate(shapes)]
-        boxes = torch.cat((centres, torch.cat(sizes)), 1)
+        boxes = torch.cat((centers, torch.cat(sizes)), 1)
         inside = ((boxes > 0.01) & (boxes < 0.99)).all(-1, keepdim=True)
         start = torch.where(inside, torch.log(boxes / (1 - boxes)), torch.inf)
         features = body.enc_output_norm(body.enc_output(cells[0] * inside.float()))
@@ -153,7 +153,7 @@ class _EncoderLayer(nn.Module):
         code: Tensor,
         unseen: Tensor,
         places: Tensor,
-        centres: Tensor,
+        centers: Tensor,
         shapes: list[tuple[int, int]],
     ) -> tuple[Tensor, Tensor]:
         (cells, _), (words, _) = self.fusion(cells, words)
@@ -162,7 +162,7 @@ class _EncoderLayer(nn.Module):
         words = text.layer_norm_before(words + self.attention(asked, asked, words, unseen)[0])
         words = text.layer_norm_after(words + text.fc2(text.activation(text.fc1(words))))
         layer = self.cells
-        seen = self.read(cells[0] + places, cells, centres, shapes)
+        seen = self.read(cells[0] + places, cells, centers, shapes)
         x = layer.self_attn_layer_norm(cells[0] + seen)
         x = layer.final_layer_norm(x + layer.fc2(layer.activation_fn(layer.fc1(x))))
         return x[None], words
@@ -196,7 +196,7 @@ class _DecoderLayer(nn.Module):
 
 
 def _project(project: Any, x: Tensor) -> Tensor:
-    """S x C -> 1 x D x S, normalised."""
+    """S x C -> 1 x D x S, normalized."""
     convolution, norm = project
     x = x @ convolution.weight.flatten(1).T + convolution.bias
     return norm(x.transpose(0, 1)[None])  # type: ignore[no-any-return]
@@ -221,8 +221,8 @@ def _shapes(maps: Sequence[Tensor]) -> list[tuple[int, int]]:
     return [(one.shape[2], one.shape[3]) for one in maps]
 
 
-def _centres(height: int, width: int) -> Tensor:
-    """Of the cells of a level, (x, y) as parts of the picture: h·w x 2."""
+def _centers(height: int, width: int) -> Tensor:
+    """Of the cells of a level, (x, y) as parts of the image: h·w x 2."""
     y = ((torch.arange(height) + 0.5) / height)[:, None].expand(-1, width)
     x = ((torch.arange(width) + 0.5) / width)[None].expand(height, -1)
     return torch.stack((x, y), -1).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Grounding DINO's fusion of pictures and words, with the projections of the cells moved away.
+"""Grounding DINO's fusion of images and words, with the projections of the cells moved away.
 
 In each layer S cells (some 18,000) and T tokens (some 10 to 256) look at one another, with H heads
 as wide as the cells themselves. Li et al. 2022 ("GLIP") project the cells three times for that, to

@@ -2,9 +2,9 @@
 
 The modules and weights are those of transformers' ``GroundingDinoForObjectDetection`` and
 ``MMGroundingDinoForObjectDetection``; what stands here is how they are put together. Unlike their
-``forward`` it encodes a text once for many pictures and a picture once for many texts, takes the
-phrases' spans instead of guessing them from the punctuation, and pads pictures after the backbone,
-so that a picture's answer doesn't depend on the others in its batch.
+``forward`` it encodes a text once for many images and an image once for many texts, takes the
+phrases' spans instead of guessing them from the punctuation, and pads images after the backbone,
+so that an image's answer doesn't depend on the others in its batch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class EncodedText:
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """B pictures, level by level, each level padded to the largest picture's size of it.
+    """B images, level by level, each level padded to the largest image's size of it.
 
     cells: B x S x D, all levels' cells one after another; places: B x S x D, the code of where each
     is; real: B x S bool, False for padding; shapes: each level's (h, w); ratios: B x levels x 2,
@@ -70,7 +70,7 @@ class GroundingDino:
 
     @torch.inference_mode()
     def encode_text(self, text: TextPass) -> EncodedText:
-        """One text, on its own: nothing of any picture goes into it."""
+        """One text, on its own: nothing of any image goes into it."""
         ids = self._tensor(text.ids)[None]
         sees = self._tensor(text.attention())[None]
         positions = self._tensor(text.positions)[None]
@@ -83,11 +83,11 @@ class GroundingDino:
 
     @torch.inference_mode()
     def encode_images(self, pixels: Sequence[Tensor]) -> EncodedImages:
-        """Pictures 3 x H x W, normalised; those of one size go through the backbone together."""
+        """Pictures 3 x H x W, normalized; those of one size go through the backbone together."""
         sizes: dict[tuple[int, ...], list[int]] = {}
         for number, one in enumerate(pixels):
             sizes.setdefault(tuple(one.shape), []).append(number)
-        levels: list[list[Tensor]] = [[] for _ in pixels]  # Of each picture: D x h x w each.
+        levels: list[list[Tensor]] = [[] for _ in pixels]  # Of each image: D x h x w each.
         with self._precision():
             for numbers in sizes.values():
                 batch = torch.stack([pixels[number] for number in numbers]).to(self.device)
@@ -98,7 +98,7 @@ class GroundingDino:
 
     @torch.inference_mode()
     def fuse(self, images: EncodedImages, text: EncodedText) -> tuple[Tensor, Tensor]:
-        """Boxes B x Q x 4, cxcywh as parts of each picture, and token logits B x Q x T."""
+        """Boxes B x Q x 4, cxcywh as parts of each image, and token logits B x Q x T."""
         with self._precision():
             cells, words = self._enhance(images, text)
             queries, references = self._select(images, cells, words)
@@ -186,7 +186,7 @@ class GroundingDino:
     ) -> tuple[Tensor, Tensor]:
         """The decoder, and the heads of its last layer: boxes B x Q x 4, logits B x Q x T.
 
-        A box is coded as a part of its own picture, not of the padded one as in the published code.
+        A box is coded as a part of its own image, not of the padded one as in the published code.
         """
         decoder, heads = self.body.decoder, self.network.bbox_embed
         ratios = torch.cat((images.ratios, images.ratios), -1)[:, None]  # B x 1 x levels x 4
@@ -235,7 +235,7 @@ class GroundingDino:
         }
 
     def _no_padding(self, count: int, tokens: int) -> Tensor:
-        """Which tokens are padding: none, since all pictures are asked the same."""
+        """Which tokens are padding: none, since all images are asked the same."""
         return torch.zeros(count, tokens, dtype=torch.bool, device=self.device)
 
     def _precision(self) -> AbstractContextManager[None]:

@@ -4,7 +4,7 @@ Three files and a vocabulary, as ``perception export`` writes them. The text sid
 ``sees`` T x T (1.0 where a token sees another) and ``positions`` T, and gives ``words`` T x D. The
 image side takes ``patches`` S x 48 and the lists of ``swin_plan``, and gives ``level0``, ``level1``
 and so on, 1 x D x S each. The fusion takes ``words``, ``sees``, ``positions`` and each level again
-as ``map0``..., 1 x D x h x w, and gives ``boxes`` Q x 4, cxcywh as parts of the picture, and
+as ``map0``..., 1 x D x h x w, and gives ``boxes`` Q x 4, cxcywh as parts of the image, and
 ``logits`` Q x T. All files carry ``GroundingMetadata``.
 """
 
@@ -75,7 +75,7 @@ class OnnxGroundingDino(Detector):
     another model, DeviceError for a device that isn't there.
     """
 
-    phrases_independent = False  # Words and pictures are fused, so each word touches each box.
+    phrases_independent = False  # Words and images are fused, so each word touches each box.
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class OnnxGroundingDino(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         passes = self._pack(phrases.phrases)
         return [self._one(image, passes, floor) for image in images]
 
@@ -114,7 +114,7 @@ class OnnxGroundingDino(Detector):
         return join_passes(found, numbers, queries=self.metadata.queries)
 
     def _maps(self, image: ImageArray) -> dict[str, FloatArray]:
-        """A picture's levels by the names of the fusion's inputs."""
+        """An image's levels by the names of the fusion's inputs."""
         about = self.metadata
         image = thickened(image)
         size = fitted_size(
@@ -133,7 +133,7 @@ class OnnxGroundingDino(Detector):
     def _ask(
         self, image: ImageArray, maps: dict[str, FloatArray], text: TextPass, floor: float
     ) -> Candidates:
-        """What one text finds in a picture."""
+        """What one text finds in an image."""
         about = {"sees": text.attention().astype(np.float32), "positions": text.positions}
         words = self._texts.get(
             text.key, lambda: self._text.run(["words"], {"ids": text.ids, **about})[0]
@@ -165,7 +165,7 @@ class GroundingMetadata(OnnxMetadata):
 
     source: sha256 of the weights that it was made from; limit: tokens of one text; queries: boxes
     of one text; window: side of the backbone's windows; extra: levels beyond the backbone's;
-    shortest, longest: sides that pictures are resized to; mean, std: R G B, of values in 0..1;
+    shortest, longest: sides that images are resized to; mean, std: R G B, of values in 0..1;
     vocabulary: its pieces; lower_case: whether case and accents are read.
     """
 

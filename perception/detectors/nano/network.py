@@ -1,9 +1,9 @@
 """The embedded detector's network: regions scored against the words of each phrase.
 
 Li et al. 2021, "Grounded Language-Image Pre-training": a region's class score is the dot product of
-the region with each token of a phrase. Here the fusion goes one way, from the picture to the words
+the region with each token of a phrase. Here the fusion goes one way, from the image to the words
 (as the image-pooling attention of Cheng et al. 2024, "YOLO-World"): so a phrase's answer does not
-depend on which other phrases are asked, its text is encoded once for all pictures, and any number
+depend on which other phrases are asked, its text is encoded once for all images, and any number
 of phrases works.
 """
 
@@ -42,7 +42,7 @@ class Backbone(nn.Module):
 
 
 class ImageToText(nn.Module):
-    """Each token looks at the coarsest cells of a picture; the result has unit length."""
+    """Each token looks at the coarsest cells of an image; the result has unit length."""
 
     def __init__(self, channels: int, width: int, heads: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class NanoNetwork(nn.Module):
         return boxes, self.score(regions, words)
 
     def regions(self, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes B x Q x 4, regions B x Q x D, words as each picture shows them B x T x D."""
+        """Boxes B x Q x 4, regions B x Q x D, words as each image shows them B x T x D."""
         levels = self.backbone(pixels)
         words = self.fusion(tokens, levels[-1])
         boxes, regions = [], []
@@ -122,7 +122,7 @@ class NanoNetwork(nn.Module):
         return (regions @ words.transpose(1, 2)) * self.log_scale.exp() + self.bias
 
 
-def cell_centres(hw: tuple[int, int], stride: int) -> Tensor:
+def cell_centers(hw: tuple[int, int], stride: int) -> Tensor:
     """Centres of h x w cells in pixels of the model's input: h·w x 2 (x, y)."""
     y, x = torch.meshgrid(torch.arange(hw[0]), torch.arange(hw[1]), indexing="ij")
     return (torch.stack((x, y), dim=-1).flatten(0, 1) + 0.5) * stride
@@ -130,9 +130,9 @@ def cell_centres(hw: tuple[int, int], stride: int) -> Tensor:
 
 def edges_to_boxes(edges: Tensor, hw: tuple[int, int], stride: int) -> Tensor:
     """Distances left, top, right, bottom in strides, B x h·w x 4 -> boxes xyxy B x h·w x 4."""
-    centres = cell_centres((hw[0], hw[1]), stride).to(edges)
+    centers = cell_centers((hw[0], hw[1]), stride).to(edges)
     reach = edges * stride
-    return torch.cat((centres - reach[..., :2], centres + reach[..., 2:]), dim=-1)
+    return torch.cat((centers - reach[..., :2], centers + reach[..., 2:]), dim=-1)
 
 
 def build_nano_detector(vocabulary: int) -> NanoNetwork:

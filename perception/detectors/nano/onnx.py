@@ -9,7 +9,7 @@ of them a box belongs to; a half that no part of an image belongs to isn't asked
 
 The drawn half is two files and a vocabulary. The text side takes ``ids`` N x L (0 = padding) and
 gives ``tokens`` N x L x D; it sees each phrase alone, so that its answers are kept. The image side
-takes ``pixels`` 1 x 3 x S x S (normalised) and ``tokens`` T x D (those of all phrases, one after
+takes ``pixels`` 1 x 3 x S x S (normalized) and ``tokens`` T x D (those of all phrases, one after
 another) and gives ``boxes`` 1 x Q x 4 in pixels of the model's input and ``logits`` 1 x Q x T.
 
 The photograph half is one file, whose boxes have a vector of their own for each phrase, and the
@@ -209,10 +209,10 @@ class NanoDetector(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         words = self._encode(phrases.phrases)
         meanings = [self._photo.table.read(phrase) for phrase in phrases.phrases]
-        # One picture at a time: on a CPU a batch is no faster, and so 20 pictures in one call give
+        # One image at a time: on a CPU a batch is no faster, and so 20 images in one call give
         # to the last bit what 20 calls give.
         return [self._one(image, words, meanings, floor) for image in images]
 
@@ -240,7 +240,7 @@ class NanoDetector(Detector):
     def _drawn(
         self, image: ImageArray, words: Sequence[FloatArray], drawn: DrawnMap
     ) -> tuple[FloatArray, FloatArray]:
-        """What the drawn half sees: boxes Q x 4 of the picture, scores Q x P."""
+        """What the drawn half sees: boxes Q x 4 of the image, scores Q x P."""
         frame, pixels = fit_picture(image, self._drawn_side)
         tokens = np.concatenate(words)  # T x D
         spans = np.array([len(rows) for rows in words], np.int64)

@@ -36,7 +36,7 @@ class OmDetTurboDetector(Detector):
 
     The model reads each phrase by itself, and a sentence with all of them. A sentence holds as many
     as the text encoder has room for; more are asked in several, of which each has boxes of its own.
-    side: of the square that every picture becomes.
+    side: of the square that every image becomes.
     """
 
     phrases_independent = False  # The sentence touches each box.
@@ -54,7 +54,7 @@ class OmDetTurboDetector(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         asked = self._questions(phrases.phrases)
         vectors = torch.stack(self._phrases.get_all(phrases.phrases, self._encode))
         found: list[Candidates] = []
@@ -79,7 +79,7 @@ class OmDetTurboDetector(Detector):
         question: Question,
         floor: float,
     ) -> list[Candidates]:
-        """What one sentence finds in each picture."""
+        """What one sentence finds in each image."""
         ids = np.array(question.ids, np.int64)
         task = self._tasks.get(question.ids, lambda: self._network.encode_task(ids))
         own = vectors[torch.from_numpy(question.phrases).to(vectors.device)]
@@ -139,7 +139,7 @@ class OmDetTurbo:
 
     @torch.inference_mode()
     def encode_images(self, pixels: Sequence[Tensor]) -> list[Tensor]:
-        """Pictures 3 x H x W of one size, normalised -> a pyramid of B x D x h x w."""
+        """Pictures 3 x H x W of one size, normalized -> a pyramid of B x D x h x w."""
         with computing_in(self.dtype, self.device):
             found = self.network.vision_backbone(torch.stack(list(pixels)).to(self.device))
             pyramid = self.network.encoder(found, return_dict=True).extracted_states
@@ -149,7 +149,7 @@ class OmDetTurbo:
     def fuse(
         self, pyramid: Sequence[Tensor], phrases: Tensor, task: EncodedTask
     ) -> tuple[Tensor, Tensor]:
-        """Boxes B x Q x 4, cxcywh as parts of each picture, and logits B x Q x P of P phrases."""
+        """Boxes B x Q x 4, cxcywh as parts of each image, and logits B x Q x P of P phrases."""
         count = len(pyramid[0])
         found = self.network.decoder(
             list(pyramid),

@@ -1,7 +1,7 @@
 """OmDet-Turbo as three ONNX files: phrases, image, fusion.
 
 The weights are those of transformers' ``OmDetTurboForObjectDetection``; see ``omdet_turbo`` for the
-same steps in torch. Every picture is one square, so all sizes but those of the texts are constant.
+same steps in torch. Every image is one square, so all sizes but those of the texts are constant.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ExportableOmDetImage(nn.Module):
 class ExportableOmDetBoxes(nn.Module):
     """phrases P x C, words T x D and maps -> boxes Q x 4, logits Q x P, fits Q and cells Q.
 
-    Boxes are cxcywh as parts of the picture; cells: which ones the queries begin at; fits: how well
+    Boxes are cxcywh as parts of the image; cells: which ones the queries begin at; fits: how well
     some phrase fits them, by which they are chosen and ranked.
     """
 
@@ -250,7 +250,7 @@ def _text(count: int, length: int, tokenizer: Any, draw: torch.Generator) -> Cas
 def _questions(
     network: Any, maps: Sequence[Tensor], draw: torch.Generator
 ) -> Iterator[dict[str, Tensor]]:
-    """Numbers of phrases and lengths of sentences, over pictures like those of ``maps``."""
+    """Numbers of phrases and lengths of sentences, over images like those of ``maps``."""
     phrases, words = network.config.text_projection_out_dim, network.config.class_embed_dim
     for count, length in ((4, 9), (1, 5), (25, 77)):
         yield {

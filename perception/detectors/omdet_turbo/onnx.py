@@ -4,7 +4,7 @@ Three files and a vocabulary, as ``perception export`` writes them. The text sid
 N x L and gives ``phrases`` N x C, each read by itself, and ``words`` N x L x D, for the sentence
 that asks for all of them. The image side takes ``pixels`` 1 x 3 x S x S and gives ``level0``,
 ``level1`` and so on, 1 x D x h x w each. The third takes ``phrases`` P x C, ``words`` T x D and the
-levels as ``map0``..., and gives ``boxes`` Q x 4, cxcywh as parts of the picture, and ``logits``
+levels as ``map0``..., and gives ``boxes`` Q x 4, cxcywh as parts of the image, and ``logits``
 Q x P. All files carry ``ClipMetadata``.
 """
 
@@ -63,7 +63,7 @@ class OnnxOmDetTurbo(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         limit = self.metadata.limit
         asked = questions(self._tokenizer, phrases.phrases, limit=limit, model=self.name)
         vectors = np.stack(self._phrases.get_all(phrases.phrases, self._encode))  # P x C
@@ -88,7 +88,7 @@ class OnnxOmDetTurbo(Detector):
         question: Question,
         floor: float,
     ) -> Candidates:
-        """What one sentence finds in a picture."""
+        """What one sentence finds in an image."""
         words = self._tasks.get(question.ids, lambda: self._read(question.ids))
         given = {"phrases": vectors[question.phrases], "words": words, **maps}
         boxes, logits = self._boxes.run(["boxes", "logits"], given)

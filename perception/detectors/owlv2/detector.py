@@ -1,4 +1,4 @@
-"""OWLv2 as a detector: each phrase a query of its own, compared with each patch of a picture."""
+"""OWLv2 as a detector: each phrase a query of its own, compared with each patch of an image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Owlv2Detector(Detector):
     """A ``Detector`` over transformers' ``Owlv2ForObjectDetection``, in evaluation mode.
 
     A phrase's score is the published one, the probability of its query; any number of phrases is
-    asked at once. side: of the square that every picture becomes. dtype: of the two towers' matrix
+    asked at once. side: of the square that every image becomes. dtype: of the two towers' matrix
     products; the heads stay in float32.
     """
 
@@ -58,7 +58,7 @@ class Owlv2Detector(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         queries = torch.stack(self._queries.get_all(phrases.phrases, self._encode))  # P x D
         found = []
         for part in batches(images, self._device):

@@ -42,7 +42,7 @@ class ExportableOwlv2Text(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         query = self.project(at_the_end(self.text(ids), ids))
-        return normalised(query / query.norm(dim=-1, keepdim=True))
+        return normalized(query / query.norm(dim=-1, keepdim=True))
 
 
 class ExportableOwlv2Patches(nn.Module):
@@ -64,7 +64,7 @@ class ExportableOwlv2Patches(nn.Module):
         patches = self.norm(cells[1:] * cells[:1])
         head = self.class_head
         return (
-            normalised(head.dense0(patches)),
+            normalized(head.dense0(patches)),
             (self.box_head(patches) + self.box_bias).sigmoid(),
             self.objectness_head(patches)[:, 0],
             head.logit_shift(patches),
@@ -72,7 +72,7 @@ class ExportableOwlv2Patches(nn.Module):
         )
 
 
-def normalised(vectors: Tensor) -> Tensor:
+def normalized(vectors: Tensor) -> Tensor:
     """N x D -> the same of length 1, but for what keeps a zero a zero."""
     unit: Tensor = vectors / (vectors.norm(dim=-1, keepdim=True) + TINY)
     return unit
@@ -138,7 +138,7 @@ def _text(count: int, tokenizer: Any, about: ClipMetadata, draw: torch.Generator
 def _queries(network: Any, case: Case, _: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What transformers' network gives."""
     found = network.owlv2.get_text_features(case["ids"], return_dict=True).pooler_output
-    return [normalised(found / found.norm(dim=-1, keepdim=True)).numpy()]
+    return [normalized(found / found.norm(dim=-1, keepdim=True)).numpy()]
 
 
 def _patches(network: Any, case: Case, _: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -147,7 +147,7 @@ def _patches(network: Any, case: Case, _: Sequence[np.ndarray]) -> list[np.ndarr
     patches, head = grid.flatten(1, 2), network.class_head
     _, embeddings = network.class_predictor(patches)
     found = (
-        normalised(embeddings),
+        normalized(embeddings),
         network.box_predictor(patches, grid),
         network.objectness_predictor(patches),
         head.logit_shift(patches),

@@ -2,7 +2,7 @@
 
 Two files and a vocabulary, as ``perception export`` writes them. The text side takes ``ids`` N x L,
 padded with 0, and gives ``queries`` N x D. The image side takes ``pixels`` 1 x 3 x S x S and gives
-of each patch ``embeddings`` Q x D, ``boxes`` Q x 4, cxcywh as parts of the square that the picture
+of each patch ``embeddings`` Q x D, ``boxes`` Q x 4, cxcywh as parts of the square that the image
 lies in the corner of, ``shift`` and ``scale``, Q x 1 each, and ``objectness`` Q, the logit of
 anything at all, which isn't asked for here. Both files carry ``ClipMetadata``.
 
@@ -59,7 +59,7 @@ class OnnxOwlv2(Detector):
     def candidates(
         self, images: Sequence[ImageArray], phrases: Phrases, *, floor: float
     ) -> list[Candidates]:
-        """All boxes in each RGB picture H x W x 3 that reach ``floor``; see ``Detector``."""
+        """All boxes in each RGB image H x W x 3 that reach ``floor``; see ``Detector``."""
         queries = np.stack(self._queries.get_all(phrases.phrases, self._encode))  # P x D
         return [self._one(image, queries, floor) for image in images]
 
@@ -84,7 +84,7 @@ class OnnxOwlv2(Detector):
 
 
 ROWS_AT_ONCE = 512
-"""Rows of a picture that are floats at a time: memory stays bounded."""
+"""Rows of an image that are floats at a time: memory stays bounded."""
 
 
 def to_square_pixels(
@@ -95,9 +95,9 @@ def to_square_pixels(
     *,
     scale: float = 1 / 255,
 ) -> FloatArray:
-    """RGB picture H x W x 3 -> normalised 3 x S x S, S being ``side``; mean, std: of R G B."""
+    """RGB image H x W x 3 -> normalized 3 x S x S, S being ``side``; mean, std: of R G B."""
     height, width = image.shape[:2]
-    # The matrix is of a square; the picture is its first rows and columns.
+    # The matrix is of a square; the image is its first rows and columns.
     shrinking = _shrinking(max(height, width), side)
     down, across = shrinking[:, :height], shrinking[:, :width]
     small = np.zeros((3, side, side), np.float32)
@@ -110,7 +110,7 @@ def to_square_pixels(
 
 
 def boxes_from_square(boxes: FloatArray, image_hw: tuple[int, int]) -> FloatArray:
-    """Boxes N x 4, cxcywh as parts of the square -> xyxy in the picture, which is its corner."""
+    """Boxes N x 4, cxcywh as parts of the square -> xyxy in the image, which is its corner."""
     side = max(image_hw)
     return clip_boxes(boxes_in_image(boxes, side, side), image_hw)
 

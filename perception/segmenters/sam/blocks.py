@@ -60,7 +60,7 @@ def norm_of_sum(norm: nn.LayerNorm, a: Tensor, b: Tensor) -> Tensor:
     return spread.squeeze(1)
 
 
-def norm_of_centred(norm: LayerNorm2d, x: Tensor) -> Tensor:
+def norm_of_centerd(norm: LayerNorm2d, x: Tensor) -> Tensor:
     """norm.last(x) of ... x C whose mean over the channels is zero.
 
     The runtime's norm takes its time over the mean and the spread; spelled out, what is left is an

@@ -6,13 +6,13 @@ and a few rows that no mask changes. That is the form of ``FactoredCells``: the 
 was prepared, without any mask.
 
 What a two-way layer does to the cells X (S x C) is X <- norm(X + A R): the shares A (S x H·T) that
-each cell takes of each token, and the few rows R (H·T x C) that it gets for them. The norm centres
+each cell takes of each token, and the few rows R (H·T x C) that it gets for them. The norm centers
 each cell over its channels, which is linear, scales it by one number of its own, and scales the
 channels. So after any number of layers
 
     X = s ⊙ B + A R + β
 
-with s a number per cell, B (S x C) the image's own cells, centred and scaled by the norms' channel
+with s a number per cell, B (S x C) the image's own cells, centerd and scaled by the norms' channel
 weights, which no prompt changes; A the shares of all layers so far, each scaled as its cells were;
 R their rows; and β the last norm's bias. The next layers only need products with X: those with B
 are small, because B is projected once per image; those with A R cost S·(H·T)² in place of S·C·H·T.
@@ -228,7 +228,7 @@ class FactoredCells(NamedTuple):
         else:
             shares = (torch.cat((*self.shares, share), 1),)
             rows = (torch.cat((*self.rows, row), 1),)
-        rows = tuple(centred(row) for row in rows)
+        rows = tuple(centerd(row) for row in rows)
         along = [
             sum_of_rows(part * lifted)
             for part, lifted in zip(shares, self._lifted(layer, values), strict=True)
@@ -334,7 +334,7 @@ def lift_weight(attention: Attention, shift: Tensor | None) -> Tensor:
     return torch.cat((out, constant.expand(attention.heads, 1, -1)), dim=1)
 
 
-def centred(x: Tensor) -> Tensor:
+def centerd(x: Tensor) -> Tensor:
     """... x C less its mean over the channels."""
     return x - x.mean(-1, keepdim=True)
 

@@ -27,7 +27,7 @@ from perception.segmenters.sam.onnx import DECODER, ENCODER, PREPARER, Segmenter
 VERSION = "1"
 REFERENCE_DECODER = "segment-anything-decoder"
 ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.3), (0.011, 1.0))
-"""Heights and widths of the pictures that an export is tried with, over the longer side."""
+"""Heights and widths of the images that an export is tried with, over the longer side."""
 
 
 def export_fast(

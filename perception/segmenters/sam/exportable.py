@@ -1,6 +1,6 @@
 """The parts of SAM's network in the form that an ONNX file holds.
 
-torch can't trace it for pictures of any size, so it is written out: SAM's two bilinear steps, with
+torch can't trace it for images of any size, so it is written out: SAM's two bilinear steps, with
 every size computed in the graph from ``orig_im_size``.
 """
 

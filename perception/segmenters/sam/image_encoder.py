@@ -27,10 +27,10 @@ FEW_CELLS = 256
 
 
 class ViTImageEncoder(nn.Module):
-    """B x 3 x S x S normalised pixels -> B x C x h x w embedding, h = w = S / patch.
+    """B x 3 x S x S normalized pixels -> B x C x h x w embedding, h = w = S / patch.
 
     image_size: S; width, depth, heads: of the transformer; window: side of the attention window in
-    cells; global_blocks: the blocks that look at the whole picture instead; channels: C.
+    cells; global_blocks: the blocks that look at the whole image instead; channels: C.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ViTImageEncoder(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Cuts the picture into patches and projects each: B x 3 x S x S -> B x h x w x D."""
+    """Cuts the image into patches and projects each: B x 3 x S x S -> B x h x w x D."""
 
     def __init__(self, patch: int, width: int) -> None:
         super().__init__()

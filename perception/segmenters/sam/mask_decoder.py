@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from perception.segmenters.sam.blocks import LayerNorm2d, Mlp, gelu, norm_of_centred
-from perception.segmenters.sam.cells import EarlierMask, PreparedImage, centred
+from perception.segmenters.sam.blocks import LayerNorm2d, Mlp, gelu, norm_of_centerd
+from perception.segmenters.sam.cells import EarlierMask, PreparedImage, centerd
 from perception.segmenters.sam.transformer import Cells, TwoWayTransformer
 from perception.types import MASKS
 
@@ -67,7 +67,7 @@ class MaskDecoder(nn.Module):
         """
         cells = (embeddings + dense).flatten(2).transpose(1, 2)  # B x S x C
         code = position.flatten(2).transpose(1, 2)  # 1 x S x C
-        finer = tuple(centred_row_weights(self._upscaler(0))) if factored else ()
+        finer = tuple(centerd_row_weights(self._upscaler(0))) if factored else ()
         image = self.transformer.prepare(cells.contiguous(), code.contiguous(), finer, mask_rows)
         return image if fine is None else image._replace(skips=skip_rows(fine))
 
@@ -92,11 +92,11 @@ class MaskDecoder(nn.Module):
         norm = cast(LayerNorm2d, self.output_upscaling[1])
         mix = self._hypernetworks(tokens)  # P x 4 x C/8
         parts = []
-        for n, weight in enumerate(centred_row_weights(first)):
-            half = cells.projected(weight, centred_row_bias(first), n)
+        for n, weight in enumerate(centerd_row_weights(first)):
+            half = cells.projected(weight, centerd_row_bias(first), n)
             if cells.image.skips:
                 half = half + cells.image.skips[n]
-            half = gelu(norm_of_centred(norm, in_order(half, first)))  # P x h·2w x C/4
+            half = gelu(norm_of_centerd(norm, in_order(half, first)))  # P x h·2w x C/4
             for weight_of_quarter in row_weights(second):
                 quarter = gelu(half @ weight_of_quarter + row_bias(second))
                 quarter = in_order(quarter, second)  # P x h·4w x C/8
@@ -135,7 +135,7 @@ def skip_rows(fine: Tensor) -> tuple[Tensor, Tensor]:
     """
     rows, packed, height, width = fine.shape
     cells = fine.reshape(rows, packed // 4, 2, 2, height, width).permute(0, 2, 4, 5, 3, 1)
-    even, odd = centred(cells).flatten(4).flatten(2, 3).unbind(1)
+    even, odd = centerd(cells).flatten(4).flatten(2, 3).unbind(1)
     return even, odd
 
 
@@ -155,18 +155,18 @@ def row_bias(conv: nn.ConvTranspose2d) -> Tensor:
     )
 
 
-def centred_row_weights(conv: nn.ConvTranspose2d) -> list[Tensor]:
+def centerd_row_weights(conv: nn.ConvTranspose2d) -> list[Tensor]:
     """``row_weights`` of which each cell comes less its mean over the channels.
 
     For a norm that follows: it takes the mean off in any case, and has less to do.
     """
     cells = (weight.reshape(len(weight), 2, -1) for weight in row_weights(conv))
-    return [centred(weight).flatten(1) for weight in cells]
+    return [centerd(weight).flatten(1) for weight in cells]
 
 
-def centred_row_bias(conv: nn.ConvTranspose2d) -> Tensor:
-    """The bias of a row of ``centred_row_weights``: 2·B."""
-    return centred(row_bias(conv).reshape(2, -1)).flatten()
+def centerd_row_bias(conv: nn.ConvTranspose2d) -> Tensor:
+    """The bias of a row of ``centerd_row_weights``: 2·B."""
+    return centerd(row_bias(conv).reshape(2, -1)).flatten()
 
 
 def in_order(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:

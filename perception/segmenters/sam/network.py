@@ -46,7 +46,7 @@ class Sam(nn.Module):
 
     @property
     def embedding_shape(self) -> tuple[int, int, int]:
-        """C, h, w of what ``encode`` gives for a picture."""
+        """C, h, w of what ``encode`` gives for an image."""
         size = self.prompt_encoder.embedding_size
         return (1 + self.has_fine) * self._channels, size, size
 

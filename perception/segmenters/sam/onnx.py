@@ -1,7 +1,7 @@
 """Segmenters on ONNX Runtime; no torch.
 
-Three files. The encoder takes ``pixels`` 1 x 3 x S x S (normalised) and gives ``embedding``
-1 x C x h x w. The preparer makes of that, once, what all prompts on the picture share: some twenty
+Three files. The encoder takes ``pixels`` 1 x 3 x S x S (normalized) and gives ``embedding``
+1 x C x h x w. The preparer makes of that, once, what all prompts on the image share: some twenty
 tensors (``perception.segmenters.sam.cells``). The decoder takes these by the same names beside
 
 =================  =======================  ==================================================
@@ -100,7 +100,7 @@ class OnnxSegmenter:
         return self.restore(features[0], frame.image_hw)
 
     def restore(self, features: FloatArray, image_hw: tuple[int, int]) -> Embedding:
-        """The embedding of a picture of (H, W) whose features C x h x w were kept somewhere."""
+        """The embedding of an image of (H, W) whose features C x h x w were kept somewhere."""
         embedding = Embedding(features, Frame(image_hw, self.metadata.side), self._decoder.model)
         return replace(embedding, prepared=self._decoder.prepare(embedding))
 

@@ -58,7 +58,7 @@ class PromptEncoder(nn.Module):
 
     def sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Places P x K x 2 (x, y; pixels of the model's input) and labels P x K -> P x K x C."""
-        # SAM takes a pixel's index for its place and moves it to the pixel's centre. This is the
+        # SAM takes a pixel's index for its place and moves it to the pixel's center. This is the
         # only line that does it.
         where = self.pe_layer((coords + 0.5) / self.image_size)  # P x K x C
         where = torch.where((labels == PAD)[..., None], torch.zeros_like(where), where)
@@ -101,8 +101,8 @@ class PromptEncoder(nn.Module):
     def image_position(self) -> Tensor:
         """The positional code of the embedding's cells: 1 x C x h x w."""
         n = self.embedding_size
-        centres = (torch.arange(n, device=self.no_mask_embed.weight.device) + 0.5) / n
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        centers = (torch.arange(n, device=self.no_mask_embed.weight.device) + 0.5) / n
+        y, x = torch.meshgrid(centers, centers, indexing="ij")
         position: Tensor = self.pe_layer(torch.stack((x, y), dim=-1))  # h x w x C
         return position.permute(2, 0, 1)[None]
 

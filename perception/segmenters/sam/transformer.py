@@ -22,7 +22,7 @@ from perception.segmenters.sam.cells import (
     PreparedImage,
     PreparedLayer,
     WrittenCells,
-    centred,
+    centerd,
     factored,
     lift_weight,
 )
@@ -85,11 +85,11 @@ class TwoWayTransformer(nn.Module):
                 queries = columns(base, looking.q_proj.weight, looking.heads)
                 prepared = prepared_look(layer.cross_attn_token_to_image, base)
                 prepared = prepared._replace(queries=queries)
-            base = centred(base)
-            makers = [centred(maker) for maker in (*makers, lift_weight(looking, shift))]
+            base = centerd(base)
+            makers = [centerd(maker) for maker in (*makers, lift_weight(looking, shift))]
             lifts = tuple(maker @ base.transpose(1, 2)[:, None] for maker in makers)
             if mask_rows is not None:
-                mask_rows = centred(mask_rows)
+                mask_rows = centerd(mask_rows)
                 prepared = prepared._replace(mask_lift=mask_rows @ base.transpose(1, 2))
                 mask_rows = mask_rows * norm.weight
             power = base.square().sum(-1)[:, None]  # B x 1 x S

@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 40, 60
 
 
 def ring(x, y, side):
-    """A square with a hole in a picture of 40 x 60, as the fields of an annotation."""
+    """A square with a hole in an image of 40 x 60, as the fields of an annotation."""
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[y : y + side, x : x + side] = True
     mask[y + 2 : y + side - 2, x + 2 : x + side - 2] = False
@@ -27,7 +27,7 @@ def ring(x, y, side):
 
 
 def make_content():
-    """Three pictures, the last without anything, and four annotations."""
+    """Three images, the last without anything, and four annotations."""
     return {
         "info": {"year": 2024},
         "licenses": [{"id": 1}],

@@ -1,4 +1,4 @@
-"""The pictures of a COCO file as files: there, readable, of the size that is listed."""
+"""The images of a COCO file as files: there, readable, of the size that is listed."""
 
 import os
 

@@ -116,7 +116,7 @@ FAULTS = [
     (rle(id=0), {"annotation-id-zero": 1}),
     (rle(parent_id=9), {"parent-unknown": 1}),
     (rle(parent_id=4), {"parent-unknown": 1}),  # Itself.
-    (rle(parent_id=1), {"parent-unknown": 1}),  # In another picture.
+    (rle(parent_id=1), {"parent-unknown": 1}),  # In another image.
     (rle(parent_id=[3]), {"parent-unknown": 1}),
     (
         lambda content: [one.update(id=0) for one in content["annotations"]],
@@ -166,7 +166,7 @@ FAULTS = [
     (polygon(segmentation=[SQUARE, [3, 3, 9, None, 9, 9]]), {"polygon-numbers": 1}),
     (polygon(segmentation=[SQUARE, [3, 3, 9, "9", 9, 9]]), {"polygon-numbers": 1}),
     (polygon(segmentation=[SQUARE, [3, 3, 5, 5, 9, 9]]), {"polygon-degenerate": 1}),
-    (polygon(segmentation=[[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]]), {"polygon-normalised": 1}),
+    (polygon(segmentation=[[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]]), {"polygon-normalized": 1}),
     (
         polygon(segmentation=[[[3, 3], [9, 3], [9, 9], [3, 9]]], bbox=[3, 3, 6, 6], area=36),
         {"polygon-pairs": 1},
@@ -202,7 +202,7 @@ FAULTS = [
     (rle(bbox=[20, 8, 13, 11]), {}),
     (rle(bbox=[20, 8, 14.5, 12]), {"bbox-not-tight": 1}),
     (rle(bbox=[1, 1, 12, 4]), {"bbox-elsewhere": 1}),
-    (rle(bbox=[0.33, 0.2, 0.2, 0.3]), {"bbox-normalised": 1}),
+    (rle(bbox=[0.33, 0.2, 0.2, 0.3]), {"bbox-normalized": 1}),
     (polygon(bbox=[2, 3, 57, 36]), {}),
     (polygon(bbox=[2.5, 3, 58, 36]), {"bbox-not-tight": 1}),
     (rle(area=None), {"area-missing": 1}),
@@ -222,7 +222,7 @@ def test_faults(content, act, expected):
 
 
 def boxes_only(boxes):
-    """A file of boxes without masks, in one picture of 60 x 40."""
+    """A file of boxes without masks, in one image of 60 x 40."""
     annotations = [
         {"id": n, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": bbox, "area": 1}
         for n, bbox in enumerate(boxes, start=1)
@@ -238,7 +238,7 @@ def boxes_only(boxes):
         ([[1, 2, 20, 20], [30, 20, 29, 19]], {}),
         ([[1, 2, 20, 20], [30, 20, 40, 19]], {"bbox-outside": 1}),
         ([[1, 2, 20, 20], [30, 20, 40, 39], [50, 3, 58, 30]], {"bbox-xyxy": 3}),
-        ([[0, 0, 0.4, 0.5], [0.3, 0.2, 0.7, 0.8], [0.5, 0, 0.5, 1]], {"bbox-normalised": 3}),
+        ([[0, 0, 0.4, 0.5], [0.3, 0.2, 0.7, 0.8], [0.5, 0, 0.5, 1]], {"bbox-normalized": 3}),
     ],
 )
 def test_boxes_without_masks(boxes, expected):

@@ -1,5 +1,5 @@
 /**
- * Masks that agree with the colours of the picture; the twin of perception/predictor/refine/color_model.py, which says
+ * Masks that agree with the colors of the image; the twin of perception/predictor/refine/color_model.py, which says
  * why. The same to a thousandth of a chance: both sum many numbers, each in an order of its own.
  */
 
@@ -14,15 +14,15 @@ const RADII = 32;
 const LEAST = 1e-4;
 
 /**
- * What makes masks agree with a picture's colours.
- * @param {ArrayBuffer} bytes what the picture's cells show: their colours' bins, 16 bits each, then
+ * What makes masks agree with an image's colors.
+ * @param {ArrayBuffer} bytes what the image's cells show: their colors' bins, 16 bits each, then
  *   red, green and blue, 8 bits each
- * @param {[number, number]} size rows and columns of the cells that show the picture
+ * @param {[number, number]} size rows and columns of the cells that show the image
  * @param {number} cells along a side of the logits
- * @param {[number, number]} first row and column of the first cell that shows the picture
+ * @param {[number, number]} first row and column of the first cell that shows the image
  * @returns {(logits: Float32Array) => Float32Array} cells * cells logits of one mask, mended
  */
-export function createColours(bytes, size, cells, [top, left] = [0, 0]) {
+export function createColors(bytes, size, cells, [top, left] = [0, 0]) {
   const [rows, columns] = size;
   const place = (row) => (row + top) * cells + left;
   const bins = new Uint16Array(bytes, 0, rows * columns);

@@ -1,4 +1,4 @@
-"""Masks in the page agree with colours and boxes as Python's do."""
+"""Masks in the page agree with colors and boxes as Python's do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = [(480, 640), (640, 480), (160, 160), (1, 700), (700, 1), (97, 3), (1, 1)
 
 
 def picture(height: int, width: int) -> ImageArray:
-    """Noisy patches of colours; its last columns are of one grey."""
+    """Noisy patches of colors; its last columns are of one grey."""
     rng = np.random.default_rng(height + width)
     coarse = rng.integers(0, 256, (max(height // 40, 1), max(width // 40, 1), 3), np.uint8)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -39,16 +39,16 @@ def masks(seed: int) -> FloatArray:
 
 
 @pytest.mark.parametrize("hw", SIZES)
-def test_masks_agree_with_colours_as_pythons(hw: tuple[int, int]) -> None:
+def test_masks_agree_with_colors_as_pythons(hw: tuple[int, int]) -> None:
     image, frame, logits = picture(*hw), Frame(hw, SIDE), masks(hw[0])
     view = Tile(0, 0, hw[1], hw[0])
     shown, (rows, columns) = shown_cells(image, view, frame, (CELLS, CELLS))
     body = color_bins(shown).astype("<u2").tobytes() + shown.tobytes()
     answers = run_node(
         """
-        const { createColours } = await load("colours.js");
+        const { createColors } = await load("colors.js");
         const bytes = Uint8Array.from(Buffer.from(data.body, "base64")).buffer;
-        const mend = createColours(bytes, data.size, data.cells);
+        const mend = createColors(bytes, data.size, data.cells);
         return data.masks.map((logits) => {
           const given = Float32Array.from(logits);
           const mended = mend(given);
