@@ -44,8 +44,8 @@ def blocks(language: str, text: str) -> list[str]:
 def commands(text: str) -> list[str]:
     """The lines of a text that are typed into a shell, without their comments."""
     typed = re.compile(r"(make|pip|npm|python|perception|git|\S*/bin/\S+) ")
-    lines = [line for block in blocks("", text) for line in block.splitlines() if typed.match(line)]
-    found = [shlex.join(shlex.split(line, comments=True)) for line in lines]
+    lines = "".join(blocks("", text)).replace("\\\n", " ").splitlines()
+    found = [shlex.join(shlex.split(line, comments=True)) for line in lines if typed.match(line)]
     return list(dict.fromkeys(found))
 
 
