@@ -81,10 +81,14 @@ $(BUILD)/.installed: | python
 	$(BUILD)/bin/python -m pip install --quiet 'build>=1.2'
 	touch $@
 
+# The extra alone: the reference is made from the sources, without installing or importing them.
 $(DOCS)/.installed: pyproject.toml | python
 	rm -rf $(DOCS)
 	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install --quiet --editable '.[docs]'
+	$(DOCS)/bin/python -c 'import tomllib; \
+	  project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*project["optional-dependencies"]["docs"], sep="\n")' > $(DOCS)/requirements.txt
+	$(DOCS)/bin/python -m pip install --quiet --requirement $(DOCS)/requirements.txt
 	touch $@
 
 python:

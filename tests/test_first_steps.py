@@ -1,6 +1,6 @@
-"""A newcomer's first steps: the commands of the README, then of docs/, in a clean clone.
+"""A newcomer's first steps: the commands of the README and of other pages, in a clean clone.
 
-Of docs/ those that name an environment; the others are examples about files of one's own.
+Of other pages those that name an environment; the others are examples about files of one's own.
 
 The environments are those that exist: ``.venv`` and ``.venv-dev`` of the clone are this
 interpreter, and nothing is installed or fetched. What needs a network, a published model or a data
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PYTHON_PAGE = (ROOT / "docs" / "python.md").read_text("utf-8")
-PAGES = "\n".join([README, *(path.read_text("utf-8") for path in sorted(ROOT.glob("docs/*.md")))])
+OTHERS = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = "\n".join([README, *(path.read_text("utf-8") for path in OTHERS)])
 INSTALLING = README + (ROOT / "docs" / "install.md").read_text("utf-8")
 SECONDS = 120
 # What a newcomer doesn't have at hand.
