@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from perception.annotate.answer_rows import text_bytes, write_record
+from perception.annotate.answer_rows import read_rows, text_bytes, write_record
 from perception.annotate.database import RunReader
 from perception.annotate.mark_rows import read_revision, write_marks
 from perception.annotate.marks import Mark, MarkedContent
@@ -24,16 +24,22 @@ _TASKS_AT_ONCE = 256
 class RunWriter(RunReader):
     """Reads and writes a run, which is made if it isn't there; for one process at a time.
 
-    That it is the only one is for ``lock.only_worker`` to see to. Raises RunError for a file of
-    another kind or version, OutputError if it can't be written.
+    has_lost: whether what was stored last is gone, as after a power cut. That it is the only one is
+    for ``lock.only_worker`` to see to. Raises RunError for a file of another kind or version or a
+    damaged one, OutputError if it can't be written.
     """
 
     def __init__(self, path: Path) -> None:
+        self._begun = True  # Until the file was looked into.
         super().__init__(path)
         self._begun = bool(self.settings)
 
     def _open(self) -> sqlite3.Connection:
-        return open_to_write(self.path)
+        connection, self.has_lost = open_to_write(self.path)
+        return connection
+
+    def _allow_empty(self) -> None:
+        """One that wasn't begun is what a new run begins with."""
 
     def close(self) -> None:
         """Closes the file, and leaves one file where there were a log and an index beside it.
@@ -150,8 +156,9 @@ class RunWriter(RunReader):
             last = rows[-1][0]
 
     def _queries(self, picture: int) -> tuple[int, ...]:
-        sql = "SELECT query FROM instance WHERE picture = ? ORDER BY query"
-        return tuple(query for (query,) in self._rows(sql, picture))
+        with explained(self.path), self._moment():
+            instances, _ = read_rows(self._db, picture)
+        return tuple(row[0] for row in instances)
 
     def record(self, records: Sequence[Record]) -> None:
         """Writes the answers and failures of some pictures, with their states, at one stroke.

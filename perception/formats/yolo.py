@@ -17,7 +17,7 @@ import numpy as np
 
 from perception.boxes import xyxy_to_cxcywh
 from perception.errors import OutputError
-from perception.formats.atomic import part_of, whole_file
+from perception.formats.atomic import inside, part_of, whole_file
 from perception.formats.outlines import SIMPLIFY, one_outline
 from perception.formats.stems import Stems
 from perception.images import printable
@@ -51,7 +51,7 @@ def write_yolo(
     count, stems, gone = 0, Stems("YOLO"), 0
     for result in results:
         lines = [_line(result, n, polygons, simplify) for n in range(len(result))]
-        path = folder / "labels" / f"{stems(result.file_name)}.txt"
+        path = inside(folder / "labels", f"{stems(result.file_name)}.txt")
         with whole_file(path) as file:
             file.write("".join(lines).encode("ascii"))
         count += len(lines)

@@ -122,18 +122,29 @@ def decode_one(
 
 
 def boxes_by_window(
-    crops: ImageCrops, boxes: FloatArray, window_of: Callable[[FloatArray], Tile]
+    crops: ImageCrops,
+    boxes: FloatArray,
+    window_of: Callable[[FloatArray], Tile],
+    *,
+    alone: bool = False,
 ) -> Iterator[tuple[int, tuple[PredictedMask, ...]]]:
-    """Yield which of N boxes, and its candidates, window by window, a few boxes at a time."""
+    """Yield which of N boxes, and its candidates, window by window, a few boxes at a time.
+
+    alone: one box at a time. A box's mask is the same to the last bit, whatever others are asked.
+    """
+    per_call = 1 if alone else _BOXES_PER_CALL
     rows: dict[Tile, list[int]] = {}
     for n, box in enumerate(boxes):
         rows.setdefault(window_of(box), []).append(n)
     for window in sorted(rows):
         crop = crops.crop(window)
-        for first in range(0, len(rows[window]), _BOXES_PER_CALL):
-            some = rows[window][first : first + _BOXES_PER_CALL]
+        for first in range(0, len(rows[window]), per_call):
+            some = rows[window][first : first + per_call]
+            # Products of one row and of several round differently, and on a CPU networks of this
+            # size decode two boxes at a time: their number is made even.
+            even = some if alone or len(some) % 2 == 0 else [*some, some[-1]]
             with crops.watch("decode"):
-                decoded = crop.decode(Prompt(boxes=boxes[some]))
+                decoded = crop.decode(Prompt(boxes=boxes[even]))
             for row, n in enumerate(some):
                 yield n, tuple(PredictedMask(crop, decoded, row, index) for index in range(MASKS))
 

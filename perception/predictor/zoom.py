@@ -102,7 +102,9 @@ class ZoomImage:
         """Yield the candidates of each of N boxes; see ``EncodedImage``. Tiles change nothing."""
         del tile
         image_hw = self._crops.image_hw
-        yield from boxes_by_window(self._crops, boxes, lambda box: zoom_window(box, image_hw))
+        yield from boxes_by_window(
+            self._crops, boxes, lambda box: zoom_window(box, image_hw), alone=True
+        )
 
     def propose(
         self, points: FloatArray, *, crop: Tile | None = None, min_quality: float = -inf

@@ -159,3 +159,27 @@ def test_boxes_alone():
 def test_no_such_tile():
     with pytest.raises(PromptError, match="32 pixels"):
         find(drawing(), "red", tile=7)
+
+
+def test_a_mask_never_depends_on_the_other_boxes():
+    """To the last bit, with a decoder of the published size, whose weights are random."""
+    torch = pytest.importorskip("torch")
+    from perception.segmenter.build import _full_size, _vit
+    from perception.segmenter.torch_segmenter import TorchSegmenter
+
+    torch.manual_seed(0)
+    sam = _full_size(_vit(width=32, depth=1, heads=2, global_blocks=()))
+    segmenter = TorchSegmenter(sam, name="random")
+    features = np.random.default_rng(0).normal(size=segmenter.embedding_shape)
+    known = segmenter.restore(features.astype(np.float32), HW)
+    segmenter.encode = lambda image: known
+    corners = np.random.default_rng(1).uniform(0, 100, (5, 2))
+    boxes = np.hstack([corners, np.add(corners, (60, 40))]).astype(np.float32)
+    image = drawing(*HW)
+    together = predict(segmenter, image, boxes)
+    assert together.prompt_ids.tolist() == [0, 1, 2, 3, 4]
+    for some in ([0], [4], [1, 3], [0, 2, 4]):
+        found = predict(segmenter, image, boxes[some])
+        assert found.rles == tuple(together.rles[n] for n in some)
+        for name in ("quality", "stability", "consensus"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(together, name)[some])

@@ -360,3 +360,12 @@ def test_a_box_thinner_than_rounding_stays_one():
 def test_a_box_outside_is_named_as_it_was_given():
     with pytest.raises(PromptError, match="400"):
         predict_masks(zoom(drawing(*HW)), np.float32([(400, 10, 410, 20)]))
+
+
+def test_boxes_that_share_a_zoom_crop_are_decoded_apart():
+    """So that a mask doesn't depend on the other box either."""
+    boxes = np.float32([[60, 40, 140, 60], [90, 10, 110, 90]])  # one middle, one longer side
+    segmenter = Noting()
+    assert zoom_window(boxes[0], HW) == zoom_window(boxes[1], HW)
+    predict_masks(zoom(drawing(*HW, [("red", (60, 10, 140, 90))]), segmenter), boxes)
+    assert [len(prompt) for prompt in segmenter.prompts] == [1, 1]
