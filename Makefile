@@ -4,6 +4,7 @@
 # make fast   the tests without the slow ones, in about a minute
 # make page   onnxruntime-web for the click page, by npm, so that clicks are answered in the page
 # make wheel  dist/*.whl with the click page and its runtime, in .venv-build (build alone)
+# make docs   the documentation as a site in site/, in .venv-docs; a broken link fails
 # make clean  removes the environments and all results
 
 PYTHON ?= python3
@@ -12,11 +13,12 @@ DEMO_TEXT ?= red star. striped circle. heart. cat. dog. kite. fir tree. vehicle:
 CORE := .venv
 DEV := .venv-dev
 BUILD := .venv-build
+DOCS := .venv-docs
 # Two files of tests at a time, each with one thread: networks this small gain little from more.
 JOBS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile
 
-.PHONY: demo test check fast page wheel format clean python
+.PHONY: demo test check fast page wheel docs format clean python
 
 demo: $(CORE)/.installed
 	$(CORE)/bin/perception segment demos/images --text "$(DEMO_TEXT)" --out perception-out
@@ -43,6 +45,17 @@ wheel: page $(BUILD)/.installed
 	  names = zipfile.ZipFile(max(glob.glob("dist/*.whl"))).namelist(); \
 	  sys.exit(not any(name.endswith(".wasm") for name in names) and "the wheel lacks the runtime")'
 
+# The pages lie in build/docs as in the repository, with the README as the first one.
+docs: $(DOCS)/.installed
+	rm -rf build/docs site
+	mkdir -p build/docs/docs build/docs/demos build/docs/weights
+	cp CHANGELOG.md CITATION.cff CONTRIBUTING.md LICENSE SECURITY.md build/docs/
+	cp README.md build/docs/index.md
+	cp docs/*.md docs/*.svg build/docs/docs/
+	cp demos/*.jpg build/docs/demos/
+	cp weights/MODEL_CARD.md weights/manifest.toml build/docs/weights/
+	$(DOCS)/bin/zensical build --clean --strict
+
 format: $(DEV)/.installed
 	$(DEV)/bin/ruff format .
 	$(DEV)/bin/ruff check --fix .
@@ -68,6 +81,16 @@ $(BUILD)/.installed: | python
 	$(BUILD)/bin/python -m pip install --quiet 'build>=1.2'
 	touch $@
 
+# The extra alone: the reference is made from the sources, without installing or importing them.
+$(DOCS)/.installed: pyproject.toml | python
+	rm -rf $(DOCS)
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -c 'import tomllib; \
+	  project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*project["optional-dependencies"]["docs"], sep="\n")' > $(DOCS)/requirements.txt
+	$(DOCS)/bin/python -m pip install --quiet --requirement $(DOCS)/requirements.txt
+	touch $@
+
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, and $(PYTHON) is older or missing: name another one," \
@@ -77,4 +100,4 @@ python:
 	  "apt-get install python3-venv)"; exit 1; }
 
 clean:
-	rm -rf $(CORE) $(DEV) $(BUILD) demos/click/node_modules .mypy_cache .pytest_cache .ruff_cache build dist perception-out
+	rm -rf $(CORE) $(DEV) $(BUILD) $(DOCS) demos/click/node_modules .mypy_cache .pytest_cache .ruff_cache build dist site perception-out

@@ -1,4 +1,6 @@
-"""A newcomer's first steps: every command of the README, in a clean clone.
+"""A newcomer's first steps: the commands of the README and of other pages, in a clean clone.
+
+Of other pages those that name an environment; the others are examples about files of one's own.
 
 The environments are those that exist: ``.venv`` and ``.venv-dev`` of the clone are this
 interpreter, and nothing is installed or fetched. What needs a network, a published model or a data
@@ -26,26 +28,30 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PYTHON_PAGE = (ROOT / "docs" / "python.md").read_text("utf-8")
+OTHERS = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = "\n".join([README, *(path.read_text("utf-8") for path in OTHERS)])
+INSTALLING = README + (ROOT / "docs" / "install.md").read_text("utf-8")
 SECONDS = 120
 # What a newcomer doesn't have at hand.
 ELSEWHERE = re.compile(r"grabcut|coco_val206|instances\.json|sam_vit_b_01ec64|\bbase\b|owlv2")
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
-    return [text for kind, text in found if kind == language]
+def blocks(language: str, text: str) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [block for kind, block in found if kind == language]
 
 
-def commands() -> list[str]:
-    """The lines of the README that are typed into a shell, without their comments."""
+def commands(text: str) -> list[str]:
+    """The lines of a text that are typed into a shell, without their comments."""
     typed = re.compile(r"(make|pip|npm|python|perception|git|\S*/bin/\S+) ")
-    lines = [line for block in blocks("") for line in block.splitlines() if typed.match(line)]
-    found = [shlex.join(shlex.split(line, comments=True)) for line in lines]
+    lines = "".join(blocks("", text)).replace("\\\n", " ").splitlines()
+    found = [shlex.join(shlex.split(line, comments=True)) for line in lines if typed.match(line)]
     return list(dict.fromkeys(found))
 
 
 def those(pattern: str) -> list[str]:
-    return [command for command in commands() if re.match(pattern, command)]
+    return [command for command in commands(PAGES) if re.match(pattern, command)]
 
 
 PERCEPTION = [one for one in those(r"\.venv/bin/perception ") if " serve " not in one]
@@ -107,20 +113,20 @@ def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def test_every_command_says_which_environment_it_is_for() -> None:
-    stray = [one for one in commands() if not re.match(r"make |\.venv(-dev)?/bin/", one)]
+    stray = [one for one in commands(README) if not re.match(r"make |\.venv(-dev)?/bin/", one)]
     assert stray == []
-    assert len(commands()) > 30
+    assert len(those(r"make |\.venv(-dev)?/bin/")) > 30
 
 
 def test_the_runtime_comes_before_the_install_that_takes_it() -> None:
-    steps = commands()
+    steps = commands(README)
     assert steps.index("make page") < steps.index(".venv/bin/pip install --editable '.[web]'")
 
 
 def test_what_is_installed_exists() -> None:
     """Extras of this folder, and nothing by a name that an index may not have."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = set(re.findall(r"pip install (?:--editable )?'?(.+?)'?(?=[`\s])", README))
+    wanted = set(re.findall(r"pip install (?:--editable )?'?(.+?)'?(?=[`\s])", INSTALLING))
     assert wanted - {"onnxruntime-gpu"} >= {".", ".[web]", ".[torch]"}
     for what in wanted - {".", "onnxruntime-gpu"}:
         extra = re.fullmatch(r"\.\[(\w+)\]", what)
@@ -147,7 +153,7 @@ def test_targets(clone: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", PERCEPTION)
 def test_commands(clone: Path, command: str) -> None:
-    """In the README's order: later ones use what earlier ones wrote."""
+    """In the order of the pages: later ones use what earlier ones wrote."""
     done = run(clone, command)
     wrong = complaints(done)
     if ELSEWHERE.search(command):
@@ -197,9 +203,10 @@ def test_tools(clone: Path, command: str) -> None:
     assert {word for word in options if word.startswith("-")} <= set(done.stdout.split())
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python(clone: Path, number: int) -> None:
-    (clone / "steps.py").write_text(blocks("python")[number], encoding="utf-8")
+@pytest.mark.parametrize("page", [README, PYTHON_PAGE], ids=["README.md", "docs/python.md"])
+def test_python(clone: Path, page: str) -> None:
+    """All blocks of a page, one after the other."""
+    (clone / "steps.py").write_text("".join(blocks("python", page)), encoding="utf-8")
     done = run(clone, ".venv/bin/python steps.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout
