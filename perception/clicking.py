@@ -190,7 +190,8 @@ class Clicker:
         low = np.min([box[:2], *inside], axis=0)
         high = np.max([box[2:], *(inside + 1)], axis=0)
         view = closer_view(np.concatenate([low, high]), self._whole[:1:-1])
-        seen = ((points >= (view.x0, view.y0)) & (points < (view.x1, view.y1))).all(axis=1)
+        within = (points >= (view.x0, view.y0)) & (points < (view.x1, view.y1))
+        seen = np.asarray(within.all(axis=1), np.bool_)
         logits = _logits_in(view, earlier)
         prompt = Prompt(points[seen], labels[seen], mask_logits=logits[None])
         # A last click far from all that is seen is no reason to change anything there.

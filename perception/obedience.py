@@ -117,7 +117,8 @@ def _bent_once(logits: FloatArray, click: CellClicks, colours: ImageArray | None
         step = ((lab - np.median(around, axis=(0, 1))) ** 2).sum(axis=2)
         weight = weight * cv2.blur(np.exp(-step / (2 * ALIKE**2)), (3, 3))
     needed = SURE - sign * float(logits[row, column])
-    return (logits + sign * needed * weight).astype(np.float32)
+    out: FloatArray = (logits + sign * needed * weight).astype(np.float32)
+    return out
 
 
 def _with_cores(logits: FloatArray, clicks: CellClicks) -> FloatArray:
