@@ -195,3 +195,43 @@ def test_a_point_outside_is_named_as_it_was_given(image, prompt):
         answer_points(NearSighted(), image, prompt)
     with pytest.raises(PromptError, match=f"point {x:g},{y:g} is outside the picture: .* 320 x"):
         answer_points(NearSighted(), image, Prompt(prompt.points, None, [(1, 1, 9, 9)]))
+
+
+@pytest.mark.parametrize(("place", "label"), [((120, 50), 0), ((160, 50), 1)])
+def test_a_click_that_the_segmenter_ignores_is_obeyed(image, place, label):
+    """It cuts out the blue thing whatever the second click says."""
+    clicker = Clicker(NearSighted(), image)
+    first = seen_from(320, clicker(*click((60, 60))))
+    points = np.float32([(60, 60), place])
+    for one in clicker(points, np.array([1, label]), first):
+        mask = one.mask()
+        x, y = place
+        assert mask[y, x] == bool(label)
+        assert mask[60, 60]
+        if one.index != 1:  # which is its part around the first click
+            assert mask[30, 20]  # far from the click it stays as it was
+
+
+def test_a_lone_click_is_in_each_of_its_masks(image):
+    """Also between things, where the segmenter finds the white around them."""
+    for place in ((60, 60), (205, 39), (230, 150)):
+        for one in Clicker(NearSighted(), image)(*click(place)):
+            assert one.mask()[place[1], place[0]]
+
+
+def test_masks_that_obey_come_first(image):
+    class Stubborn(NearSighted):
+        """Only its last candidate leaves out what a negative click says."""
+
+        def decode(self, embedding, prompt):
+            found = super().decode(embedding, prompt)
+            if len(prompt.points) == 2:
+                x, y = (embedding.frame.points_to_model(prompt.points[1:])[0] / 4).astype(int)
+                found.logits[0, 3, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = -4
+            return found
+
+    clicker = Clicker(Stubborn(), image)
+    first = seen_from(320, clicker(*click((60, 60))))
+    found = clicker(np.float32([(60, 60), (120, 50)]), np.array([1, 0]), first)
+    # The first one is its part around the first click.
+    assert [one.index for one in found] == [1, 3, 0, 2]
