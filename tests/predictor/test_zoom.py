@@ -369,3 +369,42 @@ def test_boxes_that_share_a_zoom_crop_are_decoded_apart():
     assert zoom_window(boxes[0], HW) == zoom_window(boxes[1], HW)
     predict_masks(zoom(drawing(*HW, [("red", (60, 10, 140, 90))]), segmenter), boxes)
     assert [len(prompt) for prompt in segmenter.prompts] == [1, 1]
+
+
+@pytest.mark.parametrize(("place", "label"), [((120, 50), 0), ((160, 50), 1)])
+def test_a_click_that_the_segmenter_ignores_is_obeyed(image, place, label):
+    """It predicts the blue object whatever the second click says."""
+    encoded = zoom(image)
+    first = of_side(320, encoded.predict(click((60, 60))))
+    for one in encoded.predict(click((60, 60), place, labels=[1, label]), first.low_res):
+        mask = one.mask()
+        x, y = place
+        assert mask[y, x] == bool(label)
+        assert mask[60, 60]
+        if one.index != 1:  # which is its part around the first click
+            assert mask[30, 20]  # far from the click it stays as it was
+
+
+def test_a_lone_click_is_in_each_of_its_masks(image):
+    """Also between objects, where the segmenter finds the white around them."""
+    for place in ((60, 60), (205, 39), (230, 150)):
+        for one in zoom(image).predict(click(place)):
+            assert one.mask()[place[1], place[0]]
+
+
+def test_masks_that_obey_come_first(image):
+    class Stubborn(Middle):
+        """Only its last candidate leaves out what a negative click says."""
+
+        def decode(self, embedding, prompt):
+            found = super().decode(embedding, prompt)
+            if len(prompt.points) == 2:
+                x, y = (embedding.frame.points_to_model(prompt.points[1:])[0] / 4).astype(int)
+                found.logits[0, 3, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = -4
+            return found
+
+    encoded = zoom(image, Stubborn())
+    first = of_side(320, encoded.predict(click((60, 60))))
+    found = encoded.predict(click((60, 60), (120, 50), labels=[1, 0]), first.low_res)
+    # The first one is its part around the first click.
+    assert [one.index for one in found] == [1, 3, 0, 2]
