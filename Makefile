@@ -1,6 +1,7 @@
 # make demo   the sample pictures through the embedded models, in .venv (core only, no torch)
 # make test   format, lint, types and tests, in .venv-dev
 # make check  the same checks again, without looking at the environment first
+# make slow   full-size parity and long fuzzing, which make test leaves out
 # make fast   the tests without the slow ones, in about a minute
 # make page   onnxruntime-web for the click page, by npm, so that clicks are answered in the page
 # make wheel  dist/*.whl with the click page and its runtime, in .venv-build (build alone)
@@ -18,7 +19,7 @@ DOCS := .venv-docs
 JOBS ?= 2
 TESTS = OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile
 
-.PHONY: demo test check fast page wheel docs format clean python
+.PHONY: demo test check slow fast page wheel docs format clean python
 
 demo: $(CORE)/.installed
 	$(CORE)/bin/perception segment demos/images --text "$(DEMO_TEXT)" --out perception-out
@@ -30,10 +31,13 @@ check:
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/mypy
-	$(TESTS)
+	$(TESTS) -m "not full"
+
+slow: $(DEV)/.installed
+	$(TESTS) -m full
 
 fast: $(DEV)/.installed
-	$(TESTS) -m "not slow and not wheel"
+	$(TESTS) -m "not slow and not wheel and not full"
 
 page:
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, which brings it"; exit 1; }

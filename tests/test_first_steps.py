@@ -24,7 +24,7 @@ from urllib.request import urlopen
 import pytest
 from system_tools import need
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -162,7 +162,7 @@ PARTS = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_names(yard):
     """Whatever an image is called, files appear below --out, or there is one line."""
     chosen, out = random.Random(17), yard / "a" / "b" / "out"  # noqa: S311

@@ -22,7 +22,7 @@ from PIL import Image
 from perception.errors import ImageError
 from perception.imaging.read import read_header, read_image
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::PIL")]
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore:::PIL")]
 
 TESTS = Path(__file__).parents[1]
 FORMATS = {

@@ -146,7 +146,7 @@ def test_normalise_is_settled_for_characters_that_change():
     assert unsettled(chars) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_normalise_is_settled_for_every_code_point():
     assert unsettled(map(chr, range(sys.maxunicode + 1))) == []
 

@@ -405,7 +405,7 @@ def free_bytes(whole):
     return places
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_what_is_read(runs):
     damage = Damage(runs["plain"])
     damage.check(damage.flips(1, 120, within=range(100)), exported)
@@ -414,7 +414,7 @@ def test_fuzz_what_is_read(runs):
     assert came["same"] > 100
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_what_is_cut_off(runs):
     damage = Damage(runs["plain"])
     whole = damage.files[damage.path]
@@ -422,7 +422,7 @@ def test_fuzz_what_is_cut_off(runs):
     assert damage.check(cuts, exported) == {"line": len(cuts)}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_free_pages(runs, here):
     damage = Damage(runs["freed"])
     places = free_bytes(damage.files[damage.path])
@@ -432,7 +432,7 @@ def test_fuzz_free_pages(runs, here):
     assert damage.check(damage.flips(3, 30, within=places), go_on) == {"same": 30}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_the_list_of_free_pages(runs, here):
     damage = Damage(runs["freed"])
     whole = damage.files[damage.path]
@@ -443,7 +443,7 @@ def test_fuzz_the_list_of_free_pages(runs, here):
     assert came["line"] > 20
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_the_log(runs, here):
     damage = Damage(runs["log"])
     log = Path(f"{damage.path}-wal")
@@ -452,7 +452,7 @@ def test_fuzz_the_log(runs, here):
     damage.check(damage.flips(7, 100), exported)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_going_on(runs, here):
     damage = Damage(runs["plain"])
     came = damage.check(damage.flips(8, 150), go_on)
@@ -460,7 +460,7 @@ def test_fuzz_going_on(runs, here):
     assert came["same"] > 20
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fuzz_the_commands(runs, tmp_path, monkeypatch, here, capfd):
     """What a person sees: no stack trace, one line on standard error, the same files."""
     monkeypatch.setattr(loading, "load", lambda *_, **__: color_model())
