@@ -53,7 +53,7 @@ _LITTLE = 5
 """Masks of segment-everything; where fewer are left it is said at which limits the others fell."""
 
 NANO_NOTE = (
-    "note: nano is made for drawn things and simple cases, not for photographs at large; for the "
+    "note: nano is small: it knows drawn things well, and on photographs common ones; for the "
     "published models see perception weights list (extra perception-masks[torch]); "
     "-q silences this note"
 )

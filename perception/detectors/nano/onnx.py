@@ -217,8 +217,11 @@ class NanoDetector(Detector):
         return [self._one(image, words, meanings, floor) for image in images]
 
     def unknown_words(self, phrase: str) -> tuple[str, ...]:
-        """The words of a phrase that aren't in the vocabulary that it was taught."""
-        return self._tokenizer.unknown_words(phrase)
+        """Return the words of a phrase that neither half of the detector was taught."""
+        if self._photo.table.read(phrase).rows:
+            return ()
+        unknown = self._tokenizer.unknown_words(phrase)
+        return tuple(word for word in unknown if not self._photo.table.read(word).rows)
 
     def _one(
         self,
