@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from perception.models.model import Model
     from perception.types import Detections, Embedding, MaskCandidates, Prompt, Proposals, Rle
 
-from perception.version import __version__
+__version__ = "0.1.0"
 
 __all__ = [
     "DataError",

@@ -13,18 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from perception.checks import checked_array
 from perception.errors import DataError, MissingExtraError
 from perception.ops.masks import rle_area, rle_to_mask
 from perception.prompts.grammar import Phrases
-from perception.types import (
-    BoolArray,
-    Detections,
-    FloatArray,
-    ImageArray,
-    IntArray,
-    Rle,
-    checked_array,
-)
+from perception.types import BoolArray, Detections, FloatArray, ImageArray, IntArray, Rle
 
 if TYPE_CHECKING:
     import pandas as pd

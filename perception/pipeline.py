@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from perception.checks import checked_number
 from perception.defaults import FLOOR, THRESHOLD
 from perception.detectors.decode import best_scores, label
 from perception.detectors.protocol import Detector
@@ -17,7 +18,7 @@ from perception.predictor.predictions import LowResMask, MaskPredictions
 from perception.predictor.protocol import Embed, EncodedImage, MaskPredictor
 from perception.prompts.grammar import PromptText, parse
 from perception.runtime.batching import Stopwatch
-from perception.types import BoxMasks, FloatArray, ImageArray, Prompt, checked_number
+from perception.types import BoxMasks, FloatArray, ImageArray, Prompt
 
 
 def find_masks(

@@ -7,14 +7,13 @@ array of length 0, never None.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import inf
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from perception.errors import DataError, PerceptionError, PromptError
+from perception.checks import MAX_SHOWN, checked_array, checked_count, shortened
+from perception.errors import DataError, PromptError
 
 if TYPE_CHECKING:
     from perception.imaging.preprocess import Frame
@@ -27,87 +26,8 @@ ImageArray = NDArray[np.uint8]
 MASKS = 4
 """A segmenter's answers to one prompt: the single-mask answer and three candidates."""
 
-_SHOWN = 60
-"""Characters of a wrong value that a message shows."""
-
 SINGLE_MASK = 0
 """Index of the single-mask answer in a ``MaskCandidates``; 1, 2 and 3 are the ambiguous ones."""
-
-
-def checked_array(
-    name: str,
-    value: ArrayLike,
-    dtype: Any,
-    shape: tuple[int | None, ...],
-    error: type[PerceptionError] = DataError,
-) -> NDArray[Any]:
-    """Return ``value`` as an array of ``dtype`` and ``shape``.
-
-    Args:
-        name: What the array is called in messages.
-        value: Anything that numpy takes for an array of numbers.
-        dtype: Of the result. Numbers are never cut to whole ones: 0.5 is no integer.
-        shape: Of the result; None stands for any length.
-        error: The class of what is raised.
-
-    Raises:
-        PerceptionError: As ``error``, for what holds no such numbers, or has another shape.
-    """
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as why:  # ragged lists, tensors on a GPU
-        reason = " ".join(str(why).split())
-        raise error(f"{name}: expected an array of numbers ({reason})") from None
-    if array.size == 0:
-        array = array.reshape([0 if n is None else n for n in shape])
-    elif array.dtype.kind not in "biuf":
-        raise error(f"{name}: expected numbers, got {_shortened(value)}")
-    elif np.dtype(dtype).kind == "i" and array.dtype.kind == "f":
-        odd = array[~np.isfinite(array) | (array != np.trunc(array))]
-        if odd.size:
-            raise error(f"{name}: expected whole numbers, got {odd[0]:g}")
-    if not _matches(array.shape, shape):
-        want = " x ".join("?" if n is None else str(n) for n in shape)
-        alone = _matches((1, *array.shape), shape)
-        hint = f"; put a single one into a list: {name}=[...]" if alone else ""
-        raise error(f"{name}: expected an array of shape {want}, got {array.shape}{hint}")
-    with np.errstate(over="ignore"):  # becomes inf, which is refused where it has no sense
-        return array.astype(dtype, copy=False)
-
-
-def checked_number(
-    name: str,
-    value: float,
-    low: float,
-    high: float,
-    error: type[PerceptionError] = PromptError,
-) -> float:
-    """Return ``value`` if it is a number with low <= value <= high; otherwise raise ``error``."""
-    if isinstance(value, Real) and low <= value <= high:
-        return float(value)
-    bounds = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
-    raise error(f"{name} is a number {bounds}, got {_shortened(value)}")
-
-
-def checked_count(
-    name: str, value: int, low: int = 1, error: type[PerceptionError] = PromptError
-) -> int:
-    """Return ``value`` if it is a whole number of at least ``low``; otherwise raise ``error``."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and value >= low:
-        return int(value)
-    raise error(f"{name} is a whole number of at least {low}, got {_shortened(value)}")
-
-
-def _matches(shape: tuple[int, ...], want: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(want) and all(
-        n is None or n == have for n, have in zip(want, shape, strict=True)
-    )
-
-
-def _shortened(value: object) -> str:
-    """A value as it can stand in one line of a message."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({type(value).__name__})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -410,7 +330,7 @@ def _checked_labels(labels: ArrayLike | None, count: int, of: str, rule: str) ->
     if len(array) != count:
         raise PromptError(f"{count} {of} need as many labels, got {len(array)}")
     if not np.isin(array, (0, 1)).all():
-        given = ", ".join(f"{label:g}" for label in array[:_SHOWN].tolist())
+        given = ", ".join(f"{label:g}" for label in array[:MAX_SHOWN].tolist())
         raise PromptError(f"{rule}, got [{given}]")
     return array.astype(np.int64)
 
@@ -429,10 +349,10 @@ class Rle:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.size, tuple) and len(self.size) == 2):
-            raise DataError(f"an Rle's size is (height, width), got {_shortened(self.size)}")
+            raise DataError(f"an Rle's size is (height, width), got {shortened(self.size)}")
         for name, side in zip(("height", "width"), self.size, strict=True):
             checked_count(f"an Rle's {name}", side, 0, DataError)
         if not isinstance(self.counts, str):
             raise DataError(
-                f"an Rle's counts are COCO's compressed text, got {_shortened(self.counts)}"
+                f"an Rle's counts are COCO's compressed text, got {shortened(self.counts)}"
             )

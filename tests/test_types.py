@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from perception.checks import checked_array
 from perception.errors import PromptError
 from perception.imaging.preprocess import Frame
-from perception.types import Detections, MaskCandidates, Prompt, Proposals, checked_array
+from perception.types import Detections, MaskCandidates, Prompt, Proposals
 
 LOGITS = np.zeros((2, 4, 8, 8), np.float32)
 

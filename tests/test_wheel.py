@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from system_tools import need
 
+from perception import __version__
 from perception.checkpoints.catalog import read_manifest
 from perception.serve.page_files import PAGE_FOLDER, page_files, runtime_files
-from perception.version import __version__
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,10 +21,10 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from perception import __version__
 from perception.checkpoints.catalog import WeightsEntry, readable
 from perception.errors import MissingExtraError, WeightsError
 from perception.imaging.read import printable
-from perception.version import __version__
 
 REFUSED = (401, 403, 404)
 """How the hub answers who may not have a file: it doesn't even say that there is one."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.shell_completion import shell_complete
 
+from perception import __version__
 from perception.cli.annotate import annotate, export_annotations
 from perception.cli.evaluate import evaluate
 from perception.cli.options import (
@@ -44,7 +45,6 @@ from perception.defaults import (
     STABILITY,
 )
 from perception.errors import ImageError, PerceptionError, PromptError, hide_pillow_messages
-from perception.version import __version__
 
 if TYPE_CHECKING:
     from perception.ops.windows import TileSize

@@ -25,12 +25,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from perception.checks import checked_number
 from perception.errors import DataError
 from perception.formats.outlines import outlines
 from perception.instances import Instances
 from perception.ops.boxes import xyxy_to_xywh
 from perception.runtime.files import remove_parts, whole_file
-from perception.types import checked_number
 
 
 def to_coco(

@@ -8,10 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from perception.checks import checked_array
 from perception.detectors.decode import label
 from perception.errors import PromptError
 from perception.prompts.grammar import Phrases, PromptText
-from perception.types import Candidates, Detections, Examples, ImageArray, checked_array
+from perception.types import Candidates, Detections, Examples, ImageArray
 
 
 class Detector(Protocol):

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from perception import __version__
 from perception.coco.write import to_json
 from perception.errors import EvaluationError, OutputError
 from perception.evaluate.objects import Things, TruePicture
@@ -20,7 +21,6 @@ from perception.models.model import Model
 from perception.report.html import Watch
 from perception.runs.settings import only_worker
 from perception.types import ImageArray
-from perception.version import __version__
 
 SUFFIX = ".kept"
 _FORM = "perception kept answers 1"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from perception import __version__
 from perception.detectors.decode import SAME_CLASS_IOU
 from perception.evaluate.cache import kept
 from perception.evaluate.ground_truth import Truth, picture_paths
@@ -29,7 +30,6 @@ from perception.prompts.grammar import normalize, parse
 from perception.report.html import Watch, unwatched
 from perception.report.measurement import Case, Line, Plot, Table, rounded, worst
 from perception.types import Candidates, FloatArray, ImageArray
-from perception.version import __version__
 
 Protocol = Literal["any", "merged"]
 PROTOCOLS: tuple[Protocol, ...] = ("any", "merged")

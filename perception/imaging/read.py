@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from perception.checks import checked_count
 from perception.defaults import MAX_PIXELS
 from perception.errors import ImageError
-from perception.types import ImageArray, checked_count
+from perception.types import ImageArray
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """An image: its path, the bytes of its file, a Pillow image, or an array."""

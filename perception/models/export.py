@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from perception import __version__
 from perception.checkpoints.catalog import family_of, read_manifest
 from perception.checkpoints.installed import data_folder, find, missing, model_type
 from perception.checkpoints.lock import sha256_of_file
@@ -23,7 +24,6 @@ from perception.runtime.files import check_writable, remove_parts, whole_file
 from perception.runtime.onnx_export import write_onnx
 from perception.segmenters.sam.export import export_fast
 from perception.segmenters.sam.network import Sam
-from perception.version import __version__
 
 FAST, REFERENCE = "fast", "segment-anything"
 SIGNATURES = (FAST, REFERENCE)

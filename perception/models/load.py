@@ -12,6 +12,7 @@ from perception.checkpoints.catalog import FAMILIES, Role, read_manifest
 from perception.checkpoints.installed import find, locate, missing, sha256_of
 from perception.checkpoints.lock import sha256_of_file
 from perception.checkpoints.verify import installed_path
+from perception.checks import checked_count
 from perception.defaults import AUTO, MODEL, THREADS
 from perception.detectors.protocol import Detector
 from perception.errors import DeviceError, MissingExtraError, WeightsError
@@ -31,7 +32,6 @@ from perception.runtime.device import (
     torch_precision,
 )
 from perception.segmenters.protocol import Segmenter
-from perception.types import checked_count
 
 if TYPE_CHECKING:
     from perception.sam3.model import Sam3

@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from numpy.typing import ArrayLike
 
+from perception import __version__
 from perception.defaults import (
     CROP_LAYERS,
     CROP_OVERLAP,
@@ -44,7 +45,6 @@ from perception.prompts.grammar import PromptText, parse
 from perception.runtime.batching import AdaptiveBatcher, Stopwatch
 from perception.segmenters.protocol import Segmenter
 from perception.types import Examples, ImageArray, Prompt
-from perception.version import __version__
 
 ImageSources = list[ImageSource] | tuple[ImageSource, ...]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from perception.checks import checked_array, checked_count, checked_number
 from perception.defaults import (
     CROP_LAYERS,
     CROP_OVERLAP,
@@ -22,7 +23,7 @@ from perception.defaults import (
     STABILITY_OFFSET,
 )
 from perception.errors import PromptError
-from perception.types import FloatArray, checked_array, checked_count, checked_number
+from perception.types import FloatArray
 
 
 class Crop(NamedTuple):

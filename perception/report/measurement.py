@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from perception import __version__
 from perception.coco.write import to_json
 from perception.instances import Instances
 from perception.runtime.files import whole_file
 from perception.types import FloatArray, IntArray
-from perception.version import __version__
 
 MOST_CASES = 50
 """How many of the worst cases a measurement keeps."""

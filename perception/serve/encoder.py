@@ -23,11 +23,11 @@ from threading import Lock, Thread
 import numpy as np
 from numpy.typing import NDArray
 
+from perception import __version__
 from perception.ops.windows import Tile
 from perception.runs.records import MarkedContent
 from perception.serve.opening import ServedModel
 from perception.types import Embedding, ImageArray
-from perception.version import __version__
 
 _MAX_PREPARED = 8
 _NOW, _AHEAD, _STOP = 0, 1, -1
