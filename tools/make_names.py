@@ -28,7 +28,7 @@ from wordnet import FOLDER, Nouns, read_nouns
 
 from perception.defaults import THRESHOLD
 from perception.detectors.nano.names import COLORS, NameTable, features
-from perception.detectors.nano.photo_network import CLASSES, WORD_SIZE
+from perception.detectors.nano.photo_network import CLASSES, SURE, WORD_SIZE
 
 CHOSEN = 0.36
 """The probability of NanoDet's own at which 65 of 100 labeled boxes are right, on held-out training
@@ -36,7 +36,15 @@ photographs; the default threshold is put there."""
 
 RIDGE = 0.1  # weight of the ridge by which CLIP's likeness is made a mixture of known classes
 VETO = 1.0  # how much the best known class counts against a name that is none of them
-ALIKE = 0.55  # the least likeness to some known class of a name that gets a row
+SLOPE = 0.5
+"""By how much a mixture's logit is flattened: its ranking stays, and its weaker answers aren't lost
+below the floor that answers are kept from.
+"""
+
+FALSE, MARGIN = 4e-4, 0.1
+"""The share of regions that reach the threshold by a mixture, and how much lower, in logits, it is
+put: some 77 regions stand for an image, so three names of a hundred are found where they aren't.
+"""
 
 SYNSETS = {
     "cow": ("cow.n.01", "cattle.n.01"), "stop sign": (), "potted plant": ("pot_plant.n.01",),
@@ -183,7 +191,8 @@ def build(photo: Path, data: Path, nouns: Nouns) -> NameTable:
         for word in nouns.lemmas.get(offset, ()):
             builder.add(word, [known[name]])
     _add_above(builder, of_synset, known, nouns)
-    _add_mixtures(builder, known, coco, data, nouns, kinds)
+    regions = load_file(photo / "names.safetensors")["regions"].float().numpy()
+    _add_mixtures(builder, known, coco, data, nouns, kinds, regions)
     for name, place in taught.items():
         builder.add(name, [place])
     return NameTable(builder.names, np.stack(builder.rows), fit_colors())
@@ -270,6 +279,7 @@ def _add_mixtures(
     data: Path,
     nouns: Nouns,
     kinds: dict[int, str],
+    regions: np.ndarray,
 ) -> None:
     """Names of LVIS and Objects365: a class that LVIS' synset is a kind of, or a mixture."""
     clip = clip_rows(data / "names")
@@ -285,21 +295,26 @@ def _add_mixtures(
         if have is None and synset and _exists(nouns, synset) and nouns.named(synset) in kinds:
             have = (known[kinds[nouns.named(synset)]],)
         if have is None and name in of_name:
-            have = (builder.row(_mixed(classes @ of_name[name], among)),)
+            have = (builder.row(_mixed(classes @ of_name[name], among, regions)),)
         for word in words if have else ():
             builder.add(word, have or ())
 
 
-def _mixed(likeness: np.ndarray, among: np.ndarray) -> np.ndarray:
-    row = np.zeros(CLASSES + WORD_SIZE + 2, np.float32)
+def _mixed(likeness: np.ndarray, among: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """regions: the known classes' logits of regions that mostly aren't what the name means."""
     weights = mixture(likeness, among)
-    row[:CLASSES], row[-2] = weights, -VETO
-    row[-1] = CENTER * weights.sum() + BIAS + SHIFT
+    sure = np.maximum(regions.max(1) + SURE, 0)
+    scores = SLOPE * (regions @ weights - VETO * sure)
+    highest = np.quantile(scores, 1 - FALSE)
+    row = np.zeros(CLASSES + WORD_SIZE + 2, np.float32)
+    row[:CLASSES], row[-2] = SLOPE * weights, -SLOPE * VETO
+    row[-1] = logit(THRESHOLD) - MARGIN - highest
     return row
 
 
-CENTER = 4.0  # what is added to a known class's logit before it is mixed: most are near -4 and less
-BIAS = -3.0  # of a mixture
+def logit(chance: float) -> float:
+    """The log-odds of a probability."""
+    return math.log(chance / (1 - chance))
 
 
 def _listed(folder: Path) -> Iterable[tuple[str, list[str], str]]:
