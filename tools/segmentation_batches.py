@@ -27,10 +27,10 @@ BOX_SHARE = 0.7  # of the pictures with masks: asked by a box; the others, by a 
 CLOSE_TO_BOX = 0.75  # how often a picture that is asked by a box is a close view of it
 CLOSE_TO_POINT, NEAR_POINT = 0.3, 0.4  # the same of a point; how often it is a view around it
 SHARES = {
-    "coco_train92": 0.4,
-    "photos_permissive": 0.4,
-    "photos_more/clothing": 0.1,
-    "photos_more/flowers": 0.08,
+    "coco_train92": 0.35,
+    "photos_permissive": 0.5,
+    "photos_more/clothing": 0.07,
+    "photos_more/flowers": 0.06,
     "photos_more/trashnet": 0.02,
 }
 """Of the photographs with masks, how often each set is taken, of those that are there."""
