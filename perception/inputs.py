@@ -10,7 +10,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from perception.errors import ImageError
@@ -118,6 +118,20 @@ def _walk(folder: str) -> Iterator[str]:
             if is_picture(name):
                 yield os.path.join(at, name)
     yield from barred
+
+
+def leads_out(name: str, *, windows: bool = os.name == "nt") -> bool:
+    """Whether a name that a stranger wrote is no relative POSIX path of a file below its folder.
+
+    windows: whether drives, streams and backslashes are ways out, too.
+    """
+    return (
+        not PurePosixPath(name).name
+        or "\0" in name
+        or name.startswith("/")
+        or ".." in name.split("/")
+        or (windows and (":" in name or "\\" in name))
+    )
 
 
 def is_picture(path: str) -> bool:

@@ -31,6 +31,8 @@ from perception.phrases import Phrases, PromptText, parse
 Tell = Callable[[Sequence[Record]], object]
 """Called with the records of some pictures once they are stored."""
 
+LOST = "the end of the run's log is damaged, as after a power cut: what was stored last is lost"
+
 Engine = Callable[[RunWriter, Model, Question, Tell], None]
 """Answers all pictures of a run that wait, stores the answers, and tells of them."""
 
@@ -96,7 +98,9 @@ def annotate(
             f"the threshold, {threshold:g}: what is written needs its masks"
         )
     check_out(out, path, overwrite=overwrite)
-    with working_on(path, overwrite=overwrite) as run:
+    with working_on(path, out, overwrite=overwrite) as run:
+        if run.has_lost:
+            note(LOST)
         folder, files = list_inputs(inputs, images=images)
         first = list(islice(files, 1))  # That there is none is said before the model loads.
         model = load()
@@ -175,25 +179,34 @@ def check_out(out: Path, path: Path, *, overwrite: bool) -> None:
     check_writable(out.parent)
     if out.is_dir():
         raise OutputError(f"{name}: a folder; name a file for --out")
-    if out.exists() and not path.exists() and not overwrite:
-        raise OutputError(
-            f"{name}: is there, and is of no run ({path.name} isn't there); choose another --out, "
-            "or write over it with --overwrite"
-        )
+    if out.exists() and not overwrite:
+        if not path.exists():
+            raise _of_no_run(out, path, "isn't there")
+        if not path.stat().st_size:
+            raise _of_no_run(out, path, "is empty")
+
+
+def _of_no_run(out: Path, path: Path, state: str) -> OutputError:
+    return OutputError(
+        f"{printable(str(out))}: is there, and is of no run ({printable(path.name)} {state}); "
+        "choose another --out, or write over it with --overwrite"
+    )
 
 
 @contextmanager
-def working_on(path: Path, *, overwrite: bool) -> Iterator[RunWriter]:
+def working_on(path: Path, out: Path, *, overwrite: bool) -> Iterator[RunWriter]:
     """The run in a database, begun if it isn't there; while this lasts nobody else works on it.
 
-    overwrite: forget what is there. Raises RunError for a run that is at work, OutputError if it
-    can't be written.
+    out: what it writes; overwrite: forget what is there. Raises RunError for a run that is at work
+    or damaged, OutputError if it can't be written, or where ``out`` is of another run.
     """
     with only_worker(path):
         if overwrite:
             _remove_run(path)
             remove_shards(path)
         with RunWriter(path) as run:
+            if out.exists() and not (run.settings or overwrite):
+                raise _of_no_run(out, path, "was never begun")
             yield run
 
 

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from perception.annotate.answer_rows import checked_size, read_boxes, read_instances
+from perception.annotate.integrity import DamagedError
 from perception.annotate.mark_rows import read_marks
 from perception.annotate.marks import Mark
 from perception.annotate.records import (
@@ -31,10 +34,12 @@ from perception.annotate.records import (
     StoredPicture,
 )
 from perception.annotate.remote import is_url
-from perception.annotate.schema import SUFFIX, explained, open_to_read
+from perception.annotate.schema import EMPTY, SUFFIX, explained, open_to_read
 from perception.detector.decode import Labelling
+from perception.errors import RunError
+from perception.images import printable
+from perception.inputs import leads_out
 from perception.phrases import NEGATIVE, Phrases, PromptText, normalise, parse
-from perception.types import Candidates, Rle
 
 
 def run_path(out: Path) -> Path:
@@ -61,9 +66,26 @@ class RunReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = self._open()
+        try:
+            with explained(path):
+                self._check_values()
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self) -> sqlite3.Connection:
         return open_to_read(self.path)
+
+    def _check_values(self) -> None:
+        values = {key: self._value(key, None) for (key,) in self._rows("SELECT key FROM run")}
+        if "settings" not in values:
+            if values or self.counts().total:
+                raise DamagedError("its settings are gone")
+            self._allow_empty()
+        check_values(values)
+
+    def _allow_empty(self) -> None:
+        raise RunError(f"{printable(str(self.path))}: {EMPTY}")
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +110,15 @@ class RunReader:
             yield
         finally:
             self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """As ``snapshot``, also within one."""
+        if self._db.in_transaction:
+            yield
+        else:
+            with self.snapshot():
+                yield
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -139,7 +170,8 @@ class RunReader:
 
     def pictures(self) -> Iterator[StoredPicture]:
         """The pictures that are done or marked, sorted by name; one at a time in memory."""
-        yield from map(_stored, self._rows("SELECT * FROM shown ORDER BY name"))
+        with explained(self.path):
+            yield from map(_stored, self._rows("SELECT * FROM shown ORDER BY name"))
 
     def picture_count(self) -> int:
         """How many ``pictures`` there are."""
@@ -149,22 +181,26 @@ class RunReader:
     def stored(self, name: str) -> StoredPicture | None:
         """One of ``pictures``; None for a name that isn't among them."""
         rows = self._rows("SELECT * FROM shown WHERE name = ?", name)
-        return next(map(_stored, rows), None)
+        with explained(self.path):
+            return next(map(_stored, rows), None)
 
     def picture(self, key: int) -> StoredPicture:
         """One of ``pictures``, by its number."""
         (row,) = self._rows("SELECT * FROM shown WHERE id = ?", key)
-        return _stored(row)
+        with explained(self.path):
+            return _stored(row)
 
     def listed(self, *, after: str = "", limit: int = -1) -> Iterator[ListedPicture]:
         """All pictures whose names come after one, sorted by name; at most ``limit``."""
         sql = "SELECT * FROM listing WHERE name > ? ORDER BY name LIMIT ?"
-        yield from (ListedPicture(*row) for row in self._rows(sql, after, limit))
+        with explained(self.path):
+            yield from (ListedPicture(*_named(row)) for row in self._rows(sql, after, limit))
 
     def find(self, name: str) -> ListedPicture | None:
         """The picture of this name, if it is among those of the run."""
         rows = self._rows("SELECT * FROM listing WHERE name = ?", name)
-        return next((ListedPicture(*row) for row in rows), None)
+        with explained(self.path):
+            return next((ListedPicture(*_named(row)) for row in rows), None)
 
     @property
     def is_edited(self) -> bool:
@@ -177,7 +213,7 @@ class RunReader:
 
     def marks(self, picture: int) -> tuple[Mark, ...]:
         """The marks of a picture that a hand has worked on, in their order."""
-        with explained(self.path):
+        with explained(self.path), self._moment():
             return read_marks(self._db, picture)
 
     def asked(self, picture: int) -> tuple[str, ...]:
@@ -221,52 +257,20 @@ class RunReader:
 
     def instances(self, picture: int, phrases: Phrases) -> StoredInstances:
         """What is stored of a picture, with its scores of some phrases."""
-        rows = list(
-            self._rows(
-                "SELECT query, x0, y0, x1, y1, made, mask, quality, stability, consensus, height, "
-                "width FROM instance JOIN picture ON picture.id = instance.picture "
-                "WHERE picture.id = ? ORDER BY query",
-                picture,
-            )
-        )
-        boxes = self._boxes(picture, phrases, [row[:6] for row in rows])
-        return StoredInstances(
-            boxes.candidates,
-            boxes.made,
-            tuple(Rle(row[10:12], row[6]) if row[6] is not None else None for row in rows),
-            *(np.array([row[n] for row in rows], np.float32) for n in (7, 8, 9)),
-        )
+        with explained(self.path), self._moment():
+            return read_instances(self._db, picture, phrases)
 
     def boxes(self, picture: int, phrases: Phrases) -> StoredBoxes:
-        """``instances`` without their masks, which take most of the time to read."""
-        sql = "SELECT query, x0, y0, x1, y1, made FROM instance WHERE picture = ? ORDER BY query"
-        return self._boxes(picture, phrases, list(self._rows(sql, picture)))
-
-    def _boxes(
-        self, picture: int, phrases: Phrases, rows: Sequence[tuple[Any, ...]]
-    ) -> StoredBoxes:
-        """rows: query, x0, y0, x1, y1, made."""
-        column = {text: n for n, text in enumerate(phrases.phrases)}
-        place = {row[0]: n for n, row in enumerate(rows)}
-        scores = np.zeros((len(rows), len(column)), np.float32)
-        for query, text, score in self._rows(
-            "SELECT query, text, score FROM score JOIN phrase ON phrase.id = score.phrase "
-            "WHERE picture = ?",
-            picture,
-        ):
-            if text in column:
-                scores[place[query], column[text]] = score
-        return StoredBoxes(
-            Candidates(
-                np.array([row[1:5] for row in rows], np.float32),
-                scores,
-                np.array([row[0] for row in rows], np.int64),
-            ),
-            np.array([row[5] for row in rows], np.bool_),
-        )
+        """``instances`` without their masks, which take most of the time to check."""
+        with explained(self.path), self._moment():
+            return read_boxes(self._db, picture, phrases)
 
     def missing_masks(self, labelling: Labelling) -> MissingMasks:
         """The masks that results with these labels show and that weren't made."""
+        with self._moment():
+            return self._missing_masks(labelling)
+
+    def _missing_masks(self, labelling: Labelling) -> MissingMasks:
         phrases, found, best = self.phrases, {}, 0.0
         # As float32, as scores are stored: what a threshold lets through must not be missed here.
         least = float(np.float32(labelling.threshold))
@@ -286,15 +290,78 @@ class RunReader:
 
     def _value(self, key: str, default: Any) -> Any:
         for (value,) in self._rows("SELECT value FROM run WHERE key = ?", key):
-            return json.loads(value)
+            with explained(self.path):
+                try:
+                    return json.loads(value)
+                except (ValueError, TypeError, RecursionError):
+                    raise DamagedError(f"{key} that isn't JSON") from None
         return default
 
     def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
-        with explained(self.path), closing(self._db.cursor()) as cursor:
-            yield from cursor.execute(sql, values)
+        with explained(self.path):
+            cursor = self._db.cursor()
+            try:
+                for row in cursor.execute(sql, values):  # noqa: UP028
+                    yield row
+            finally:
+                # Whoever broke off may have closed the file first.
+                with suppress(sqlite3.ProgrammingError):
+                    cursor.close()
 
 
 def _stored(row: tuple[Any, ...]) -> StoredPicture:
-    key, name, uid, height, width, size, modified, revision = row
+    key, name, uid, height, width, size, modified, revision = _named(row)
     file = None if size is None else FileStamp(size, modified)
-    return StoredPicture(key, name, uid, (height, width), file, revision)
+    if not isinstance(uid, str):
+        raise DamagedError("a picture without what it shows")
+    return StoredPicture(key, name, uid, checked_size((height, width)), file, revision)
+
+
+def _named(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row whose second column is the name of a picture below the run's folder."""
+    if not isinstance(row[1], str) or leads_out(row[1]):
+        raise DamagedError(f"a picture's name that leads out of its folder: {row[1]!r}")
+    return row
+
+
+def check_values(stored: Mapping[str, Any]) -> None:
+    """Raises DamagedError for values of the table run that can't be; by their keys."""
+    settings, shards = stored.get("settings"), stored.get("shards", "")
+    fits = {
+        "settings": settings is None or (isinstance(settings, dict) and _are_settings(settings)),
+        "text": _is_prompt(stored.get("text", "")),
+        "classes": _are_texts(stored.get("classes", [])),
+        # A name that leads elsewhere would have files removed there.
+        "shards": isinstance(shards, str) and not re.search("[^0-9a-f]", shards),
+        "marked_with": isinstance(noted := stored.get("marked_with", []), list)
+        and all(isinstance(info, dict) for info in noted),
+    }
+    for key, fit in fits.items():
+        if not fit:
+            raise DamagedError(f"{key} that can't be")
+
+
+def _are_settings(settings: dict[str, Any]) -> bool:
+    model, floors = settings.get("model"), [settings.get("floor"), settings.get("floor_nms")]
+    most, tile, place = (settings.get(key, 0) for key in ("max_pixels", "tile", "pictures"))
+    return (
+        isinstance(model, dict)
+        and "version" in model
+        and isinstance(weights := model.get("weights"), dict)
+        and _are_texts(list(weights.values()))
+        and all(isinstance(floor, int | float) and 0 < floor <= 1 for floor in floors)
+        and type(most) is type(tile) is int
+        and 0 <= tile < most
+        and isinstance(place, str)
+        and "\0" not in place
+    )
+
+
+def _is_prompt(text: object) -> bool:
+    if isinstance(text, dict):
+        return all(isinstance(one, str) or _are_texts(one) for one in text.values())
+    return isinstance(text, str) or _are_texts(text)
+
+
+def _are_texts(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from perception.annotate.marks import Mark, MarkedContent
-from perception.types import Rle
+from perception.annotate.answer_rows import checked_mask
+from perception.annotate.integrity import DamagedError, check_content, content_of
+from perception.annotate.marks import ORIGINS, Mark, MarkedContent
+
+_MARKS = (
+    "SELECT place, uid, class, origin, mask, score, quality, stability FROM mark "
+    "WHERE picture = ? ORDER BY place"
+)
 
 
 def read_revision(db: sqlite3.Connection, picture: int) -> int:
@@ -16,16 +22,22 @@ def read_revision(db: sqlite3.Connection, picture: int) -> int:
 
 
 def read_marks(db: sqlite3.Connection, picture: int) -> tuple[Mark, ...]:
-    """A picture's marks in their order."""
-    rows = db.execute(
-        "SELECT mark.uid, class, origin, height, width, mask, score, quality, stability "
-        "FROM mark JOIN edited USING (picture) WHERE picture = ? ORDER BY place",
-        (picture,),
-    )
-    return tuple(
-        Mark(uid, label, origin, Rle((height, width), counts), *numbers)
-        for uid, label, origin, height, width, counts, *numbers in rows
-    )
+    """A picture's marks in their order; DamagedError for others than were written, or odd ones."""
+    row = db.execute(
+        "SELECT height, width, content FROM edited WHERE picture = ?", (picture,)
+    ).fetchone()
+    if row is None:
+        return ()
+    height, width, content = row
+    rows = db.execute(_MARKS, (picture,)).fetchall()
+    check_content(content, rows)
+    marks = []
+    for _, uid, label, origin, counts, *numbers in rows:
+        texts = isinstance(uid, str) and isinstance(label, str) and origin in ORIGINS
+        if not (texts and all(one is None or type(one) is float for one in numbers)):
+            raise DamagedError("a mark that can't be")
+        marks.append(Mark(uid, label, origin, checked_mask(counts, (height, width)), *numbers))
+    return tuple(marks)
 
 
 def write_marks(
@@ -52,3 +64,5 @@ def write_marks(
             for place, mark in enumerate(marks)
         ),
     )
+    written = db.execute(_MARKS, (picture,)).fetchall()
+    db.execute("UPDATE edited SET content = ? WHERE picture = ?", (content_of(written), picture))

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perception.annotate.annotate import Tell, working_on
+from perception.annotate.annotate import Tell
 from perception.annotate.database import RunReader
+from perception.annotate.lock import only_worker
 from perception.annotate.records import Answer, Counts, Failure, MissingMasks
 from perception.annotate.remote import is_url, join
 from perception.annotate.runner import answering
@@ -77,7 +78,7 @@ def make_missing(
             name = "+".join(dict.fromkeys((stored["detector"], stored["segmenter"])))
             threads = max(usable_cores() // _PARALLEL, 1)
             model = load(name, stored.get("precision", "fp32"), threads)
-        with _explained(reader, missing), working_on(path, overwrite=False) as run:
+        with _explained(reader, missing), only_worker(path), RunWriter(path) as run:
             make_masks(run, model, labelling, images=images, watching=watching)
     return missing.count
 

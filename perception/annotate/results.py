@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from perception.annotate.database import RunReader
+from perception.annotate.integrity import damaged
 from perception.annotate.marks import marks_to_instances
 from perception.annotate.records import StoredPicture
 from perception.defaults import THRESHOLD
@@ -26,7 +27,7 @@ from perception.images import printable
 from perception.instances import Instances
 from perception.masks import rle_to_box
 from perception.model import chosen_info
-from perception.phrases import Phrases
+from perception.phrases import Phrases, normalise
 from perception.settling import settle
 from perception.types import FloatArray
 
@@ -167,8 +168,11 @@ def run_info(
 def _marked(
     run: RunReader, picture: StoredPicture, classes: tuple[str, ...], info: dict[str, Any]
 ) -> Result:
+    marks, known = run.marks(picture.picture), {normalise(name) for name in classes}
+    if odd := next((mark.label for mark in marks if normalise(mark.label) not in known), None):
+        raise damaged(run.path, f"a mark of {odd!r}, which is no class of it")
     instances = marks_to_instances(
-        run.marks(picture.picture),
+        marks,
         picture.image_hw,
         classes,
         asked=run.asked(picture.picture),

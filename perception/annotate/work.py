@@ -214,7 +214,8 @@ def _stored_after(
     scores = np.concatenate([before.scores, np.zeros((len(new), len(prompt)), np.float32)])
     column = {text: n for n, text in enumerate(prompt.phrases)}
     rows = order[np.searchsorted(queries, scored.queries, sorter=order)]
-    scores[np.ix_(rows, [column[text] for text in phrases.phrases])] = scored.scores
+    columns = np.array([column[text] for text in phrases.phrases], np.int64)
+    scores[np.ix_(rows, columns)] = scored.scores
     every = Candidates(np.concatenate([before.boxes, new.boxes]), scores, queries)
     return StoredBoxes(every[order], np.concatenate([made, np.zeros(len(new), np.bool_)])[order])
 

@@ -34,17 +34,23 @@ _TASKS_AT_ONCE = 256
 class RunWriter(RunReader):
     """Reads and writes a run, which is made if it isn't there; for one process at a time.
 
-    That it is the only one is for ``lock.only_worker`` to see to. Raises RunError for a file of
-    another kind or version, OutputError if it can't be written.
+    has_lost: whether what was stored last is gone, as after a power cut. That it is the only one is
+    for ``lock.only_worker`` to see to. Raises RunError for a file of another kind or version or a
+    damaged one, OutputError if it can't be written.
     """
 
     def __init__(self, path: Path) -> None:
+        self._begun = True  # Until the file was looked into.
+        self._unmasked: list[int] = []  # Done pictures that wait for masks.
         super().__init__(path)
         self._begun = bool(self.settings)
-        self._unmasked: list[int] = []  # Done pictures that wait for masks.
 
     def _open(self) -> sqlite3.Connection:
-        return open_to_write(self.path)
+        connection, self.has_lost = open_to_write(self.path)
+        return connection
+
+    def _allow_empty(self) -> None:
+        """One that wasn't begun is what a new run begins with."""
 
     def close(self) -> None:
         """Closes the file, and leaves one file where there were a log and an index beside it.

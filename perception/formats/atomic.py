@@ -10,6 +10,7 @@ from typing import IO
 
 from perception.errors import OutputError
 from perception.images import printable
+from perception.inputs import leads_out
 
 
 @contextmanager
@@ -30,6 +31,29 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{_where(path)}: can't be written ({_why(error)})") from None
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Where a picture's file lies below a folder; name: a relative POSIX path, of whoever wrote it.
+
+    Raises OutputError for one that leads out of the folder, also through a link that is there.
+    """
+    path = folder / name
+    if leads_out(name):
+        raise OutputError(
+            f"{printable(name)}: no name of a picture below a folder, and nothing is written "
+            "outside; rename it"
+        )
+    try:
+        stays = path.parent.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # A link to itself, or a name that is too long.
+        stays = False
+    if not stays:
+        raise OutputError(
+            f"{_where(path)}: a link leads out of {_where(folder)}, and nothing is written "
+            "outside; remove it, or choose another --out"
+        )
+    return path
 
 
 def check_writable(folder: Path) -> None:

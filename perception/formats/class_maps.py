@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from perception.errors import OutputError
-from perception.formats.atomic import whole_file
+from perception.formats.atomic import inside, whole_file
 from perception.instances import Instances
 from perception.masks import rle_to_mask
 
@@ -33,7 +33,7 @@ def write_class_maps(results: Iterable[Instances], folder: Path, *, classes: Seq
     for result in results:
         image = Image.fromarray(_class_map(result))
         image.putpalette(palette)
-        with whole_file(folder / f"{result.file_name}.png") as file:
+        with whole_file(inside(folder, f"{result.file_name}.png")) as file:
             image.save(file, "PNG")
         count += len(result)
     with whole_file(folder / "classes.txt") as file:

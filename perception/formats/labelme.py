@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from perception.formats.atomic import whole_file
+from perception.formats.atomic import inside, whole_file
 from perception.formats.outlines import outlines
 from perception.formats.stems import Stems
 from perception.instances import Instances
@@ -27,7 +27,7 @@ def write_labelme(results: Iterable[Instances], folder: Path, *, images: Path) -
     """
     count, stems = 0, Stems("labelme")
     for result in results:
-        path = folder / f"{stems(result.file_name)}.json"
+        path = inside(folder, f"{stems(result.file_name)}.json")
         picture = os.path.relpath(images.absolute() / result.file_name, path.absolute().parent)
         content: dict[str, Any] = {
             "version": _VERSION,

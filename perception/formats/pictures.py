@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from perception.formats.atomic import whole_file
+from perception.formats.atomic import inside, whole_file
 from perception.instances import Instances
 from perception.masks import rle_to_mask
 from perception.types import ImageArray
@@ -23,7 +23,7 @@ def save_overlay(instances: Instances, folder: Path, name: str) -> Path:
     """Writes ``<name>.overlay.png`` into a folder; name: the picture's relative POSIX path."""
     from perception.overlay import draw_overlay
 
-    path = folder / f"{name}.overlay.png"
+    path = inside(folder, f"{name}.overlay.png")
     _write_png(draw_overlay(instances), path)
     return path
 
@@ -62,11 +62,11 @@ def save_cutouts(instances: Instances, folder: Path, name: str) -> list[Path]:
 
 def _numbered(folder: Path, name: str, kind: str, n: int, label: str) -> Path:
     slug = re.sub(r"[^\w]+", "-", label)[:40].strip("-")
-    return folder / f"{name}.{kind}-{n + 1:03d}-{slug or 'object'}.png"
+    return inside(folder, f"{name}.{kind}-{n + 1:03d}-{slug or 'object'}.png")
 
 
 def _remove_earlier(folder: Path, name: str, kind: str) -> None:
-    beginning = glob.escape(str(folder / f"{name}.{kind}-"))
+    beginning = glob.escape(str(inside(folder, f"{name}.{kind}-")))
     for path in glob.glob(f"{beginning}[0-9][0-9][0-9]*-*.png"):
         Path(path).unlink(missing_ok=True)
 

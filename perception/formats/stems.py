@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from perception.errors import OutputError
 from perception.images import printable
+from perception.inputs import leads_out
 
 
 class Stems:
@@ -20,7 +21,9 @@ class Stems:
         self._open: list[tuple[str, str]] = []
 
     def __call__(self, name: str) -> str:
-        """``a/b.jpg`` -> ``a/b``; OutputError if an earlier name had the same."""
+        """``a/b.jpg`` -> ``a/b``; OutputError if an earlier name had the same, or for no name."""
+        if leads_out(name):
+            raise OutputError(f"{printable(name)}: no name of a picture below a folder; rename it")
         stem = PurePosixPath(name).with_suffix("").as_posix()
         while self._open and not name.startswith(f"{self._open[-1][0]}."):
             self._open.pop()

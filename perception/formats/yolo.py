@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from perception.boxes import xyxy_to_cxcywh
-from perception.formats.atomic import whole_file
+from perception.formats.atomic import inside, whole_file
 from perception.formats.outlines import one_outline
 from perception.formats.stems import Stems
 from perception.instances import Instances
@@ -31,7 +31,7 @@ def write_yolo(
     count, stems = 0, Stems("YOLO")
     for result in results:
         lines = [_line(result, n, polygons=polygons) for n in range(len(result))]
-        path = folder / "labels" / f"{stems(result.file_name)}.txt"
+        path = inside(folder / "labels", f"{stems(result.file_name)}.txt")
         with whole_file(path) as file:
             file.write("".join(lines).encode("ascii"))
         count += len(lines)

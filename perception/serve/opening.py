@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perception.annotate.annotate import check_out, working_on
+from perception.annotate.annotate import LOST, check_out, working_on
 from perception.annotate.database import run_path
 from perception.annotate.listing import list_inputs
 from perception.annotate.merging import merge_left_behind
@@ -51,7 +51,9 @@ def open_run(
         parse(text)
     path = run_path(out)
     check_out(out, path, overwrite=overwrite)
-    with working_on(path, overwrite=overwrite) as run:
+    with working_on(path, out, overwrite=overwrite) as run:
+        if run.has_lost:
+            note(LOST)
         _begin(run, folder, model, text, note)
         floor, floor_nms = run.settings["floor"], run.settings["floor_nms"]
         check_stored(floor, floor_nms, threshold=threshold, nms=SAME_CLASS_IOU)

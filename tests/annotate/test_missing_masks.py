@@ -21,9 +21,11 @@ from perception.annotate.annotate import annotate, write_annotations
 from perception.annotate.database import RunReader, run_path
 from perception.annotate.export import export_annotations
 from perception.annotate.lock import only_worker
+from perception.annotate.marks import MarkedContent
 from perception.annotate.missing_masks import make_missing
 from perception.annotate.records import Counts
 from perception.annotate.review.write import write_review
+from perception.annotate.writer import RunWriter
 from perception.cli.commands import status
 from perception.detector.decode import Labelling
 from perception.errors import PromptError, RunError
@@ -281,11 +283,10 @@ def test_a_run_that_is_at_work(folder, out):
 
 def test_marked_images_need_no_masks(folder, out):
     run(folder, out, threshold=0.85)
-    with closing(sqlite3.connect(run_path(out))) as db, db:
-        db.execute(
-            "INSERT INTO edited (picture, revision, uid, height, width) "
-            "SELECT id, 1, uid, height, width FROM picture"
-        )
+    with RunWriter(run_path(out)) as writer:
+        for picture in list(writer.pictures()):
+            content = MarkedContent(picture.uid, picture.image_hw, picture.file)
+            writer.mark(picture.picture, [], content, revision=0)
     assert make_missing(run_path(out), Labelling(0.3), lambda *_: pytest.fail("loaded")) == 0
 
 
