@@ -11,6 +11,8 @@ import perception as pc
 from perception.annotate.annotate import annotate
 from perception.annotate.database import RunReader, run_path
 from perception.annotate.export import export_annotations
+from perception.annotate.missing_masks import make_missing
+from perception.detector.decode import SAME_CLASS_IOU, Labelling
 from perception.formats.verify.faults import Findings, Severity
 from perception.formats.verify.files import check_files
 from perception.formats.verify.lint import lint
@@ -34,6 +36,12 @@ def faults(path, images):
     check_files(findings, content, images)
     assert findings.count(Severity.ERROR) == 0
     return {fault.code for fault in findings.faults()} - MEANT
+
+
+def make_masks(out, model, options):
+    """Those that these options show, and the run's own don't."""
+    labelling = Labelling(options.get("threshold", 0.3), options.get("nms", SAME_CLASS_IOU))
+    make_missing(run_path(out), labelling, lambda *_: model)
 
 
 @pytest.fixture
@@ -65,6 +73,7 @@ def test_drawings(odd_pictures, tmp_path, options):
     text = "red thing: red | green, blue, yellow"
     annotate(colour_model, [str(odd_pictures)], text, out)
     assert faults(out, odd_pictures) == set()
+    make_masks(out, colour_model(), options)
     with RunReader(run_path(out)) as run:
         export_annotations(run, again, as_format="coco", **options)
     assert faults(again, odd_pictures) == set()
@@ -90,6 +99,7 @@ def test_nano(scenes, tmp_path, options):
     assert len(json.loads(out.read_bytes())["annotations"]) > 5
     assert faults(out, folder) == set()
     again = tmp_path / "again.json"
+    make_masks(out, pc.load("nano", threads=1), options)
     with RunReader(run_path(out)) as run:
         export_annotations(run, again, as_format="coco", **options)
     assert faults(again, folder) == set()
