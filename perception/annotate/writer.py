@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.annotate.answer_rows import read_rows, text_bytes, write_record
-from perception.annotate.database import RunReader
+from perception.annotate.database import RunReader, phrases_of
 from perception.annotate.mark_rows import read_revision, write_marks
 from perception.annotate.marks import Mark, MarkedContent
 from perception.annotate.records import Failure, FileStamp, Record, Task
@@ -114,7 +114,7 @@ class RunWriter(RunReader):
             key
             for key, phrases in self._rows("SELECT id, phrases FROM question")
             if (
-                set(wanted) <= set(json.loads(phrases))
+                set(wanted) <= set(phrases_of(phrases))
                 if independent
                 else json.dumps(wanted) == phrases
             )
@@ -144,7 +144,8 @@ class RunWriter(RunReader):
             )
         ):
             for key, name, uid, phrases in rows:
-                asked = tuple(json.loads(phrases)) if phrases else ()
+                with explained(self.path):
+                    asked = phrases_of(phrases)
                 queries = self._queries(key) if asked else ()
                 yield Task(key, join(place, name), uid or "", asked, queries)
             last = rows[-1][0]
@@ -187,8 +188,8 @@ class RunWriter(RunReader):
             return False
         if isinstance(record, Failure) or not record.adds:
             return True
-        asked = json.loads(found[2]) if found[2] else []
-        return bool(found[1] == record.uid and asked == list(record.asked[:asked_before]))
+        asked = phrases_of(found[2])
+        return bool(found[1] == record.uid and asked == record.asked[:asked_before])
 
     def mark(
         self, picture: int, marks: Sequence[Mark], content: MarkedContent, *, revision: int
