@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from perception.annotate.answer_rows import checked_size, read_boxes, read_instances
-from perception.annotate.integrity import DamagedError
+from perception.annotate.integrity import DamagedError, damaged
 from perception.annotate.mark_rows import read_marks
 from perception.annotate.marks import Mark
 from perception.annotate.records import (
@@ -36,7 +36,7 @@ from perception.annotate.records import (
 from perception.annotate.remote import is_url
 from perception.annotate.schema import EMPTY, SUFFIX, explained, open_to_read
 from perception.detector.decode import Labelling
-from perception.errors import RunError
+from perception.errors import PromptError, RunError
 from perception.images import printable
 from perception.inputs import leads_out
 from perception.phrases import NEGATIVE, Phrases, PromptText, normalise, parse
@@ -135,7 +135,10 @@ class RunReader:
     @property
     def phrases(self) -> Phrases:
         """The phrases and classes of ``text``; none where nothing was asked yet."""
-        return parse(self.text) if self.text else Phrases((), (), ())
+        try:
+            return parse(self.text) if self.text else Phrases((), (), ())
+        except PromptError as error:
+            raise damaged(self.path, error) from None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -224,7 +227,8 @@ class RunReader:
             "picture.id = ?",
             picture,
         ):
-            answered = frozenset(json.loads(question))
+            with explained(self.path):
+                answered = frozenset(phrases_of(question))
         open_ids = {
             owner
             for phrase, owner in zip(phrases.phrases, phrases.class_ids, strict=True)
@@ -322,6 +326,17 @@ def _named(row: tuple[Any, ...]) -> tuple[Any, ...]:
     if not isinstance(row[1], str) or leads_out(row[1]):
         raise DamagedError(f"a picture's name that leads out of its folder: {row[1]!r}")
     return row
+
+
+def phrases_of(question: str | None) -> tuple[str, ...]:
+    """The phrases in a row of question; none of NULL. DamagedError for no such list."""
+    try:
+        phrases = json.loads(question) if question is not None else []
+    except (ValueError, TypeError, RecursionError):
+        phrases = None
+    if not _are_texts(phrases):
+        raise DamagedError("a question that can't be")
+    return tuple(phrases)
 
 
 def check_values(stored: Mapping[str, Any]) -> None:

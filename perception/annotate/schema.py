@@ -256,7 +256,8 @@ def _connect(path: Path, mode: Literal["ro", "rwc"]) -> tuple[sqlite3.Connection
             try:
                 return connection, _checked_version(connection, path, writes=mode != "ro")
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
     except BaseException:
         connection.close()
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.annotate.answer_rows import text_bytes, write_record
-from perception.annotate.database import RunReader
+from perception.annotate.database import RunReader, phrases_of
 from perception.annotate.mark_rows import read_revision, write_marks
 from perception.annotate.marks import Mark, MarkedContent
 from perception.annotate.records import (
@@ -131,7 +131,7 @@ class RunWriter(RunReader):
             key
             for key, phrases in self._rows("SELECT id, phrases FROM question")
             if (
-                set(wanted) <= set(json.loads(phrases))
+                set(wanted) <= set(phrases_of(phrases))
                 if independent
                 else json.dumps(wanted) == phrases
             )
@@ -182,9 +182,10 @@ class RunWriter(RunReader):
                 "ON question.id = picture.question WHERE picture.id = ?",
                 key,
             )
-            for name, uid, asked in list(rows):
-                stored = self.boxes(key, phrases)
-                yield Task(key, join(place, name), uid, tuple(json.loads(asked)), stored)
+            for name, uid, question in list(rows):
+                with explained(self.path):
+                    asked = phrases_of(question)
+                yield Task(key, join(place, name), uid, asked, self.boxes(key, phrases))
 
     def _waiting(self) -> Iterator[Task]:
         place, phrases, last = self.place, self.phrases, 0
@@ -199,7 +200,8 @@ class RunWriter(RunReader):
             )
         ):
             for key, name, uid, question in rows:
-                asked = tuple(json.loads(question)) if question else ()
+                with explained(self.path):
+                    asked = phrases_of(question)
                 stored = self.boxes(key, phrases) if asked else None
                 yield Task(key, join(place, name), uid or "", asked, stored)
             last = rows[-1][0]
@@ -238,8 +240,8 @@ class RunWriter(RunReader):
         is_late = found[0] == "done"
         if isinstance(record, Failure) or not record.adds:
             return not is_late or record.picture in self._unmasked
-        asked = json.loads(found[2]) if found[2] else []
-        if found[1] != record.uid or asked != list(record.asked[:asked_before]):
+        asked = phrases_of(found[2])
+        if found[1] != record.uid or asked != record.asked[:asked_before]:
             return False
         # Of a done picture, only masks that it lacks are awaited.
         return not is_late or (len(record.asked) == asked_before and self._lacks_mask(db, record))

@@ -150,6 +150,9 @@ NEVER_SEALED = [
     ("UPDATE edited SET height = 5", "a mask: runs of 12288 pixels"),
     ("UPDATE run SET value = '{' WHERE key = 'text'", "text that isn't JSON"),
     ("UPDATE run SET value = '[1]' WHERE key = 'text'", "text that can't be"),
+    ("UPDATE run SET value = '\"a \\\"\\nb\"' WHERE key = 'text'", "a quote is never closed"),
+    ("UPDATE question SET phrases = '[\"red'", "a question that can't be"),
+    ("UPDATE question SET phrases = '[1]'", "a question that can't be"),
     ("UPDATE run SET value = '{\"a\": 1}' WHERE key = 'text'", "text that can't be"),
     ("UPDATE run SET value = '{}' WHERE key = 'settings'", "settings that can't be"),
     ("UPDATE run SET key = 'sittings' WHERE key = 'settings'", "its settings are gone"),
@@ -412,6 +415,20 @@ def test_fuzz_what_is_read(runs):
     came = damage.check(damage.flips(2, 700), exported)
     assert came["line"] > 200
     assert came["same"] > 100
+
+
+@pytest.mark.slow
+def test_fuzz_a_run_without_checksums(tmp_path):
+    """Other values may come out, but nothing that can't be."""
+    path = tmp_path / "out.json.run"
+    shutil.copy(RUNS / "version_3.run", path)
+    damage = Damage(tmp_path)
+    for _, content in damage.flips(20, 300):
+        damage.put(path, content)
+        try:
+            exported(path)
+        except PerceptionError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017
 
 
 @pytest.mark.slow
