@@ -40,6 +40,7 @@ class RunWriter(RunReader):
     """
 
     def __init__(self, path: Path) -> None:
+        self._unmasked: list[int] = []  # Done images that wait for masks.
         self._begun = True  # Until the file was looked into.
         super().__init__(path)
         self._begun = bool(self.settings)

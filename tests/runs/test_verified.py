@@ -73,7 +73,7 @@ def test_drawings(odd_pictures, tmp_path, options):
     text = "red thing: red | green, blue, yellow"
     annotate(color_model, [str(odd_pictures)], text, out)
     assert faults(out, odd_pictures) == set()
-    make_masks(out, colour_model(), options)
+    make_masks(out, color_model(), options)
     with RunReader(run_path(out)) as run:
         export_annotations(run, again, as_format="coco", **options)
     assert faults(again, odd_pictures) == set()
