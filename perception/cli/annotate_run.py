@@ -52,7 +52,7 @@ class Progress:
         """Begins with how a run stands."""
         self._counts, self._done, self._failures = counts, counts.done, counts.failed
         total, before = counts.total, counts.done + counts.failed
-        self._bar = tqdm(total=total, initial=before, unit="picture", disable=self._quiet or None)
+        self._bar = tqdm(total=total, initial=before, unit="image", disable=self._quiet or None)
         return self._tell
 
     def _tell(self, records: Sequence[Record]) -> None:
@@ -160,7 +160,7 @@ def run_annotate(
         progress.close()
     classes = len(parse(text).classes)
     click.echo(
-        f"wrote {printable(str(out))}: {_many(summary.pictures, 'picture')}, "
+        f"wrote {printable(str(out))}: {_many(summary.pictures, 'image')}, "
         f"{_many(summary.annotations, 'annotation')} of {_many(classes, 'class', 'classes')}"
     )
     return _report_failures(summary)
@@ -207,11 +207,11 @@ def run_export(
         )
         counts, pictures = run.counts(), run.picture_count()
     click.echo(
-        f"wrote {printable(str(out))}: {_many(pictures, 'picture')}, {_many(count, 'instance')}"
+        f"wrote {printable(str(out))}: {_many(pictures, 'image')}, {_many(count, 'instance')}"
     )
     if counts.waiting:
         click.echo(
-            f"note: {_many(counts.waiting, 'picture')} of this run still to be done: "
+            f"note: {_many(counts.waiting, 'image')} of this run still to be done: "
             "annotate goes on with them",
             err=True,
         )
@@ -254,7 +254,7 @@ def _load_named(name: str, precision: str, threads: int) -> Model:
 def _report_failures(summary: Summary) -> int:
     if not summary.failures:
         return 0
-    lines = [f"{_many(summary.counts.failed, 'picture')} failed (--retry-failed tries again):"]
+    lines = [f"{_many(summary.counts.failed, 'image')} failed (--retry-failed tries again):"]
     for reason, count, first in summary.failures[:_MOST_REASONS]:
         more = f" and {count - 1:,} more" if count > 1 else ""
         lines.append(f"  {printable(first)}{more}: {reason}")

@@ -72,7 +72,7 @@ def _complaint(picture: Picture, error: PerceptionError) -> str:
     """Which image it is, and what is wrong with it."""
     if picture.path == STDIN:
         # What is read from bytes is called "image".
-        return f"standard input: {str(error).removeprefix('picture: ')}"
+        return f"standard input: {str(error).removeprefix('image: ')}"
     # An ImageError names its image.
     where = "" if isinstance(error, ImageError) else f"{printable(str(picture.path))}: "
     return f"{where}{error}"

@@ -98,6 +98,6 @@ def _bar(things: Iterable[Thing], *, total: int) -> Iterable[Thing]:
     from tqdm import tqdm
 
     bar: Iterable[Thing] = tqdm(
-        things, total=total, unit="picture", delay=_SECONDS_WITHOUT_BAR, leave=False, disable=None
+        things, total=total, unit="image", delay=_SECONDS_WITHOUT_BAR, leave=False, disable=None
     )
     return bar

@@ -217,7 +217,7 @@ def run(
     if options.prints_tables:
         click.echo(f"{options.model}: loaded in {watch.seconds['load']:.3f} s")
     no_bar = options.no_bar or (True if len(pictures) == 1 else None)
-    with tqdm(total=len(pictures), unit="picture", disable=no_bar) as bar:
+    with tqdm(total=len(pictures), unit="image", disable=no_bar) as bar:
 
         def tell(found: Instances, written: list[Path]) -> None:
             if options.prints_tables:

@@ -75,7 +75,7 @@ def run_serve(
                 # What nobody has changed stays as whoever wrote it left it.
                 if service.changed or not out.exists():
                     instances, pictures = service.save()
-                    counts = ((pictures, "picture"), (instances, "instance"))
+                    counts = ((pictures, "image"), (instances, "instance"))
                     words = ", ".join(f"{n:,} {one}{'' if n == 1 else 's'}" for n, one in counts)
                     click.echo(f"wrote {printable(str(out))}: {words}")
     return 0

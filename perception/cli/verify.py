@@ -72,7 +72,7 @@ def _checked(
     """The findings so far, and all others."""
     lint(content, findings, watch=_bar("annotation", quiet=quiet))
     if images is not None:
-        check_files(findings, content, Path(images), watch=_bar("picture", quiet=quiet))
+        check_files(findings, content, Path(images), watch=_bar("image", quiet=quiet))
     return findings
 
 

@@ -142,7 +142,7 @@ def _check(
     for what, some in rows:
         if not some:
             raise CocoError(f"no {what} in it")
-    for what, ids in (("picture", pictures), ("category", categories)):
+    for what, ids in (("image", pictures), ("category", categories)):
         known: set[int] = set()
         for row in ids:
             if row.id in known:

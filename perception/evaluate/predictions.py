@@ -206,7 +206,7 @@ def _of_results(rows: Sequence[Any], truth: Truth, name: str) -> Iterator[Found]
             continue
         picture, category = pictures.get(_key(row, "image_id")), _key(row, "category_id")
         if picture is None or category not in categories:
-            what = "picture" if picture is None else "category"
+            what = "image" if picture is None else "category"
             key = "image_id" if picture is None else "category_id"
             raise EvaluationError(f"{at} is of {what} {row.get(key)!r}, which the truth hasn't")
         yield _found(row, picture, category, at)

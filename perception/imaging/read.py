@@ -66,9 +66,9 @@ def read_image(
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _from_pillow(source, "picture", max_pixels)
+        return _from_pillow(source, "image", max_pixels)
     if isinstance(source, bytes):
-        return _from_file(io.BytesIO(source), "picture", max_pixels, reduced)
+        return _from_file(io.BytesIO(source), "image", max_pixels, reduced)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
             f"expected a path, bytes, a Pillow image or an array, got {type(source).__name__}"

@@ -70,7 +70,7 @@ def _entry(term: str, text: str) -> Iterator[Tree]:
 
 def classes(survey: Survey, phrases: Phrases) -> Iterator[Tree]:
     """A table of the classes that were found, the names of those that weren't, and histograms."""
-    heads = ("class", "instances", "pictures", f"below {survey.threshold:g}")
+    heads = ("class", "instances", "images", f"below {survey.threshold:g}")
     rows = [tag("tr", *(tag("th", head, scope="col") for head in heads))]
     below = survey.below.sum(axis=1)
     for n, (name, count) in enumerate(zip(survey.classes, survey.counts, strict=True)):

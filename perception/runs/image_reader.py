@@ -56,7 +56,7 @@ def read(task: Task, *, max_pixels: int) -> ReadPicture | Failure:
         image = read_image(source, max_pixels=max_pixels)
     except (ImageError, MissingExtraError) as error:
         # What is read from bytes is called "image".
-        reason = str(error).removeprefix(f"{printable(task.path)}: ").removeprefix("picture: ")
+        reason = str(error).removeprefix(f"{printable(task.path)}: ").removeprefix("image: ")
         return Failure(task.picture, reason, stamp)
     except MemoryError:
         return Failure(task.picture, "not enough memory to read it", stamp)

@@ -92,7 +92,7 @@ class RunWriter(RunReader):
                 "WHEN state != 'failed' AND question IN (SELECT value FROM json_each(:covering)) "
                 "THEN 'done' ELSE 'waiting' END "
                 "FROM (SELECT picture.id AS same_id, picture.bytes IS file.bytes "
-                "AND image.modified IS file.modified AS same "
+                "AND picture.modified IS file.modified AS same "
                 "FROM picture JOIN file ON file.name = picture.name) WHERE id = same_id",
                 {
                     "retry": retry_failed,
@@ -191,9 +191,9 @@ class RunWriter(RunReader):
         while rows := list(
             self._rows(
                 "SELECT picture.id, name, uid, phrases FROM picture LEFT JOIN question "
-                "ON question.id = image.question "
+                "ON question.id = picture.question "
                 "WHERE state = 'waiting' AND listed AND picture.id > ? "
-                "ORDER BY image.id LIMIT ?",
+                "ORDER BY picture.id LIMIT ?",
                 last,
                 _TASKS_AT_ONCE,
             )

@@ -41,7 +41,7 @@ def test_on_loopback_no_token(started, served, pictures, capfd):
     assert lines[0] == f"http://127.0.0.1:{port}/  (Ctrl-C ends it)"
     assert lines[1].startswith("wrote in/annotations.json")
     assert (pictures / "in" / "annotations.json.run").is_file()
-    assert err.startswith("note: nano is made for")
+    assert err.startswith("note: nano is small")
 
 
 def test_a_folder_that_is_missing_is_noticed_before_the_model_loads(
@@ -118,4 +118,4 @@ def test_an_exported_segmenter(started, served, pictures, capfd):
         shutil.copy(source, pictures / "exported" / f"mine-{part}.onnx")
     code, _, err = started("in", "--segmenter", "exported", capfd=capfd)
     assert (code, len(served)) == (0, 1)
-    assert "nano is made for" not in err
+    assert "nano is small" not in err

@@ -195,7 +195,7 @@ def test_yolo_beside_the_pictures_themselves(pictures):
 
 def test_yolo_of_images_that_are_gone_or_elsewhere(tmp_path, pictures):
     (pictures / "a.jpg").unlink()
-    with pytest.warns(RuntimeWarning, match=r"1 image is no longer in .*images: put them into"):
+    with pytest.warns(RuntimeWarning, match=r"1 image is no longer in .*: put them into"):
         write_yolo(RESULTS, tmp_path / "yolo", classes=CLASSES, images=pictures)
     assert (tmp_path / "yolo" / "images" / "b" / "a.jpg").is_file()
     assert (tmp_path / "yolo" / "labels" / "a.txt").is_file()

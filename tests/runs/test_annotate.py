@@ -197,7 +197,7 @@ def test_other_settings_are_refused(pictures, out, tmp_path):
     other = replace(color_model(), weights={"fake.onnx": "1" * 64})
     with pytest.raises(RunError, match=r"fake\.onnx 000000000000…, now 111111111111…"):
         run(pictures, out, model=other)
-    with pytest.raises(RunError, match=r"images in, now in/sub"):
+    with pytest.raises(RunError, match=r"pictures in, now in/sub"):
         run(pictures / "sub", out)
     run(pictures, out, keeping=StorageSettings(floor=0.2), overwrite=True)
 

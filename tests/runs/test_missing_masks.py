@@ -24,8 +24,9 @@ from perception.report.review import write_review
 from perception.runs.annotate import annotate, export_annotations, write_annotations
 from perception.runs.missing_masks import make_missing
 from perception.runs.read import RunReader, run_path
-from perception.runs.records import Counts
+from perception.runs.records import Counts, MarkedContent
 from perception.runs.settings import only_worker
+from perception.runs.write import RunWriter
 from perception.types import Candidates
 from runs.test_crash import rows
 
@@ -280,11 +281,10 @@ def test_a_run_that_is_at_work(folder, out):
 
 def test_marked_images_need_no_masks(folder, out):
     run(folder, out, threshold=0.85)
-    with closing(sqlite3.connect(run_path(out))) as db, db:
-        db.execute(
-            "INSERT INTO edited (picture, revision, uid, height, width) "
-            "SELECT id, 1, uid, height, width FROM picture"
-        )
+    with RunWriter(run_path(out)) as writer:
+        for image in list(writer.pictures()):
+            content = MarkedContent(image.uid, image.image_hw, image.file)
+            assert writer.mark(image.picture, [], content, revision=0) == 1
     assert make_missing(run_path(out), Labelling(0.3), lambda *_: pytest.fail("loaded")) == 0
 
 
