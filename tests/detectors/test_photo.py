@@ -80,7 +80,7 @@ def test_how_drawn_a_box_is() -> None:
     cells[0, 2] = 0.4  # So that the image as a whole is as drawn as is usual between the two.
     seen = DrawnMap(cells, Frame((64, 96), 96))
     boxes = np.array([[0, 0, 32, 64], [16, 0, 48, 64], [64, 0, 96, 64]], np.float32)
-    assert seen.shift == pytest.approx(0)
+    assert seen.shift == pytest.approx(0, abs=1e-6)
     np.testing.assert_allclose(seen.mean(boxes), [1, 0.55, 0])
     drawn, photo = seen.weights(boxes)
     np.testing.assert_allclose(drawn, [1, 1, 0])
