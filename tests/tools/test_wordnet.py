@@ -10,8 +10,7 @@ from make_names import RIDGE, fit_colors, mixture, own_row
 from measure_photo_words import draw_kinds
 from wordnet import Nouns, read_nouns
 
-from perception.detector.box_colors import features
-from perception.detector.names import COLORS
+from perception.detectors.nano.names import COLORS, features
 
 # offset, lexical file, n, words with ids (in hexadecimal counts), pointers, gloss
 DATA = """\
