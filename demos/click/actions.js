@@ -95,7 +95,7 @@ export function openPicture(page, name) {
 async function turn(page, step) {
   const name = await page.pictures.beside(step).catch(() => undefined);
   if (name) openPicture(page, name);
-  else say(step > 0 ? "This is the last picture" : "This is the first picture");
+  else say(step > 0 ? "This is the last image" : "This is the first image");
 }
 
 async function save({ saving, editor }) {
@@ -103,7 +103,7 @@ async function save({ saving, editor }) {
     await saving.flush();
     if (saving.hasUnsaved) throw new Error("not all changes have reached the service yet");
     const { output, instances, pictures } = await saveCoco();
-    const written = `${counted(instances, "instance")} in ${counted(pictures, "picture")}`;
+    const written = `${counted(instances, "instance")} in ${counted(pictures, "image")}`;
     say(`${output}: ${written}${unfinishedLine(editor)}`, "good");
   } catch (error) {
     say(`The COCO file isn't written: ${error.message}`, "bad");
@@ -114,7 +114,7 @@ async function save({ saving, editor }) {
 function unfinishedLine({ scene, unfinished }) {
   const names = [...(scene.draft ? ["this one"] : []), ...unfinished];
   if (!names.length) return "";
-  const others = names.length > 1 ? ` and ${counted(names.length - 1, "other picture")}` : "";
+  const others = names.length > 1 ? ` and ${counted(names.length - 1, "other image")}` : "";
   return `, without the masks that aren't accepted yet (${names[0]}${others})`;
 }
 

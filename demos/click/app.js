@@ -103,7 +103,7 @@ async function start() {
     // The image that the address names, else the first.
     const name = decodeURIComponent(location.hash.slice(1)) || first?.name;
     if (name) openPicture(page, name);
-    else cannotShow("No pictures in this folder yet.\nDrop some here.");
+    else cannotShow("No images in this folder yet.\nDrop some here.");
   } catch (error) {
     bad(error.message);
   }

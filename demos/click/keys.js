@@ -53,7 +53,7 @@ export const GROUPS = [
       { keys: ["x"], shown: "X", does: "points in or out", action: "swap" },
       { keys: ["b"], shown: "B", does: "brush", action: "tool", value: "brush" },
       { keys: ["e"], shown: "E", does: "eraser", action: "tool", value: "eraser" },
-      { keys: ["h"], shown: "H", does: "hand: move the picture", action: "tool", value: "hand" },
+      { keys: ["h"], shown: "H", does: "hand: move the image", action: "tool", value: "hand" },
       { keys: ["["], shown: "[", does: "smaller brush", action: "brush", value: 1 / 1.25 },
       { keys: ["]"], shown: "]", does: "larger brush", action: "brush", value: 1.25 },
     ],
@@ -78,23 +78,23 @@ export const GROUPS = [
     ],
   },
   {
-    title: "Picture",
+    title: "Image",
     bindings: [
       {
         keys: ["n", "arrowright"],
         shown: "N or →",
-        does: "next picture",
+        does: "next image",
         action: "turn",
         value: 1,
       },
       {
         keys: ["p", "arrowleft"],
         shown: "P or ←",
-        does: "picture before",
+        does: "image before",
         action: "turn",
         value: -1,
       },
-      { keys: ["0", "f"], shown: "0 or F", does: "whole picture", action: "fit" },
+      { keys: ["0", "f"], shown: "0 or F", does: "whole image", action: "fit" },
       { keys: ["+", "="], shown: "+", does: "larger", action: "zoom", value: 1.25 },
       { keys: ["-"], shown: "−", does: "smaller", action: "zoom", value: 1 / 1.25 },
       { keys: ["m"], shown: "M", does: "hide or show marks", action: "hide" },
@@ -118,7 +118,7 @@ export const GESTURES = [
   ["Shift click", "a point in, also on a mark"],
   ["Drag", "a box"],
   ["Wheel, pinch", "zoom"],
-  ["Space drag, middle drag, two fingers", "move the picture"],
+  ["Space drag, middle drag, two fingers", "move the image"],
 ];
 
 const BINDINGS = GROUPS.flatMap(({ bindings }) => bindings);

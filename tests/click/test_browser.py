@@ -259,7 +259,7 @@ def test_the_page_on_a_phone(serve: Serve, look: Look, width: int) -> None:
     tab.shot("work")
     hidden = tab.page.evaluate(
         """() => [...document.querySelectorAll("button, a.button, input, #name, #place")]
-          .filter((one) => one.offsetParent && !one.closest("#images, dialog"))
+          .filter((one) => one.offsetParent && !one.closest("#pictures, dialog"))
           .filter((one) => {
             const { left, right, top, bottom } = one.getBoundingClientRect();
             const at = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectors.tiny import IMAGE, PIECES, SIDE, TEXT, export_tiny
+from detectors.tiny import IMAGE, PHOTO, PHOTO_SIDE, PIECES, SIDE, TEXT, export_tiny
 
 from perception.detectors.nano import spec as onnx_metadata
 from perception.detectors.nano.spec import DetectorMetadata
@@ -60,19 +60,24 @@ def segmenter(sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def test_the_detector_files_agree_with_torch() -> None:
     folder, worst = export_tiny()
-    assert list(worst) == [TEXT, IMAGE]
+    assert list(worst) == [TEXT, IMAGE, PHOTO]
     assert all(0 <= difference < 1e-3 for difference in worst.values())
-    assert {TEXT, IMAGE} <= {file.name for file in folder.iterdir()}
+    assert {TEXT, IMAGE, PHOTO} <= {file.name for file in folder.iterdir()}
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [(TEXT, onnx_metadata.TEXT), (IMAGE, onnx_metadata.IMAGE)]
+    ("name", "part", "side"),
+    [
+        (TEXT, onnx_metadata.TEXT, SIDE),
+        (IMAGE, onnx_metadata.IMAGE, SIDE),
+        (PHOTO, onnx_metadata.PHOTO, PHOTO_SIDE),
+    ],
 )
-def test_the_detector_files_say_what_they_are(name: str, part: str) -> None:
+def test_the_detector_files_say_what_they_are(name: str, part: str, side: int) -> None:
     path = export_tiny()[0] / name
     values = open_session(path).get_modelmeta().custom_metadata_map
     have = DetectorMetadata.from_map(values, part, path=name)
-    assert have == DetectorMetadata("nano", "1", SIDE, len(PIECES))
+    assert have == DetectorMetadata("nano", "2", side, len(PIECES))
 
 
 def test_the_segmenter_files_agree_with_torch(segmenter: tuple[Path, dict[str, float]]) -> None:

@@ -117,6 +117,7 @@ def test_goes_on(old, tmp_path, in_this_process):
     (tmp_path / "in" / "torn.png").write_bytes(b"\x89PNG")
     asked = []
     model = replace(color_model(), detector=NearSightedDetector())
+    model.detector.name, model.segmenter.name = "colour-detector", "colour-segmenter"  # as then
     model.detector.candidates = _watched(model.detector.candidates, asked)
     annotate(lambda: model, [str(tmp_path / "in")], TEXT, old, keeping=StorageSettings(tile=64))
     assert len(asked) == 1
