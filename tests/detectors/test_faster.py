@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 pytest.importorskip("transformers")
 
-from tests.detector import published_tiny
-
 from perception.detectors.deformable import DeformableAttention, DeformableLayer
 from perception.detectors.grounding_dino.network import GroundingDino, make_faster
 from perception.detectors.swin import SwinLayer
 from perception.detectors.text import Marks, pack
+from tests.detectors import published_tiny
 
 FAMILIES = ("grounding-dino", "mm-grounding-dino")
 WIDTH = published_tiny.GROUNDING["d_model"]

@@ -10,9 +10,8 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests.detector import published_tiny
-
 from perception.cli.commands import status
+from tests.detectors import published_tiny
 
 NAME = "owlv2-base"
 

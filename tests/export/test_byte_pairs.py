@@ -6,12 +6,12 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests.detector import published_tiny
 from transformers import AutoTokenizer
 
 from perception.detectors.clip_export import byte_pairs_content
 from perception.detectors.tokenizers import BytePairs
 from perception.errors import ExportError
+from tests.detectors import published_tiny
 
 
 def test_there_and_back(tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ import torch
 
 pytest.importorskip("transformers")
 
-from tests.detector import published_tiny
-
 from perception.detectors.grounding_dino import export as grounding_dino
 from perception.detectors.grounding_dino.onnx import OnnxGroundingDino, load_grounding_dino
 from perception.detectors.load import load_detector
@@ -20,6 +18,7 @@ from perception.errors import ExportError, PromptError, WeightsError
 from perception.models.export import export_checkpoint
 from perception.prompts.grammar import parse
 from perception.types import Candidates
+from tests.detectors import published_tiny
 
 FAMILIES = ("grounding-dino", "mm-grounding-dino")
 SIZES = [(64, 85), (50, 200), (37, 30), (3, 200)]

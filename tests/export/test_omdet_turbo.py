@@ -12,8 +12,6 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests.detector import published_tiny
-
 import perception as pc
 from perception.detectors.load import load_detector
 from perception.detectors.omdet_turbo.export import export_omdet_turbo
@@ -22,6 +20,7 @@ from perception.errors import ExportError, PromptError, WeightsError
 from perception.models.export import export_checkpoint
 from perception.prompts.grammar import parse
 from perception.types import Candidates
+from tests.detectors import published_tiny
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,6 @@ import torch
 
 pytest.importorskip("transformers")
 
-from tests.detector import published_tiny
-
 import perception as pc
 from perception.checkpoints.catalog import read_manifest
 from perception.cli.commands import status
@@ -31,6 +29,7 @@ from perception.models.export import export_checkpoint
 from perception.prompts.grammar import parse
 from perception.runtime.onnx_export import run_file
 from perception.types import Candidates
+from tests.detectors import published_tiny
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ pytest.importorskip("transformers")
 
 import bench_detect
 from bench_detect import CLASSES, Times, agreement, main, noise, read_classes, take_turns
-from tests.detector import published_tiny
 
 from perception.prompts.grammar import parse
+from tests.detectors import published_tiny
 
 BOXES = np.array([[0, 0, 10, 10], [5, 5, 20, 20]], np.float32)
 
