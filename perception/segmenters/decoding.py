@@ -55,6 +55,22 @@ class Decoder(Protocol):
         ...
 
 
+class DecodesPrompts:
+    """What is the same in every ``Segmenter`` that has a ``Decoder``."""
+
+    _decoder: Decoder
+
+    def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
+        """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""
+        return decode_prompt(self._decoder, embedding, prompt)
+
+    def propose(
+        self, embedding: Embedding, points: FloatArray, *, least_quality: float = -inf
+    ) -> Proposals:
+        """The good candidates of each of N lone points; see ``Segmenter``."""
+        return propose_masks(self._decoder, embedding, points, least_quality)
+
+
 def rows_per_call(embedding_shape: tuple[int, int, int], *, gpu: bool) -> int:
     """How many prompts a decoder should run at once, by the shape C x h x w of its embeddings."""
     limit = CELL_BYTES_GPU if gpu else CELL_BYTES

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from perception.checkpoints.transformers_layout import FREQUENCIES, TWIN, transformers_name
 from perception.errors import WeightsError
 from perception.imaging.preprocess import fit_picture
-from perception.segmenters.decoding import decode_prompt, propose_masks
+from perception.segmenters.decoding import DecodesPrompts
 from perception.segmenters.sam.cells import PreparedImage
 from perception.segmenters.sam.mask_decoder import row_bias, row_weights
 from perception.segmenters.sam.prompt_encoder import PromptEncoder
@@ -28,15 +27,11 @@ from perception.segmenters.torch_segmenter import PRECISIONS, TorchDecoder
 from perception.types import (
     MASKS,
     Embedding,
-    FloatArray,
     ImageArray,
-    MaskCandidates,
-    Prompt,
-    Proposals,
 )
 
 
-class LevelsSegmenter:
+class LevelsSegmenter(DecodesPrompts):
     """A ``Segmenter`` over a ``LevelsNetwork`` in float32, which is moved to ``device``.
 
     An embedding's features are a tuple: the embedding C x h x w, then the finer levels.
@@ -59,7 +54,7 @@ class LevelsSegmenter:
         self.side = network.side
         self._network = network
         self._dtype = PRECISIONS[precision]
-        self._decoder = TorchDecoder(
+        self._decoder: TorchDecoder = TorchDecoder(
             network,
             network.prepare,
             PreparedLevels,
@@ -100,16 +95,6 @@ class LevelsSegmenter:
             arrays = tuple(level[0].cpu().numpy() for level in own)
             embeddings.append(Embedding(arrays, frame, self._decoder.model, prepared))
         return embeddings
-
-    def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
-        """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""
-        return decode_prompt(self._decoder, embedding, prompt)
-
-    def propose(
-        self, embedding: Embedding, points: FloatArray, *, least_quality: float = -inf
-    ) -> Proposals:
-        """The good candidates of each of N lone points; see ``Segmenter``."""
-        return propose_masks(self._decoder, embedding, points, least_quality)
 
 
 class PreparedLevels(NamedTuple):

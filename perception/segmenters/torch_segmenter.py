@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from perception.imaging.preprocess import Frame, fit_picture
-from perception.segmenters.decoding import PromptRows, decode_prompt, propose_masks, rows_per_call
+from perception.segmenters.decoding import DecodesPrompts, PromptRows, rows_per_call
 from perception.segmenters.sam.cells import PreparedImage
 from perception.segmenters.sam.network import Sam
 from perception.types import (
@@ -20,15 +19,12 @@ from perception.types import (
     FloatArray,
     ImageArray,
     IntArray,
-    MaskCandidates,
-    Prompt,
-    Proposals,
 )
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class TorchSegmenter:
+class TorchSegmenter(DecodesPrompts):
     """A ``Segmenter`` over a ``Sam`` network.
 
     sam: the network with its weights; it is put into evaluation mode, moved to ``device``, and its
@@ -55,7 +51,7 @@ class TorchSegmenter:
         self._sam = sam.eval().to(device)
         self._dtype = PRECISIONS[precision]
         self._encoder: Callable[[Tensor], Tensor] = self._sam.image_encoder.to(self._dtype)
-        self._decoder = TorchDecoder(
+        self._decoder: TorchDecoder = TorchDecoder(
             self._sam,
             lambda levels: sam.prepare(levels[0]),
             PreparedImage,
@@ -101,16 +97,6 @@ class TorchSegmenter:
         """The embedding of an image of (H, W) whose features C x h x w were kept somewhere."""
         embedding = Embedding(features, Frame(image_hw, self.side), self._decoder.model)
         return replace(embedding, prepared=self._decoder.prepare(embedding))
-
-    def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
-        """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""
-        return decode_prompt(self._decoder, embedding, prompt)
-
-    def propose(
-        self, embedding: Embedding, points: FloatArray, *, least_quality: float = -inf
-    ) -> Proposals:
-        """The good candidates of each of N lone points; see ``Segmenter``."""
-        return propose_masks(self._decoder, embedding, points, least_quality)
 
 
 class DecodingNetwork(Protocol):

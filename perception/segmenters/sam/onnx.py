@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,22 +28,19 @@ import numpy as np
 from perception.errors import WeightsError
 from perception.imaging.preprocess import Frame, fit_picture
 from perception.runtime.onnx_session import OnnxMetadata, device_of, open_session
-from perception.segmenters.decoding import PromptRows, decode_prompt, propose_masks, rows_per_call
+from perception.segmenters.decoding import DecodesPrompts, PromptRows, rows_per_call
 from perception.types import (
     Embedding,
     FloatArray,
     ImageArray,
     IntArray,
-    MaskCandidates,
-    Prompt,
-    Proposals,
 )
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
 
 
-class OnnxSegmenter:
+class OnnxSegmenter(DecodesPrompts):
     """A ``Segmenter`` over the ONNX files of an encoder, a preparer and a decoder.
 
     threads: of each session; 0 means all the cores that this process may use. device: "auto",
@@ -103,16 +99,6 @@ class OnnxSegmenter:
         """The embedding of an image of (H, W) whose features C x h x w were kept somewhere."""
         embedding = Embedding(features, Frame(image_hw, self.metadata.side), self._decoder.model)
         return replace(embedding, prepared=self._decoder.prepare(embedding))
-
-    def decode(self, embedding: Embedding, prompt: Prompt) -> MaskCandidates:
-        """Four masks with predicted quality for each of the N prompts; see ``Segmenter``."""
-        return decode_prompt(self._decoder, embedding, prompt)
-
-    def propose(
-        self, embedding: Embedding, points: FloatArray, *, least_quality: float = -inf
-    ) -> Proposals:
-        """The good candidates of each of N lone points; see ``Segmenter``."""
-        return propose_masks(self._decoder, embedding, points, least_quality)
 
 
 class _Prepared(tuple["OrtValue", ...]):
