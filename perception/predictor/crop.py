@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -133,6 +134,26 @@ class ImageCrops:
 
     def _encode(self, window: Tile) -> Embedding:
         return self.segmenter.encode(np.ascontiguousarray(window.cut_from(self.image)))
+
+
+class CropsImage:
+    """What the two kinds of ``EncodedImage`` share: the image, its crops, and proposals in one."""
+
+    def __init__(self, crops: ImageCrops, file_name: str = "") -> None:
+        self._crops, self.file_name = crops, file_name
+
+    @property
+    def image(self) -> ImageArray:
+        """The image, H x W x 3."""
+        return self._crops.image
+
+    def propose(
+        self, points: FloatArray, *, crop: Tile | None = None, min_quality: float = -inf
+    ) -> Proposals:
+        """Return the good candidates of N lone points; see ``EncodedImage``."""
+        window = self._crops.crop(crop or self._crops.whole)
+        with self._crops.watch("decode"):
+            return window.propose(points, min_quality=min_quality)
 
 
 def moved_boxes(boxes: FloatArray, corner: FloatArray) -> FloatArray:

@@ -7,19 +7,18 @@ that holds it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import inf
 
 import numpy as np
 
 from perception.errors import PromptError
 from perception.imaging.preprocess import Frame
 from perception.ops.windows import Tile, tiles
-from perception.predictor.crop import EncodedCrop, ImageCrops
+from perception.predictor.crop import CropsImage, EncodedCrop, ImageCrops
 from perception.predictor.predictions import LowResMask, PredictedMask, obedient_first
 from perception.predictor.protocol import Embed
 from perception.runtime.batching import Stopwatch
 from perception.segmenters.protocol import Segmenter
-from perception.types import MASKS, FloatArray, ImageArray, IntArray, Prompt, Proposals
+from perception.types import MASKS, FloatArray, ImageArray, IntArray, Prompt
 
 _BOXES_PER_CALL = 32
 
@@ -48,18 +47,10 @@ class WholeImagePredictor:
         return WholeImage(crops, file_name)
 
 
-class WholeImage:
+class WholeImage(CropsImage):
     """An ``EncodedImage`` whose prompts see all of it."""
 
     refines_proposals = False
-
-    def __init__(self, crops: ImageCrops, file_name: str = "") -> None:
-        self._crops, self.file_name = crops, file_name
-
-    @property
-    def image(self) -> ImageArray:
-        """The image, H x W x 3."""
-        return self._crops.image
 
     def predict(
         self, prompt: Prompt, previous: LowResMask | None = None
@@ -83,12 +74,6 @@ class WholeImage:
             )
         else:
             yield from boxes_by_window(self._crops, boxes, lambda _: whole)
-
-    def propose(
-        self, points: FloatArray, *, crop: Tile | None = None, min_quality: float = -inf
-    ) -> Proposals:
-        """Return the good candidates of N lone points; see ``EncodedImage``."""
-        return propose_in(self._crops, points, crop, min_quality)
 
 
 def check_one(prompt: Prompt, image_hw: tuple[int, int]) -> Prompt:
@@ -147,15 +132,6 @@ def boxes_by_window(
                 decoded = crop.decode(Prompt(boxes=boxes[even]))
             for row, n in enumerate(some):
                 yield n, tuple(PredictedMask(crop, decoded, row, index) for index in range(MASKS))
-
-
-def propose_in(
-    crops: ImageCrops, points: FloatArray, window: Tile | None, min_quality: float
-) -> Proposals:
-    """Return the good candidates of N lone points in a window, the whole image by default."""
-    crop = crops.crop(window or crops.whole)
-    with crops.watch("decode"):
-        return crop.propose(points, min_quality=min_quality)
 
 
 def tile_window(

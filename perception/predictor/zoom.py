@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import ceil, floor, inf
+from math import ceil, floor
 
 import numpy as np
 
 from perception.ops.masks import mask_to_box
 from perception.ops.windows import Tile
-from perception.predictor.crop import ImageCrops
+from perception.predictor.crop import CropsImage, ImageCrops
 from perception.predictor.obedience import CellClicks, obeyed
 from perception.predictor.predictions import LowResMask, PredictedMask
 from perception.predictor.protocol import Embed
-from perception.predictor.whole import boxes_by_window, check_one, decode_one, labels_of, propose_in
+from perception.predictor.whole import boxes_by_window, check_one, decode_one, labels_of
 from perception.runtime.batching import Stopwatch
 from perception.segmenters.protocol import Segmenter
-from perception.types import BoolArray, FloatArray, ImageArray, Prompt, Proposals
+from perception.types import BoolArray, FloatArray, ImageArray, Prompt
 
 _SCALES = (1.0, 0.3, 0.1)
 """Sides of the crops in which a lone click is predicted, as shares of the image's longer side."""
@@ -60,18 +60,10 @@ class ZoomPredictor:
         return ZoomImage(crops, file_name)
 
 
-class ZoomImage:
+class ZoomImage(CropsImage):
     """An ``EncodedImage`` whose prompts are predicted in crops of it."""
 
     refines_proposals = True
-
-    def __init__(self, crops: ImageCrops, file_name: str = "") -> None:
-        self._crops, self.file_name = crops, file_name
-
-    @property
-    def image(self) -> ImageArray:
-        """The image, H x W x 3."""
-        return self._crops.image
 
     def predict(
         self, prompt: Prompt, previous: LowResMask | None = None
@@ -99,12 +91,6 @@ class ZoomImage:
         yield from boxes_by_window(
             self._crops, boxes, lambda box: zoom_window(box, image_hw), alone=True
         )
-
-    def propose(
-        self, points: FloatArray, *, crop: Tile | None = None, min_quality: float = -inf
-    ) -> Proposals:
-        """Return the good candidates of N lone points; see ``EncodedImage``."""
-        return propose_in(self._crops, points, crop, min_quality)
 
     def _begin(self, prompt: Prompt) -> tuple[tuple[PredictedMask, ...], int]:
         """Return the candidates of the box, or of the clicks up to the first positive one.
