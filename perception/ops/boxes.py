@@ -110,3 +110,20 @@ def nms(
                 left[n + 1 :] &= ~beaten[n, n + 1 :]
         order = order[len(block) :][left[len(block) :]]
     return np.array(kept, np.int64)
+
+
+class BoxMeans:
+    """Means of an array H x W or H x W x C over boxes, from its summed-area table (Crow 1984)."""
+
+    def __init__(self, values: FloatArray) -> None:
+        edges = [(1, 0), (1, 0), *[(0, 0)] * (values.ndim - 2)]
+        self._sums = np.pad(values.cumsum(0).cumsum(1), edges)
+
+    def __call__(self, low: IntArray, high: IntArray) -> FloatArray:
+        """Return the means, N or N x C, from corners N x 2 (x, y) to others, which are outside."""
+        (x0, y0), (x1, y1) = low.T, high.T
+        sums = self._sums
+        total = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+        area = (x1 - x0) * (y1 - y0)
+        means: FloatArray = total / area.reshape(-1, *[1] * (total.ndim - 1))
+        return means

@@ -22,6 +22,7 @@ from PIL import Image
 
 from perception.errors import WeightsError
 from perception.imaging.read import printable
+from perception.ops.boxes import BoxMeans
 from perception.types import FloatArray, ImageArray, IntArray
 
 COLORS = (
@@ -39,7 +40,7 @@ PREPOSITIONS = frozenset((
     "on", "in", "at", "with", "near", "by", "behind", "under", "beside", "above", "below",
     "over", "against", "from", "inside", "next", "wearing", "holding", "carrying", "riding",
     "sitting", "standing", "lying", "walking", "running", "playing", "eating", "that", "who",
-    "which", "in-front", "for", "to",
+    "which", "for", "to",
 ))  # fmt: skip
 """Words after which a phrase no longer names the thing itself."""
 
@@ -238,7 +239,7 @@ class ColorMap:
         logits = features(small.reshape(-1, 3)) @ weights
         each = np.exp(logits - logits.max(1, keepdims=True))
         shares = (each / each.sum(1, keepdims=True)).reshape(size[1], size[0], -1)
-        self._sums = np.pad(shares.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))
+        self._means = BoxMeans(shares)
         self._scale = np.array([size[0] / width, size[1] / height] * 2)
         self._size = size
 
@@ -249,9 +250,6 @@ class ColorMap:
         places = np.round(inner * self._scale).astype(np.int64)
         low = np.clip(places[:, :2], 0, np.array(self._size) - 1)
         high = np.clip(np.maximum(places[:, 2:], low + 1), 1, self._size)
-        sums = self._sums[:, :, COLORS.index(color)]
-        (x0, y0), (x1, y1) = low.T, high.T
-        total = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-        share = total / ((x1 - x0) * (y1 - y0))
+        share = self._means(low, high)[:, COLORS.index(color)]
         factor: FloatArray = np.clip(share / ENOUGH, 0, 1).astype(np.float32)
         return factor

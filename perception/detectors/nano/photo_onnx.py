@@ -19,7 +19,7 @@ from perception.detectors.nano.names import ColorMap, Meaning, NameTable, phrase
 from perception.detectors.nano.spec import DetectorMetadata
 from perception.errors import WeightsError
 from perception.imaging.preprocess import Frame, fit_picture
-from perception.ops.boxes import clip_boxes
+from perception.ops.boxes import BoxMeans, clip_boxes
 from perception.ops.masks import sigmoid
 from perception.runtime.onnx_session import open_session
 from perception.types import FloatArray, ImageArray
@@ -74,16 +74,12 @@ class DrawnMap:
 
     def mean(self, boxes: FloatArray) -> FloatArray:
         """How far boxes N x 4 xyxy of the image are drawn, 0..1: the mean of their cells."""
-        sums = np.pad(self.cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-        height, width = self.cells.shape
+        size = np.array(self.cells.shape[::-1])
         cells = self.frame.boxes_to_model(boxes) / CELL
-        x0, y0 = (np.clip(np.floor(cells[:, k]), 0, n - 1) for k, n in ((0, width), (1, height)))
-        x1, y1 = (np.clip(np.ceil(cells[:, k]), 1, n) for k, n in ((2, width), (3, height)))
-        x0, y0, x1, y1 = (side.astype(np.int64) for side in (x0, y0, x1, y1))
-        x1, y1 = np.maximum(x1, x0 + 1), np.maximum(y1, y0 + 1)
-        total = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-        mean: FloatArray = (total / ((x1 - x0) * (y1 - y0))).astype(np.float32)
-        return mean
+        low = np.clip(np.floor(cells[:, :2]), 0, size - 1).astype(np.int64)
+        high = np.clip(np.ceil(cells[:, 2:]), 1, size).astype(np.int64)
+        means = BoxMeans(self.cells)(low, np.maximum(high, low + 1))
+        return means.astype(np.float32)
 
     def _seen(self) -> FloatArray:
         """The cells that the image covers; the others are padding."""
