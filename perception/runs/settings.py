@@ -74,15 +74,11 @@ def check_same(stored: Mapping[str, Any], asked: Mapping[str, Any], run: Path) -
         )
 
 
-_NAMES = {"pictures": "images"}
-"""What a setting is called in messages, where its name in the database isn't the word for it."""
-
-
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """What of some settings isn't as it was, in words."""
     before, now = dict(_flat(stored)), dict(_flat(asked))
     return [
-        f"{_NAMES.get(name, name)} {_shown(before.get(name))}, now {_shown(now.get(name))}"
+        f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]

@@ -79,7 +79,7 @@ def test_another_model(folder, out):
 
 def test_another_folder(folder, out):
     opened(folder, out)
-    with pytest.raises(RunError, match="images in"):
+    with pytest.raises(RunError, match="pictures in"):
         opened(folder / "sub", out)
 
 
