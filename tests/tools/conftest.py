@@ -13,9 +13,13 @@ import torch
 from PIL import Image
 from scenes import glyphs
 from scenes.scene import Painter
+from segmentation_batches import SegmentationBatch
 from system_tools import need
 
+from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT
+
 CATEGORIES = [{"id": 1, "name": "kite"}, {"id": 7, "name": "fire hydrant"}]
+BATCH_SIDE = 64
 THINGS = [(1, (4, 4, 36, 26)), (7, (50, 20, 20, 24))]
 
 
@@ -68,3 +72,18 @@ def data(tmp_path: Path) -> Path:
     write_photograph(tmp_path, "coco_train92", "instances.json", crowd=True)
     write_photograph(tmp_path, "photos_permissive", "boxes.json")
     return tmp_path
+
+
+@pytest.fixture
+def batch() -> SegmentationBatch:
+    """Four images of a bright square each: two asked for by its box, two by its middle."""
+    images = torch.full((4, BATCH_SIDE, BATCH_SIDE, 3), 40, dtype=torch.uint8)
+    masks = torch.zeros(4, BATCH_SIDE, BATCH_SIDE, dtype=torch.bool)
+    boxes = [(8, 16, 40, 48), (24, 4, 60, 36)] * 2
+    for k, (x0, y0, x1, y1) in enumerate(boxes):
+        images[k, y0:y1, x0:x1] = 230
+        masks[k, y0:y1, x0:x1] = True
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(4, 2, 2)
+    middles = torch.stack((corners.mean(1), torch.zeros(4, 2)), dim=1)
+    labels = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]] * 2 + [[IN, PAD]] * 2)
+    return SegmentationBatch(images, torch.cat((corners[:2], middles[2:])), labels, masks, 2)

@@ -15,7 +15,7 @@ from train_nano2 import front_parts, frozen_front, learning, step
 from perception.segmenters.nano import NanoImageEncoder, TwoTrunkEncoder
 from perception.segmenters.sam.mask_decoder import MaskDecoder
 from perception.segmenters.sam.network import Sam
-from perception.segmenters.sam.prompt_encoder import BOTTOM_RIGHT, IN, PAD, TOP_LEFT, PromptEncoder
+from perception.segmenters.sam.prompt_encoder import PromptEncoder
 from perception.segmenters.sam.transformer import TwoWayTransformer
 
 SIDE = 64
@@ -38,21 +38,6 @@ def sam() -> Sam:
         ),
         has_fine=True,
     )
-
-
-@pytest.fixture
-def batch() -> SegmentationBatch:
-    """Images of a bright square each: two asked for by its box, two by its middle."""
-    images = torch.full((4, SIDE, SIDE, 3), 40, dtype=torch.uint8)
-    masks = torch.zeros(4, SIDE, SIDE, dtype=torch.bool)
-    boxes = [(8, 16, 40, 48), (24, 4, 60, 36)] * 2
-    for k, (x0, y0, x1, y1) in enumerate(boxes):
-        images[k, y0:y1, x0:x1] = 230
-        masks[k, y0:y1, x0:x1] = True
-    corners = torch.tensor(boxes, dtype=torch.float32).reshape(4, 2, 2)
-    middles = torch.stack((corners.mean(1), torch.zeros(4, 2)), dim=1)
-    labels = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]] * 2 + [[IN, PAD]] * 2)
-    return SegmentationBatch(images, torch.cat((corners[:2], middles[2:])), labels, masks, 2)
 
 
 def test_masks_and_clicks_are_learned(sam: Sam, batch: SegmentationBatch) -> None:
